@@ -1,0 +1,106 @@
+# Every target makes what it needs first; none needs root.
+#
+#   make run        the demo on http://127.0.0.1:8080 (HOST=… PORT=… for another address)
+#   make test       format, lint, types, all tests but the slow ones, coverage
+#   make check      format, lint and types only
+#   make format     rewrites the files the way `make check` wants them
+#   make docs       the documentation, into build/docs
+#   make bench      the benchmarks
+#   make test-full  as `make test`, with the tests that take minutes
+#   make test-all   the tests on every Python 3.11 to 3.14 of this machine
+#   make setup      the environment .venv, and nothing else
+#   make clean      removes all that the targets made
+
+HOST ?= 127.0.0.1
+PORT ?= 8080
+export PYTHON
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+venv := .venv
+python := $(venv)/bin/python
+# what is formatted, linted and type-checked, of what is there
+sources := $(wildcard src tests examples docs bench)
+typed := $(wildcard src tests examples docs/examples bench)
+pure := src/openapi/protocol/*,src/openapi/schema.py,src/openapi/errors.py
+
+.DELETE_ON_ERROR:
+.PHONY: help setup run test check format docs bench test-full test-all clean FORCE
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# --- environment ---------------------------------------------------------------------------------
+# An environment whose interpreter has gone away is made anew.
+alive := $(shell $(python) -c 1 2>/dev/null && echo yes)
+
+setup: $(venv)/.project
+
+$(venv)/.requirements: requirements/dev.txt tools/venv tools/python $(if $(alive),,FORCE)
+	@found=$$(tools/python) && tools/venv $(venv) "$$found" requirements/dev.txt
+	@touch $@
+
+# a change of pyproject.toml needs no new environment, only the project's own entry in it
+$(venv)/.project: pyproject.toml $(venv)/.requirements
+	@$(python) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(python) -m pip check --quiet
+	@touch $@
+
+$(venv)/.docs: requirements/docs.txt $(venv)/.project
+	@$(python) -m pip install --quiet --disable-pip-version-check --requirement requirements/docs.txt
+	@touch $@
+
+# Node runs the clients that are not ours. Where the machine has none, a pinned one goes into .venv.
+node_on_path := $(shell node -e 0 2>/dev/null && npm --version >/dev/null 2>&1 && echo yes)
+
+$(venv)/.node: tests/foreign/package-lock.json $(venv)/.requirements $(if $(node_on_path),,requirements/node.txt)
+ifndef node_on_path
+	@$(python) -m pip install --quiet --disable-pip-version-check --requirement requirements/node.txt
+endif
+	@cd tests/foreign && PATH="$(CURDIR)/$(venv)/bin:$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# --- targets -------------------------------------------------------------------------------------
+run: $(venv)/.project
+	@exec $(venv)/bin/openapi serve examples/monitor.py:create_app --host $(HOST) --port $(PORT)
+
+check: $(venv)/.project
+	$(python) -m ruff format --check $(sources)
+	$(python) -m ruff check $(sources)
+	$(python) -m mypy $(typed)
+
+format: $(venv)/.project
+	$(python) -m ruff check --fix-only $(sources)
+	$(python) -m ruff format $(sources)
+
+pytest = PATH="$(CURDIR)/$(venv)/bin:$$PATH" $(python) -m coverage run -m pytest
+
+test: check $(venv)/.node
+	@rm -f .coverage .coverage.*
+	$(pytest)
+	@$(MAKE) --no-print-directory .coverage-thresholds
+
+test-full: check $(venv)/.node
+	@rm -f .coverage .coverage.*
+	OPENAPI_FULL=1 $(pytest) -m ""
+	@$(MAKE) --no-print-directory .coverage-thresholds
+
+.PHONY: .coverage-thresholds
+.coverage-thresholds:
+	@$(python) -m coverage combine --quiet
+	$(python) -m coverage report --include='$(pure)' --fail-under=100
+	$(python) -m coverage report --omit='$(pure)' --fail-under=95
+
+docs: $(venv)/.docs
+	$(python) -m sphinx -W --keep-going --quiet -b html docs build/docs
+	@echo "build/docs/index.html"
+
+bench: $(venv)/.project
+	@test -f bench/run.py || { echo "there is no bench/run.py yet"; exit 1; }
+	$(python) bench/run.py $(BENCH)
+
+test-all: $(venv)/.node
+	@PATH="$(CURDIR)/$(venv)/bin:$$PATH" $(python) tools/test_all.py
+
+clean:
+	rm -rf $(venv) .venvs build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/foreign/node_modules
+	find src tests examples docs bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
