@@ -1,0 +1,480 @@
+"""RFC 6455, the server's end: bytes to messages, and messages to bytes.
+
+Bytes go into :meth:`WebSocket.receive`, events come out; what is to be sent is made by the
+``…_frame`` functions, which need no connection, so that one frame can go to many. There is no
+socket, no clock and no task here.
+
+Masked frames are read as they arrive, piece by piece: text is checked and compressed data inflated
+before a message is whole, and a message that is too long is never collected. What a connection
+holds back is bounded by ``max_message``, and each byte is touched a fixed number of times however
+the bytes were cut.
+"""
+
+import codecs
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from openapi.errors import CloseCode
+
+from .deflate import Corrupt, Deflate, Inflater, compress
+
+__all__ = [
+    "Broken",
+    "Closed",
+    "Event",
+    "Ping",
+    "Pong",
+    "State",
+    "TooBig",
+    "WebSocket",
+    "binary_frame",
+    "close_frame",
+    "ping_frame",
+    "pong_frame",
+    "text_frame",
+    "xor",
+]
+
+
+class State(Enum):
+    """Whose closing frame has passed.
+
+    ========  =====================  ======================  ==========================
+    state     ``close()``            peer's closing frame    peer breaks the protocol
+    ========  =====================  ======================  ==========================
+    OPEN      CLOSING, the frame     CLOSING, ``Closed``     CLOSING, ``Broken``
+    CLOSING   ours was sent: b"";    CLOSED, ``Closed``      CLOSED, ``Broken``
+              else CLOSED, the frame
+    CLOSED    b""                    not read                not read
+    ========  =====================  ======================  ==========================
+
+    After the peer's closing frame, or its breach, nothing is read any more.
+    """
+
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Answer with ``pong_frame(payload)``. At most 125 bytes."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """An answer to a ping of ours, or a sign of life that nobody asked for."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The peer's closing frame; 1005 if it gave no code. Send ``close(code)``, then close."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooBig:
+    """A message over ``max_message`` was skipped; the connection lives on.
+
+    ``size`` is its length in bytes; of a compressed message that on the wire, or as far as it was
+    inflated if that is more.
+    """
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The peer broke RFC 6455 or a limit. Send ``close(code, reason)``, then close."""
+
+    code: int
+    reason: str
+
+
+Event = str | bytes | Ping | Pong | Closed | TooBig | Broken
+
+_CONTINUATION: Final = 0x0
+_TEXT: Final = 0x1
+_BINARY: Final = 0x2
+_CLOSE: Final = 0x8
+_PING: Final = 0x9
+_PONG: Final = 0xA
+
+_FIN: Final = 0x80
+_COMPRESSED: Final = 0x40
+_MASKED: Final = 0x80
+
+_new_decoder: Final = codecs.getincrementaldecoder("utf-8")
+
+
+def xor(key: bytes, payload: bytes) -> bytes:
+    """Mask, or unmask, a payload with a key of 4 bytes (RFC 6455 section 5.3)."""
+    size = len(payload)
+    mask = (key * ((size + 3) >> 2))[:size]
+    both = int.from_bytes(payload, "little") ^ int.from_bytes(mask, "little")
+    return both.to_bytes(size, "little")
+
+
+class _Breach(Exception):
+    """The peer broke the protocol, or a limit that has a close code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+
+
+def _not_utf8() -> _Breach:
+    return _Breach(CloseCode.INVALID_DATA, "a text message is not UTF-8")
+
+
+class _Message:
+    """A message of which not everything is here."""
+
+    __slots__ = ("data", "decoder", "excess", "fragments", "inflater", "size", "skipped")
+
+    def __init__(
+        self, decoder: codecs.IncrementalDecoder | None, inflater: Inflater | None
+    ) -> None:
+        self.decoder = decoder  # of a text message
+        self.inflater = inflater  # of a compressed message
+        self.data = bytearray()  # unmasked and inflated
+        self.size = 0  # bytes on the wire that its frames announced so far
+        self.fragments = 0
+        self.skipped = False  # it is too big, nothing of it is kept
+        self.excess = 0  # how far it was inflated before it was skipped
+
+    def skip(self, excess: int = 0) -> None:
+        self.decoder = self.inflater = None
+        self.data = bytearray()
+        self.skipped = True
+        self.excess = excess
+
+
+class _Frame:
+    """A frame of which not everything is here."""
+
+    __slots__ = ("first", "key", "payload", "remaining")
+
+    def __init__(self, first: int, key: bytes, remaining: int) -> None:
+        self.first = first  # the header's first byte
+        self.key = key  # turned so that it begins at the next byte of the payload
+        self.remaining = remaining
+        self.payload = b""  # of a control frame; other payloads are their message's
+
+
+class WebSocket:
+    """The server's end of one connection.
+
+    ``max_message``: bytes of a message, inflated. ``discard``: bytes on the wire that a longer
+    message may have and still only be skipped. ``max_fragments``: data frames of one message.
+    ``deflate``: what the handshake agreed on. ``unmask``: a faster :func:`xor`, if there is one.
+    """
+
+    __slots__ = (
+        "_deflate",
+        "_discard",
+        "_frame",
+        "_head",
+        "_max_fragments",
+        "_max_message",
+        "_message",
+        "_reading",
+        "_unmask",
+        "state",
+    )
+
+    def __init__(
+        self,
+        *,
+        max_message: int,
+        discard: int,
+        max_fragments: int,
+        deflate: Deflate | None = None,
+        unmask: Callable[[bytes, bytes], bytes] = xor,
+    ) -> None:
+        self.state = State.OPEN
+        self._max_message = max_message
+        self._discard = max(discard, max_message)
+        self._max_fragments = max_fragments
+        self._deflate = deflate
+        self._unmask = unmask
+        self._reading = True
+        self._head = b""  # the beginning of a frame's header, at most 13 bytes
+        self._frame: _Frame | None = None
+        self._message: _Message | None = None
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Take bytes from the peer, return what they completed, in order. Never raises."""
+        events: list[Event] = []
+        if self._reading:
+            try:
+                self._read(data, events)
+            except _Breach as breach:
+                self._stop()
+                events.append(Broken(breach.code, breach.reason))
+        return events
+
+    def close(self, code: int, reason: str = "") -> bytes:
+        """Return the closing frame to send, or ``b""`` if it was sent before.
+
+        Raises:
+            ValueError: ``code`` may not be sent.
+        """
+        if self.state is State.CLOSED or (self.state is State.CLOSING and self._reading):
+            return b""
+        frame = close_frame(code, reason)
+        self.state = State.CLOSING if self._reading else State.CLOSED
+        return frame
+
+    def _stop(self) -> None:
+        """Read no more."""
+        self.state = State.CLOSING if self.state is State.OPEN else State.CLOSED
+        self._reading = False
+        self._head = b""
+        self._frame = self._message = None
+
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        position = 0
+        if self._frame is not None:
+            position = self._fill(self._frame, data, position, events)
+        elif self._head:
+            data = self._head + data
+        end = len(data)
+        while position + 2 <= end and self._reading:
+            first = data[position]
+            second = data[position + 1]
+            whole = (first == 0x81 or first == 0x82) and self._message is None
+            if not whole or second < _MASKED:
+                self._check(first, second)
+            length = second & 0x7F
+            start = position + 6
+            if length > 125:
+                extra = 2 if length == 126 else 8
+                start += extra
+                if start > end:
+                    break
+                length = int.from_bytes(data[position + 2 : position + 2 + extra])
+                if length < 126 or (extra == 8 and not 0xFFFF < length < 1 << 63):
+                    # RFC 6455 section 5.2: the fewest bytes that hold it, and no sign bit.
+                    raise _Breach(CloseCode.PROTOCOL_ERROR, "the length of a frame is malformed")
+            elif start > end:
+                break
+            position = start + length
+            if whole and position <= end and length <= self._max_message:
+                # The commonest frame of all: a message in one frame, in one read.
+                payload = self._unmask(data[start - 4 : start], data[start:position])
+                if first == 0x82:
+                    events.append(payload)
+                    continue
+                try:
+                    events.append(payload.decode())
+                except UnicodeDecodeError:
+                    raise _not_utf8() from None
+            else:
+                frame = self._open(first, data[start - 4 : start], length)
+                position = self._fill(frame, data, start, events)
+        self._head = data[position:] if self._reading else b""
+
+    def _check(self, first: int, second: int) -> None:
+        """Hold the first two bytes of a header against RFC 6455 section 5.2, 5.4 and 5.5."""
+        opcode = first & 0x0F
+        reserved = first & 0x70
+        if second < _MASKED:
+            problem = "a frame of a client must be masked"
+        elif opcode > _PONG or _BINARY < opcode < _CLOSE:
+            problem = f"opcode {opcode} is reserved"
+        elif opcode >= _CLOSE and first < _FIN:
+            problem = "a control frame must not be fragmented"
+        elif opcode >= _CLOSE and second & 0x7F > 125:
+            problem = "a control frame must not be longer than 125 bytes"
+        elif opcode == _CONTINUATION and self._message is None:
+            problem = "a continuation without a message that it continues"
+        elif opcode in (_TEXT, _BINARY) and self._message is not None:
+            problem = "a new message inside a fragmented one"
+        elif reserved and not (
+            reserved == _COMPRESSED and opcode in (_TEXT, _BINARY) and self._deflate is not None
+        ):
+            problem = "a reserved bit is set"
+        else:
+            return
+        raise _Breach(CloseCode.PROTOCOL_ERROR, problem)
+
+    def _open(self, first: int, key: bytes, length: int) -> _Frame:
+        """Begin a frame whose header is complete and correct."""
+        opcode = first & 0x0F
+        if opcode < _CLOSE:
+            message = self._message
+            if message is None:
+                message = self._message = _Message(
+                    _new_decoder() if opcode == _TEXT else None,
+                    Inflater(self._deflate.client_window)
+                    if self._deflate is not None and first & _COMPRESSED
+                    else None,
+                )
+            message.fragments += 1
+            message.size += length
+            if message.fragments > self._max_fragments:
+                raise _Breach(
+                    CloseCode.TOO_BIG, f"a message of more than {self._max_fragments} fragments"
+                )
+            if message.size > self._discard:
+                raise _Breach(CloseCode.TOO_BIG, f"a message of more than {self._discard} bytes")
+            if message.size > self._max_message and message.inflater is None:
+                message.skip(message.excess)
+        self._frame = frame = _Frame(first, key, length)
+        return frame
+
+    def _fill(self, frame: _Frame, data: bytes, position: int, events: list[Event]) -> int:
+        """Take from ``data`` what belongs to ``frame``; return where the rest of it begins."""
+        stop = min(position + frame.remaining, len(data))
+        took = stop - position
+        frame.remaining -= took
+        message = self._message if frame.first & 0x0F < _CLOSE else None
+        if message is None:
+            frame.payload += self._unmask(frame.key, data[position:stop])
+        elif not message.skipped:
+            self._collect(message, self._unmask(frame.key, data[position:stop]))
+        if frame.remaining:
+            turn = took & 3
+            frame.key = frame.key[turn:] + frame.key[:turn]
+            return stop
+        self._frame = None
+        if message is None:
+            self._control(frame.first & 0x0F, frame.payload, events)
+        elif frame.first & _FIN:
+            self._message = None
+            self._finish(message, events)
+        return stop
+
+    def _collect(self, message: _Message, piece: bytes, last: bool = False) -> None:
+        """Add to a message. What is wrong with it shows here, before the message is whole."""
+        inflater = message.inflater
+        if inflater is not None:
+            room = self._max_message - len(message.data)
+            try:
+                piece = inflater.finish(room) if last else inflater.feed(piece, room)
+            except Corrupt:
+                raise _Breach(CloseCode.INVALID_DATA, "a compressed message is malformed") from None
+            if len(piece) > room:
+                message.skip(self._max_message + 1)
+                return
+        message.data += piece
+        if message.decoder is not None:
+            try:
+                message.decoder.decode(piece, last)
+            except UnicodeDecodeError:
+                raise _not_utf8() from None
+
+    def _finish(self, message: _Message, events: list[Event]) -> None:
+        if not message.skipped:
+            self._collect(message, b"", last=True)
+        if message.skipped:
+            events.append(TooBig(max(message.size, message.excess)))
+        else:
+            data = bytes(message.data)
+            events.append(data if message.decoder is None else data.decode())
+
+    def _control(self, opcode: int, payload: bytes, events: list[Event]) -> None:
+        if opcode == _PING:
+            events.append(Ping(payload))
+        elif opcode == _PONG:
+            events.append(Pong(payload))
+        else:
+            closed = _read_close(payload)
+            self._stop()
+            events.append(closed)
+
+
+def _read_close(payload: bytes) -> Closed:
+    """Read the payload of a closing frame (RFC 6455 section 5.5.1)."""
+    if not payload:
+        return Closed(CloseCode.NO_STATUS, "")
+    code = int.from_bytes(payload[:2])
+    if len(payload) == 1 or not _may_send(code):
+        raise _Breach(CloseCode.PROTOCOL_ERROR, "a closing frame has no valid code")
+    try:
+        return Closed(code, payload[2:].decode())
+    except UnicodeDecodeError:
+        raise _Breach(
+            CloseCode.INVALID_DATA, "the reason of a closing frame is not UTF-8"
+        ) from None
+
+
+def _may_send(code: int) -> bool:
+    """Tell whether a closing frame may have this code (RFC 6455 section 7.4)."""
+    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
+
+
+def text_frame(payload: bytes, window: int = 0) -> bytes:
+    """Frame a text message, which must be UTF-8. ``window``: the bits agreed on to compress it."""
+    return _message_frame(_FIN | _TEXT, payload, window)
+
+
+def binary_frame(payload: bytes, window: int = 0) -> bytes:
+    """Frame a binary message. ``window``: the bits agreed on to compress it, 0 to leave it."""
+    return _message_frame(_FIN | _BINARY, payload, window)
+
+
+def ping_frame(payload: bytes = b"") -> bytes:
+    """Frame a ping.
+
+    Raises:
+        ValueError: ``payload`` has more than 125 bytes.
+    """
+    return _control_frame(_FIN | _PING, payload)
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """Frame the answer to a ping with this payload.
+
+    Raises:
+        ValueError: ``payload`` has more than 125 bytes.
+    """
+    return _control_frame(_FIN | _PONG, payload)
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """Frame the closing of a connection; 1005 makes one without a code.
+
+    A reason of more than 123 bytes of UTF-8 is cut after a whole character.
+
+    Raises:
+        ValueError: ``code`` may not be sent.
+    """
+    if code == CloseCode.NO_STATUS:
+        return _control_frame(_FIN | _CLOSE, b"")
+    if not _may_send(code):
+        raise ValueError(
+            f"close code {code} cannot be sent; "
+            "use 1000-1003, 1007-1014, or one of your own from 3000-4999"
+        )
+    text = reason.encode()[:123].decode(errors="ignore").encode()
+    return _control_frame(_FIN | _CLOSE, code.to_bytes(2) + text)
+
+
+def _message_frame(first: int, payload: bytes, window: int) -> bytes:
+    if window:
+        compressed = compress(payload, window)
+        if compressed is not None:
+            first |= _COMPRESSED
+            payload = compressed
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    if size < 1 << 16:
+        return bytes((first, 126, size >> 8, size & 0xFF)) + payload
+    return bytes((first, 127)) + size.to_bytes(8) + payload
+
+
+def _control_frame(first: int, payload: bytes) -> bytes:
+    if len(payload) > 125:
+        raise ValueError(f"a control frame holds at most 125 bytes, not {len(payload)}")
+    return bytes((first, len(payload))) + payload
