@@ -1,0 +1,231 @@
+"""What is said on the wire, as types, and the native JSON dialect. See ``wire/README.md``.
+
+A *codec* turns the text of one message into a frame and back. It is the only thing that differs
+between the dialects; everything else sees frames.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Protocol, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from openapi.errors import ErrorCode, RpcError
+from openapi.schema import encode_json
+
+__all__ = [
+    "Answer",
+    "Call",
+    "CallId",
+    "Codec",
+    "Error",
+    "Failure",
+    "JsonCodec",
+    "Malformed",
+    "Message",
+    "ObjectCodec",
+    "Reconnect",
+]
+
+CallId: TypeAlias = str | int
+
+#: What a peer may use as an id: any string of 64 characters, any integer that JavaScript holds.
+_Id: TypeAlias = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+INVALID: Final = "Invalid RPC parameters"
+_NO_PAYLOAD: Final = Raw(b"{}")
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """A call, or a notification where ``id`` is None. ``payload`` is JSON that nobody has read."""
+
+    id: _Id | None
+    method: str
+    payload: Raw = _NO_PAYLOAD
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """The success, and the end, of a call. ``response`` is JSON."""
+
+    id: CallId
+    method: str
+    response: Raw
+
+
+class Error(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a call failed. ``errors`` is ``{path: text}``, ``retry_after`` in milliseconds."""
+
+    code: int
+    message: str
+    errors: dict[str, str] | UnsetType = UNSET
+    data: Any = UNSET
+    retry_after: int | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, error: RpcError) -> "Error":
+        """The error frame's body for an exception."""
+        return cls(
+            code=int(error.code),
+            message=error.message,
+            errors=error.errors or UNSET,
+            data=UNSET if error.data is None else error.data,
+            retry_after=UNSET if error.retry_after is None else error.retry_after,
+        )
+
+
+class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The failure, and the end, of a call; without id or method if they could not be read."""
+
+    id: CallId | None | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    error: Error
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """A published message, or with an ``event`` that begins with ``$`` one of the server's own."""
+
+    channel: str
+    event: str
+    data: Any
+
+
+class Reconnect(Struct, frozen=True, kw_only=True):
+    """The server is about to close with ``code``: come back after ``after`` milliseconds."""
+
+    after: int
+    code: int
+
+    @property
+    def body(self) -> dict[str, object]:
+        """The frame's JSON form."""
+        return {"event": "$reconnect", "data": {"after": self.after, "code": self.code}}
+
+
+Outbound: TypeAlias = Answer | Failure | Message | Reconnect
+
+
+class Malformed(Exception):
+    """A message that is no call. ``failure`` says so to the peer."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure: Failure = failure
+
+
+class Codec(Protocol):
+    """One dialect: the text of a message to a frame, and a frame to the bytes of a message."""
+
+    def decode(self, text: str) -> Call:
+        """Read one message. Raises :class:`Malformed`; RecursionError if it is nested too deeply."""
+
+    def encode(self, frame: Outbound) -> bytes:
+        """Write one message. Raises :class:`openapi.errors.Unserializable`."""
+
+
+_decode_call: Final = msgspec.json.Decoder(Call).decode
+_decode_any: Final = msgspec.json.Decoder().decode
+
+
+class JsonCodec:
+    """The native dialect, ``wsrpc.v1.json``: typed JSON in one pass."""
+
+    __slots__ = ()
+
+    def decode(self, text: str) -> Call:
+        """See :meth:`Codec.decode`."""
+        try:
+            call = _decode_call(text)
+        except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
+            # Only a message that failed is looked at closely.
+            return _call_of(_parse(text))
+        return call if call.payload != b"null" else _without_payload(call)
+
+    def encode(self, frame: Outbound) -> bytes:
+        """See :meth:`Codec.encode`."""
+        return encode_json(frame.body if type(frame) is Reconnect else frame)
+
+
+class ObjectCodec:
+    """A dialect of an application's own: any text, as long as it stands for the same objects.
+
+    ``decode_message`` is given the text and returns an object, ``encode_message`` is given one and
+    returns the text; a ``ValueError`` of ``decode_message`` means that the text is no message.
+    """
+
+    __slots__ = ("_decode", "_encode")
+
+    def __init__(
+        self, decode_message: Callable[[str], object], encode_message: Callable[[Any], str]
+    ) -> None:
+        self._decode = decode_message
+        self._encode = encode_message
+
+    def decode(self, text: str) -> Call:
+        """See :meth:`Codec.decode`."""
+        try:
+            message = self._decode(text)
+        except ValueError:
+            raise _failed(ErrorCode.PARSE_ERROR, "JSON string expected") from None
+        return _call_of(message)
+
+    def encode(self, frame: Outbound) -> bytes:
+        """See :meth:`Codec.encode`."""
+        return self._encode(_decode_any(JSON.encode(frame))).encode()
+
+
+JSON: Final = JsonCodec()
+
+
+def _failed(
+    code: ErrorCode,
+    message: str,
+    errors: Mapping[str, str] | None = None,
+    data: object = None,
+    *,
+    id: CallId | None | UnsetType = UNSET,
+    method: str | UnsetType = UNSET,
+) -> Malformed:
+    error = RpcError(code, message, errors=errors, data=data)
+    return Malformed(Failure(id=id, method=method, error=Error.of(error)))
+
+
+def _without_payload(call: Call) -> Call:
+    return Call(id=call.id, method=call.method)
+
+
+def _parse(text: str) -> object:
+    try:
+        return _decode_any(text)
+    except msgspec.DecodeError:
+        raise _failed(ErrorCode.PARSE_ERROR, "JSON string expected") from None
+
+
+def _call_of(message: object) -> Call:
+    """Read a call from an object, naming everything that is wrong with it."""
+    if not isinstance(message, dict):
+        raise _failed(
+            ErrorCode.INVALID_REQUEST,
+            f"Malformed message; expected dictionary, got {type(message).__name__}",
+        )
+    errors: dict[str, str] = {}
+    id_: CallId | None | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    if "id" not in message:
+        errors["id"] = "required"
+    else:
+        try:
+            id_ = msgspec.convert(message["id"], _Id | None)
+        except msgspec.ValidationError:
+            errors["id"] = "expected a string of at most 64 characters or an integer from 0 to 2^53-1"
+    if "method" not in message:
+        errors["method"] = "required"
+    elif isinstance(message["method"], str):
+        method = message["method"]
+    else:
+        errors["method"] = "expected a string"
+    if errors or id_ is UNSET or method is UNSET:
+        raise _failed(ErrorCode.INVALID_REQUEST, INVALID, errors, id=id_, method=method)
+    payload = message.get("payload")
+    if payload is None:
+        return Call(id=id_, method=method)
+    return Call(id=id_, method=method, payload=Raw(encode_json(payload)))

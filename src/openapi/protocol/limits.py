@@ -1,0 +1,39 @@
+"""Every bound of a connection, in one place."""
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one connection may cost. Sizes are in bytes, times in seconds."""
+
+    message_bytes: int = 64 * 1024
+    """An inbound message. A longer one is refused with -32007 and skipped."""
+    discard_bytes: int = 1024 * 1024
+    """An inbound message that announces more than this is not skipped: close code 1009."""
+    fragments: int = 256
+    """Fragments of an inbound message. More: close code 1009."""
+    json_depth: int = 64
+    """Nesting of an inbound message's payload. Deeper: -32007."""
+    calls: int = 64
+    """Calls in flight. More: -32004."""
+    channels: int = 128
+    """Channels subscribed to. More: -32007."""
+    patterns: int = 16
+    """Event patterns per channel. More: -32007."""
+    name_bytes: int = 255
+    """The name of a channel or an event, or a pattern. Longer: -32602."""
+    outbox_bytes: int = 1024 * 1024
+    """Queued for a peer that reads too slowly. More: close code 4008."""
+    errors: int = 100
+    """Unreadable messages in a row. More: close code 4503."""
+    ping_interval: float | None = 25.0
+    """Between two pings, the first at a random moment of it. None: no pings."""
+    pong_timeout: float = 10.0
+    """For a sign of life after a ping. Longer: close code 4000."""
+    close_timeout: float = 5.0
+    """For the peer's closing frame after ours; then the connection is cut."""
+    drain_window: float = 30.0
+    """For calls in flight to finish at a shutdown, and over which clients are spread."""

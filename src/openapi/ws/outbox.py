@@ -1,0 +1,141 @@
+"""What is to be sent on one socket: bounded by bytes, one write per turn of the loop.
+
+The transport holds next to nothing: an outbox stops while the transport is paused, so the bytes
+that wait are counted here, in one place, and CPython's transports never walk a long buffer.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["Flusher", "Outbox"]
+
+#: What one write is joined to. More in one piece would only move the queue into the transport.
+WRITE_BYTES: Final = 64 * 1024
+
+
+class Flusher:
+    """Writes every outbox that got something in this turn of the loop, in one callback."""
+
+    __slots__ = ("_filled", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._filled: list[Outbox] = []
+
+    def add(self, outbox: "Outbox") -> None:
+        """Have an outbox flushed at the end of this turn."""
+        if not self._filled:
+            self._loop.call_soon(self._flush)
+        self._filled.append(outbox)
+
+    def _flush(self) -> None:
+        filled, self._filled = self._filled, []
+        for outbox in filled:
+            outbox.flush()
+
+
+class Outbox:
+    """The queue of whole frames between a connection and its transport.
+
+    ``on_overflow`` is called once, when more than ``limit`` bytes wait; what waits is dropped then,
+    for its reader is too slow to be owed it, and nothing is taken in any more.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_flusher",
+        "_frames",
+        "_limit",
+        "_on_overflow",
+        "_paused",
+        "_scheduled",
+        "_size",
+        "_transport",
+        "_unsent",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        flusher: Flusher,
+        *,
+        limit: int,
+        on_overflow: Callable[[], object],
+    ) -> None:
+        self._transport = transport
+        self._flusher = flusher
+        self._limit = limit
+        self._on_overflow = on_overflow
+        self._frames: deque[bytes] = deque()
+        self._size = 0
+        self._unsent = 0
+        self._scheduled = False
+        self._paused = False
+        self._closed = False
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait, here and in the transport."""
+        return self._size + self._unsent
+
+    def send(self, frame: bytes) -> None:
+        """Queue one frame. After :meth:`close` and after an overflow it goes nowhere."""
+        if self._closed:
+            return
+        self._frames.append(frame)
+        self._size += len(frame)
+        if self._size + self._unsent > self._limit:
+            self._overflow()
+        elif not self._scheduled and not self._paused:
+            self._scheduled = True
+            self._flusher.add(self)
+
+    def flush(self) -> None:
+        """Write what waits, until the transport asks to stop."""
+        self._scheduled = False
+        frames = self._frames
+        while frames and not self._paused:
+            if self._size <= WRITE_BYTES:
+                data = frames.popleft() if len(frames) == 1 else b"".join(frames)
+                frames.clear()
+                self._size = 0
+            else:
+                data = self._next_write()
+            self._transport.write(data)
+
+    def pause(self) -> None:
+        """The transport is full: write nothing until :meth:`resume`."""
+        self._paused = True
+        self._unsent = self._transport.get_write_buffer_size()
+
+    def resume(self) -> None:
+        """The transport has room again."""
+        self._paused = False
+        self._unsent = 0
+        self.flush()
+
+    def close(self, last: bytes = b"") -> None:
+        """Take in nothing more, write all that waits, and ``last`` behind it."""
+        if not self._closed:
+            if last:
+                self._frames.append(last)
+                self._size += len(last)
+            self._closed = True
+            self.flush()
+
+    def _overflow(self) -> None:
+        self._closed = True
+        self._frames.clear()
+        self._size = 0
+        self._on_overflow()
+
+    def _next_write(self) -> bytes:
+        size, frames = 0, []
+        while self._frames and size < WRITE_BYTES:
+            frame = self._frames.popleft()
+            size += len(frame)
+            frames.append(frame)
+        self._size -= size
+        return b"".join(frames)
