@@ -19,8 +19,8 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 venv := .venv
 python := $(venv)/bin/python
 # what is formatted, linted and type-checked, of what is there
-sources := $(wildcard src tests examples docs bench)
-typed := $(wildcard src tests examples docs/examples bench)
+sources := $(wildcard src tests examples docs bench tools)
+typed := $(wildcard src tests examples docs/examples bench tools)
 pure := src/openapi/protocol/*,src/openapi/schema.py,src/openapi/errors.py
 
 .DELETE_ON_ERROR:

@@ -1,0 +1,201 @@
+"""The arrows between the layers, read from the imports of every file.
+
+The folder is the layer. Imports inside functions and under ``TYPE_CHECKING`` count too: what a file
+names, it knows.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "openapi"
+
+# layer -> the layers that it may import. A layer may always import itself.
+ARROWS: dict[str, frozenset[str]] = {
+    "__init__": frozenset(),
+    "errors": frozenset(),
+    "schema": frozenset({"errors"}),
+    "protocol": frozenset({"schema", "errors"}),
+    "spec": frozenset({"protocol", "schema", "errors"}),
+    "ws": frozenset({"protocol", "schema", "errors"}),
+    "client": frozenset({"protocol", "schema", "errors"}),
+    "testing": frozenset({"spec", "ws", "client", "protocol", "schema", "errors"}),
+    "cli": frozenset({"__init__", "spec", "ws", "client", "protocol", "schema", "errors"}),
+}
+
+# path prefix -> the packages from outside the standard library that it may import
+AIOHTTP = frozenset({"aiohttp", "multidict", "yarl"})
+PACKAGES: dict[str, frozenset[str]] = {
+    "schema.py": frozenset({"msgspec", "pydantic", "annotated_types", "attrs"}),
+    "protocol/frames.py": frozenset({"msgspec"}),  # the codec of the wire, not a second validator
+    "spec/": AIOHTTP,
+    "ws/": AIOHTTP,
+    "ws/brokers/redis.py": AIOHTTP | {"redis"},
+    "ws/brokers/nats.py": AIOHTTP | {"nats"},
+    "client/": AIOHTTP,
+    "testing.py": AIOHTTP,
+    "cli.py": AIOHTTP | {"click", "rich", "uvloop"},
+}
+
+# All of the standard library that the pure core may use: no I/O, no clock, no chance, no log.
+PURE = frozenset(
+    "__future__ abc base64 binascii bisect codecs collections contextlib copy dataclasses enum "
+    "functools hashlib heapq inspect itertools json math operator re string struct types typing "
+    "urllib.parse weakref zlib".split()
+)
+
+# A concrete broker is known by name in these files only, and loaded when its URL asks for it.
+BROKERS = "openapi.ws.brokers."
+KNOW_BROKERS = frozenset({"ws/broker.py", "ws/brokers/__init__.py"})
+
+# Not needed to import any layer; `cli` alone may need its own extra.
+OPTIONAL = (
+    "click jwt nats opentelemetry prometheus_client psutil pydantic redis rich uvloop".split()
+)
+
+FILES = sorted(SRC.rglob("*.py"))
+
+
+def module_of(file: Path) -> str:
+    parts = file.relative_to(SRC.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def layer_of(module: str) -> str:
+    """``openapi.ws.pubsub`` -> ``ws``, ``openapi`` itself -> ``__init__``."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def is_module(name: str) -> bool:
+    path = SRC.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or path.is_dir()
+
+
+def imports_of(source: str, package: str) -> Iterator[tuple[int, str]]:
+    """Each import as its line and the full name of the module; ``package`` holds the file."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")
+                base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [base])])
+            for alias in node.names:
+                name = f"{base}.{alias.name}"  # `from openapi.ws import pubsub` names a module
+                yield node.lineno, name if base.startswith("openapi") and is_module(name) else base
+
+
+def allowed_packages(where: str) -> frozenset[str]:
+    """The entry with the longest prefix of the file's path decides."""
+    prefixes = [prefix for prefix in PACKAGES if where.startswith(prefix)]
+    return PACKAGES[max(prefixes, key=len)] if prefixes else frozenset()
+
+
+def faults(source: str, where: str) -> list[str]:
+    """What is wrong with the imports of the file ``where``, a path within src/openapi."""
+    file = SRC / where
+    layer = layer_of(module_of(file))
+    package = ".".join(file.relative_to(SRC.parent).parts[:-1])
+    found = []
+    for line, name in imports_of(source, package):
+        top = name.partition(".")[0]
+        wrong = ""
+        if top == "openapi":
+            target = layer_of(name)
+            if layer not in ARROWS:
+                wrong = f"the layer {layer} has no arrows: add it to ARROWS, and to the drawing"
+            elif target != layer and target not in ARROWS[layer]:
+                wrong = f"{layer} may not know {target}"
+            elif name.startswith(BROKERS) and where not in KNOW_BROKERS:
+                wrong = "only ws/broker.py and ws/brokers/__init__.py may name a concrete broker"
+        elif top in sys.stdlib_module_names:
+            if layer == "protocol" and name not in PURE and top not in PURE:
+                wrong = "protocol is pure: no I/O, no clock, no chance, no log"
+        elif top not in allowed_packages(where):
+            wrong = "this file may not use that package"
+        if wrong:
+            found.append(f"{where}:{line} imports {name}: {wrong}")
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SRC)))
+def test_a_file_imports_only_what_its_layer_may_know(file: Path) -> None:
+    assert faults(file.read_text(), file.relative_to(SRC).as_posix()) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "source"),
+    [
+        ("protocol/x.py", "import asyncio"),
+        ("protocol/x.py", "from time import monotonic"),
+        ("protocol/x.py", "def f():\n    import random"),
+        ("protocol/x.py", "import aiohttp"),
+        ("protocol/x.py", "import msgspec"),
+        ("protocol/x.py", "from ..ws import path"),
+        ("protocol/x.py", "from urllib import request"),
+        ("schema.py", "from openapi.protocol import topics"),
+        ("errors.py", "from openapi import schema"),
+        ("spec/x.py", "from ..ws.path import WsPathMixin"),
+        ("spec/x.py", "import msgspec"),
+        ("ws/x.py", "from openapi import client"),
+        ("client/x.py", "import openapi.ws"),
+        ("ws/x.py", "from .brokers import memory"),
+        ("ws/x.py", "from .brokers.memory import MemoryBroker"),
+        ("ws/manager.py", "import openapi.ws.brokers.memory"),
+        ("ws/brokers/redis.py", "import nats"),
+        ("cli.py", "from .ws.brokers import memory"),
+        ("unknown/x.py", "from openapi import errors"),
+    ],
+)
+def test_a_wrong_import_is_found(where: str, source: str) -> None:
+    assert len(faults(source, where)) == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "source"),
+    [
+        ("protocol/x.py", "from collections.abc import Mapping\nfrom urllib.parse import quote"),
+        ("protocol/x.py", "from ..errors import InvalidData\nfrom . import topics"),
+        ("protocol/frames.py", "import msgspec"),
+        ("ws/broker.py", "from .brokers import memory"),
+        ("ws/brokers/redis.py", "import redis.asyncio\nfrom ..broker import Broker"),
+        ("cli.py", "import click\nfrom . import __version__"),
+    ],
+)
+def test_a_right_import_is_left_alone(where: str, source: str) -> None:
+    assert faults(source, where) == []
+
+
+def python(code: str) -> None:
+    """Run ``code`` in a process of its own, where nothing is imported yet."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+
+
+def modules(*layers: str) -> list[str]:
+    return [name for name in map(module_of, FILES) if layer_of(name) in layers]
+
+
+def test_the_pure_core_loads_neither_an_event_loop_nor_a_server() -> None:
+    python(
+        "import importlib, sys\n"
+        f"for name in {modules('errors', 'schema', 'protocol')}: importlib.import_module(name)\n"
+        "loaded = {'asyncio', 'socket', 'aiohttp', 'logging'} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+
+
+def test_every_layer_can_be_imported_without_any_optional_package() -> None:
+    leaves = {"openapi.ws.brokers.redis", "openapi.ws.brokers.nats"}
+    layers = [name for name in modules(*ARROWS.keys() - {"cli"}) if name not in leaves]
+    python(
+        "import importlib, sys\n"
+        f"for name in {OPTIONAL}: sys.modules[name] = None\n"
+        f"for name in {layers}: importlib.import_module(name)"
+    )
