@@ -14,9 +14,6 @@ __all__ = ["Corrupt", "Deflate", "Inflater", "compress"]
 
 NAME: Final = "permessage-deflate"
 
-COMPRESS_FROM: Final = 256
-"""Bytes. A shorter payload costs more to compress than it saves."""
-
 _WINDOW: Final = 12
 """Bits of our own window at most: 4 KiB holds most messages, and is quick to clear."""
 
@@ -104,13 +101,10 @@ def _window_bits(value: str) -> int | None:
 _BITS: Final = {str(bits): bits for bits in range(8, 16)}
 
 
-def compress(payload: bytes, window: int) -> bytes | None:
-    """Compress one message with a fresh window of 9 to 15 bits. None if that saves nothing."""
-    if len(payload) < COMPRESS_FROM:
-        return None
+def compress(payload: bytes, window: int) -> bytes:
+    """Compress one message with a fresh window of 9 to 15 bits."""
     deflater = zlib.compressobj(_LEVEL, zlib.DEFLATED, -window, _MEMORY_LEVEL)
-    compressed = deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)
-    return compressed[:-4] if len(compressed) - 4 < len(payload) else None
+    return (deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 class Inflater:

@@ -2,7 +2,6 @@
 
 import re
 from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
@@ -10,7 +9,7 @@ from typing import Final, Protocol
 
 from .deflate import Deflate
 
-__all__ = ["Accepted", "Headers", "Refused", "negotiate"]
+__all__ = ["Accepted", "Headers", "Refused", "check_origins", "negotiate"]
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -52,6 +51,22 @@ class Accepted:
     headers: dict[str, str]
     subprotocol: str | None
     deflate: Deflate | None
+
+
+def check_origins(origins: Collection[str]) -> None:
+    """Tell a wrong allow-list when it is written, not by refusals.
+
+    Raises:
+        ValueError: an entry can never match, as with a path or a ``/`` at its end.
+    """
+    if isinstance(origins, str):
+        raise ValueError(f"origins is the string {origins!r}; give a list: [{origins!r}]")
+    for origin in origins:
+        if origin not in ("*", "null") and _normal(origin) is None:
+            raise ValueError(
+                f"{origin!r} is no origin; write scheme://host or scheme://host:port, "
+                "such as 'https://example.com', or '*' for all"
+            )
 
 
 def negotiate(
@@ -119,12 +134,12 @@ def _tokens(headers: Headers, name: str) -> set[str]:
 
 def _accept(keys: list[str]) -> str:
     """Answer the client's key (RFC 6455 section 4.2.2)."""
+    key = keys[0] if len(keys) == 1 else ""
     try:
-        (key,) = keys
-        correct = len(b64decode(key, validate=True)) == 16
-    except (Base64Error, ValueError):
-        correct = False
-    if not correct:
+        nonce = b64decode(key, validate=True)
+    except ValueError:  # also of what is not ASCII
+        nonce = b""
+    if len(nonce) != 16:
         raise Refused(400, "Sec-WebSocket-Key must be 16 bytes in Base64, once")
     return b64encode(sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
 
@@ -135,21 +150,21 @@ def _check_origin(sent: list[str], scheme: str, host: str, origins: Collection[s
         return
     if len(sent) > 1:
         raise Refused(403, "Origin must not be sent twice")
-    origin = _normal(sent[0])
+    origin = _normal(sent[0]) or sent[0]
     if origins is None:
-        own = f"{scheme}://{host}"
-        if _ORIGIN.fullmatch(own.lower()) and origin == _normal(own):
+        if origin == _normal(f"{scheme}://{host}"):
             return
-    elif origin in map(_normal, origins):
+    elif any(origin == (_normal(allowed) or allowed) for allowed in origins):
         return
     raise Refused(403, "This Origin may not open a WebSocket here; the server must allow it")
 
 
-def _normal(origin: str) -> str:
-    """Bring an origin into one form; leave what has another form, such as ``null``, as it is."""
-    match = _ORIGIN.fullmatch(origin.lower())
+def _normal(origin: str) -> str | None:
+    """Bring an origin into one form. None if it is none, as ``null`` is not."""
+    # Some letters that are not ASCII become ASCII ones in lower case, U+212A for one.
+    match = _ORIGIN.fullmatch(origin.lower()) if origin.isascii() else None
     if match is None:
-        return origin
+        return None
     scheme, host, port = match.groups()
     scheme = _SCHEMES.get(scheme, scheme)
     if port is None or int(port) == _PORTS.get(scheme):

@@ -112,6 +112,9 @@ _FIN: Final = 0x80
 _COMPRESSED: Final = 0x40
 _MASKED: Final = 0x80
 
+COMPRESS_FROM: Final = 256
+"""Bytes. To compress a shorter payload costs more than it saves."""
+
 _new_decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 
@@ -328,6 +331,7 @@ class WebSocket:
             if message.size > self._discard:
                 raise _Breach(CloseCode.TOO_BIG, f"a message of more than {self._discard} bytes")
             if message.size > self._max_message and message.inflater is None:
+                # For a compressed message, what counts is the inflated size.
                 message.skip(message.excess)
         self._frame = frame = _Frame(first, key, length)
         return frame
@@ -413,14 +417,19 @@ def _may_send(code: int) -> bool:
     return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
 
 
-def text_frame(payload: bytes, window: int = 0) -> bytes:
-    """Frame a text message, which must be UTF-8. ``window``: the bits agreed on to compress it."""
-    return _message_frame(_FIN | _TEXT, payload, window)
+def text_frame(payload: bytes, window: int = 0, *, compress_from: int = COMPRESS_FROM) -> bytes:
+    """Frame a text message, which must be UTF-8.
+
+    ``window``: the bits agreed on (9 to 15) for permessage-deflate, 0 for none; the frame depends
+    on no other message, so all receivers with this window can get it. ``compress_from``: bytes; a
+    shorter payload is left as it is.
+    """
+    return _message_frame(_FIN | _TEXT, payload, window, compress_from)
 
 
-def binary_frame(payload: bytes, window: int = 0) -> bytes:
-    """Frame a binary message. ``window``: the bits agreed on to compress it, 0 to leave it."""
-    return _message_frame(_FIN | _BINARY, payload, window)
+def binary_frame(payload: bytes, window: int = 0, *, compress_from: int = COMPRESS_FROM) -> bytes:
+    """Frame a binary message. The options are those of :func:`text_frame`."""
+    return _message_frame(_FIN | _BINARY, payload, window, compress_from)
 
 
 def ping_frame(payload: bytes = b"") -> bytes:
@@ -460,12 +469,10 @@ def close_frame(code: int, reason: str = "") -> bytes:
     return _control_frame(_FIN | _CLOSE, code.to_bytes(2) + text)
 
 
-def _message_frame(first: int, payload: bytes, window: int) -> bytes:
-    if window:
-        compressed = compress(payload, window)
-        if compressed is not None:
-            first |= _COMPRESSED
-            payload = compressed
+def _message_frame(first: int, payload: bytes, window: int, compress_from: int) -> bytes:
+    if window and len(payload) >= compress_from:
+        first |= _COMPRESSED
+        payload = compress(payload, window)
     size = len(payload)
     if size < 126:
         return bytes((first, size)) + payload
