@@ -30,7 +30,7 @@ ARROWS: dict[str, frozenset[str]] = {
 # path prefix -> the packages from outside the standard library that it may import
 AIOHTTP = frozenset({"aiohttp", "multidict", "yarl"})
 PACKAGES: dict[str, frozenset[str]] = {
-    "schema.py": frozenset({"msgspec", "pydantic", "annotated_types", "attrs"}),
+    "schema": frozenset({"msgspec", "pydantic", "annotated_types", "attrs"}),
     "protocol/frames.py": frozenset({"msgspec"}),  # the codec of the wire, not a second validator
     "spec/": AIOHTTP,
     "ws/": AIOHTTP,
@@ -43,7 +43,7 @@ PACKAGES: dict[str, frozenset[str]] = {
 
 # All of the standard library that the pure core may use: no I/O, no clock, no chance, no log.
 PURE = frozenset(
-    "__future__ abc base64 binascii bisect codecs collections contextlib copy dataclasses enum "
+    "__future__ abc array base64 binascii bisect codecs collections contextlib copy dataclasses enum "
     "functools hashlib heapq inspect itertools json math operator re string struct types typing "
     "urllib.parse weakref zlib".split()
 )
