@@ -97,7 +97,7 @@ class DeclarationError(OpenApiError, TypeError):
 class InvalidData(OpenApiError, ValueError):
     """Data does not fit its type.
 
-    ``errors`` is ``{path: text}`` with every faulty field, as in ``{"items[1].price": "required"}``.
+    ``errors`` is ``{path: text}`` with every faulty field: ``{"items[1].price": "required"}``.
     The path of the data as a whole is the empty string.
     """
 

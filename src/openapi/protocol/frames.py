@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Protocol, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from openapi.errors import ErrorCode, RpcError
+from openapi.errors import ErrorCode, RpcError, Unserializable
 from openapi.schema import encode_json
 
 __all__ = [
@@ -116,7 +116,7 @@ class Codec(Protocol):
     """One dialect: the text of a message to a frame, and a frame to the bytes of a message."""
 
     def decode(self, text: str) -> Call:
-        """Read one message. Raises :class:`Malformed`; RecursionError if it is nested too deeply."""
+        """Read one message. Raises Malformed, and RecursionError if it is nested too deeply."""
 
     def encode(self, frame: Outbound) -> bytes:
         """Write one message. Raises :class:`openapi.errors.Unserializable`."""
@@ -170,7 +170,11 @@ class ObjectCodec:
 
     def encode(self, frame: Outbound) -> bytes:
         """See :meth:`Codec.encode`."""
-        return self._encode(_decode_any(JSON.encode(frame))).encode()
+        message = _decode_any(JSON.encode(frame))
+        try:
+            return self._encode(message).encode()
+        except (TypeError, ValueError) as exc:
+            raise Unserializable(f"encode_message failed: {exc}") from exc
 
 
 JSON: Final = JsonCodec()
@@ -216,7 +220,9 @@ def _call_of(message: object) -> Call:
         try:
             id_ = msgspec.convert(message["id"], _Id | None)
         except msgspec.ValidationError:
-            errors["id"] = "expected a string of at most 64 characters or an integer from 0 to 2^53-1"
+            errors["id"] = (
+                "expected an integer from 0 to 2^53-1, or a string of at most 64 characters"
+            )
     if "method" not in message:
         errors["method"] = "required"
     elif isinstance(message["method"], str):

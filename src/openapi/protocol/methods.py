@@ -17,7 +17,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from openapi.errors import DeclarationError, ErrorCode, InvalidData, RpcError
-from openapi.schema import Schema, encode_json, hints_of, plain
+from openapi.schema import Schema, encode_json, hints_of
+from openapi.schema._plain import plain
 
 __all__ = ["Method", "MethodNamespace", "MethodTable", "ws_rpc"]
 
@@ -29,7 +30,7 @@ _ANY_OBJECT: Final[Schema[dict[str, Any]]] = Schema(dict[str, Any])
 _Function = TypeVar("_Function", bound=Callable[..., Awaitable[Any]])
 
 
-class ws_rpc:  # noqa: N801 - it is used as a decorator, and named as the methods are
+class ws_rpc:
     """Declare the types of an RPC method beside its signature.
 
     ``body_schema`` types the payload, which reaches the method as a plain, validated dictionary;
@@ -77,7 +78,8 @@ class Method:
         try:
             value = (self.payload or _ANY_OBJECT).decode(payload)
         except InvalidData as exc:
-            raise InvalidData({path or "payload": text for path, text in exc.errors.items()}) from None
+            errors = {path or "payload": text for path, text in exc.errors.items()}
+            raise InvalidData(errors) from None
         return plain(value) if self._as_dict else value
 
     def encode(self, result: object) -> bytes:
@@ -157,7 +159,9 @@ def _method(owner: type, name: str) -> Method:
         hint = hints.get(parameter, inspect.Parameter.empty)
         if declared.body_schema is not None:
             if hint not in _UNTYPED:
-                raise DeclarationError(f"{where}: its payload is typed twice, by body_schema and {hint!r}")
+                raise DeclarationError(
+                    f"{where}: its payload is typed twice, by body_schema and by {hint!r}"
+                )
             payload, as_dict = _schema(f"{where}: body_schema", declared.body_schema), True
         elif hint not in _UNTYPED:
             payload, as_dict = _schema(f"{where}: payload", hint), False
@@ -167,7 +171,9 @@ def _method(owner: type, name: str) -> Method:
         elif result is not Any:
             returns = _schema(f"{where}: result", result)
         if payload is not None and not payload.is_object:
-            raise DeclarationError(f"{where}: its payload must be an object, {payload.hint!r} is none")
+            raise DeclarationError(
+                f"{where}: its payload must be an object, {payload.hint!r} is none"
+            )
     return Method(
         name.removeprefix(PREFIX),
         vars(definitions[0])[name],
@@ -180,8 +186,9 @@ def _method(owner: type, name: str) -> Method:
 
 def _function_of(where: str, attribute: object) -> Callable[..., Awaitable[Any]]:
     if not inspect.isfunction(attribute) or not inspect.iscoroutinefunction(attribute):
+        name = where.rpartition(".")[2]
         raise DeclarationError(
-            f"{where}: an RPC method is a coroutine function, write `async def {where.rpartition('.')[2]}`"
+            f"{where}: an RPC method is a coroutine function, write `async def {name}`"
         )
     return attribute
 
@@ -197,9 +204,11 @@ def _payload_parameter(where: str, function: Callable[..., object]) -> str:
     if not parameters or parameters[0].kind not in positional:
         raise DeclarationError(f"{where}: it has no payload parameter, write `(self, payload)`")
     for extra in parameters[1:]:
-        if extra.default is extra.empty and extra.kind not in (extra.VAR_KEYWORD, extra.VAR_POSITIONAL):
+        variable = extra.kind in (extra.VAR_KEYWORD, extra.VAR_POSITIONAL)
+        if extra.default is extra.empty and not variable:
             raise DeclarationError(
-                f"{where}: it gets the payload and nothing else, remove {extra.name!r} or give it a default"
+                f"{where}: it gets the payload and nothing else,"
+                f" remove {extra.name!r} or give it a default"
             )
     return parameters[0].name
 

@@ -101,6 +101,11 @@ class Session:
         """Calls and notifications that run."""
         return len(self.calls) + self._notifications
 
+    @property
+    def drained(self) -> bool:
+        """Whether it takes no calls any more and has answered all that it took."""
+        return self.state is SessionState.DRAINING and not self.in_flight
+
     def receive(self, text: str) -> Incoming | None:
         """Take in one message: the call to run, or None when there is nothing to run."""
         if self.state is SessionState.CLOSED:
@@ -139,16 +144,23 @@ class Session:
             self._unreadable(Failure(error=Error.of(error)))
 
     def answer(self, call: Incoming, response: bytes) -> None:
-        """End a call with its result, as JSON."""
-        if self._end(call) and call.id is not None:
+        """End a call with its result, as JSON.
+
+        Raises Unserializable where the codec cannot write it; the call is in flight still.
+        """
+        if call.id is None:
+            self._end(call)
+        else:
             frame = Answer(id=call.id, method=call.method.name, response=Raw(response))
-            self._send(self._codec.encode(frame))
+            self._finish(call, self._codec.encode(frame))
 
     def fail(self, call: Incoming, error: RpcError) -> None:
-        """End a call with an error."""
-        if self._end(call) and call.id is not None:
-            failure = Failure(id=call.id, method=call.method.name, error=Error.of(error))
-            self._send(self._codec.encode(failure))
+        """End a call with an error. Raises Unserializable as :meth:`answer` does."""
+        if call.id is None:
+            self._end(call)
+        else:
+            frame = Failure(id=call.id, method=call.method.name, error=Error.of(error))
+            self._finish(call, self._codec.encode(frame))
 
     def drain(self, retry_after: int) -> None:
         """Refuse calls from now on, asking to come back after so many milliseconds."""
@@ -161,6 +173,7 @@ class Session:
         self.state = SessionState.CLOSED
         self.calls.clear()
         self._notifications = 0
+        self._codec, self._send = JSON, _nowhere
 
     def _admit(self, call: Call) -> Incoming:
         method = self._methods.find(call.method)
@@ -212,6 +225,10 @@ class Session:
         self.failures += 1
         self._send(self._codec.encode(failure))
 
+    def _finish(self, call: Incoming, frame: bytes) -> None:
+        if self._end(call):
+            self._send(frame)
+
     def _end(self, call: Incoming) -> bool:
         """Whether the call was in flight: it ends once, and never after the session."""
         if self.state is SessionState.CLOSED:
@@ -220,3 +237,7 @@ class Session:
             self._notifications -= 1
             return True
         return self.calls.pop(call.id, None) is call
+
+
+def _nowhere(frame: bytes) -> None:
+    """Where a closed session sends to."""

@@ -6,6 +6,8 @@ subscriber has is kept beside it, so that leaving looks at nothing else.
 """
 
 from collections.abc import Collection, Iterator
+from itertools import chain
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 from openapi.protocol.patterns import PatternTree, tokens_of
@@ -22,45 +24,57 @@ Subscribers = dict[S, int]
 
 
 class _Channel(Generic[S]):
+    """The subscriptions to one channel: by subscriber, by text, and by how an event finds them."""
+
     __slots__ = ("everything", "exact", "globs", "members", "patterns")
 
     def __init__(self) -> None:
-        self.members: dict[S, dict[str, None]] = {}  # with the patterns of each
-        self.patterns: dict[str, Subscribers[S]] = {}  # all; each is also in one of these three:
-        self.everything: Subscribers[S] = {}  # of the pattern *
-        self.exact: dict[str, Subscribers[S]] = {}
-        self.globs = PatternTree[Subscribers[S]]()
+        self.members: dict[S, dict[str, None]] = {}  # what each has
+        self.patterns: dict[str, Subscribers[S]] = {}  # each of these is also in one of the next:
+        self.everything: Subscribers[S] = {}  # those of the pattern *
+        self.exact: dict[str, Subscribers[S]] = {}  # those of patterns that are names
+        self.globs: PatternTree[Subscribers[S]] | None = None  # the rest, if there is any
 
     def add(self, subscriber: S, pattern: str, order: int) -> None:
         subscribers = self.patterns.get(pattern)
         if subscribers is None:
-            if pattern == "*":
-                subscribers = self.everything
-            elif is_name(pattern):
-                subscribers = self.exact[pattern] = {}
-            else:
-                subscribers = {}
-                self.globs.add(pattern, subscribers)
-            self.patterns[pattern] = subscribers
+            subscribers = self.patterns[pattern] = self._place(pattern)
         subscribers.setdefault(subscriber, order)
         self.members.setdefault(subscriber, {})[pattern] = None
 
+    def _place(self, pattern: str) -> Subscribers[S]:
+        if pattern == "*":
+            return self.everything
+        subscribers: Subscribers[S] = {}
+        if tokens_of(pattern) == tuple(pattern):
+            self.exact[pattern] = subscribers
+        else:
+            if self.globs is None:
+                self.globs = PatternTree()
+            self.globs.add(pattern, subscribers)
+        return subscribers
+
     def remove(self, subscriber: S, pattern: str) -> None:
+        own = self.members[subscriber]
+        del own[pattern]
+        if not own:
+            del self.members[subscriber]
         subscribers = self.patterns[pattern]
         del subscribers[subscriber]
         if not subscribers:
             del self.patterns[pattern]
-            if pattern == "*":
-                pass
-            elif is_name(pattern):
-                del self.exact[pattern]
-            else:
+            if self.exact.pop(pattern, None) is None and pattern != "*":
+                assert self.globs is not None
                 self.globs.remove(pattern)
+                self.globs = self.globs or None
 
-
-def is_name(pattern: str) -> bool:
-    """Tell whether a pattern has no wildcards: it fits itself, and nothing else."""
-    return tokens_of(pattern) == tuple(pattern)
+    def matching(self, event: str) -> Collection[S]:
+        found = [] if self.globs is None else self.globs.matching(event)
+        found += (some for some in (self.exact.get(event), self.everything) if some)
+        if len(found) == 1:
+            return found[0]
+        oldest_first = sorted(chain.from_iterable(map(dict.items, found)), key=itemgetter(1))
+        return dict.fromkeys(map(itemgetter(0), oldest_first))
 
 
 class TopicIndex(Generic[S]):
@@ -105,18 +119,18 @@ class TopicIndex(Generic[S]):
         own = topic.members.get(subscriber) if topic is not None else None
         if topic is None or own is None:
             return False
-        for text in list(own) if pattern is None else [pattern]:
-            if text in own:
-                del own[text]
-                topic.remove(subscriber, text)
-        if not own:
-            del topic.members[subscriber]
-            del self._own[subscriber][channel]
-            if not self._own[subscriber]:
-                del self._own[subscriber]
-        if not topic.members:
-            del self._channels[channel]
-        return not topic.members
+        for text in list(own) if pattern is None else own.keys() & {pattern}:
+            topic.remove(subscriber, text)
+        if own:
+            return False
+        channels = self._own[subscriber]
+        del channels[channel]
+        if not channels:
+            del self._own[subscriber]
+        if topic.members:
+            return False
+        del self._channels[channel]
+        return True
 
     def leave(self, subscriber: S) -> list[str]:
         """Remove everything of a subscriber, in time proportional to what it had.
@@ -137,21 +151,9 @@ class TopicIndex(Generic[S]):
             return ()
         if event.startswith(SERVER_EVENT):
             return topic.members
-        exact = topic.exact.get(event)
-        if exact is None and not topic.globs:
+        if topic.globs is None and event not in topic.exact:
             return topic.everything
-        found = topic.globs.matching(event)
-        if exact is not None:
-            found.append(exact)
-        if topic.everything:
-            found.append(topic.everything)
-        if len(found) == 1:
-            return found[0]
-        merged: Subscribers[S] = {}
-        for some in found:
-            for subscriber, order in some.items():
-                merged[subscriber] = min(order, merged.get(subscriber, order))
-        return sorted(merged, key=merged.__getitem__)
+        return topic.matching(event)
 
     def subscriptions(self, subscriber: S) -> dict[str, list[str]]:
         """What a subscriber has: ``{channel: [pattern, …]}``, in order of subscription."""
@@ -162,10 +164,14 @@ class TopicIndex(Generic[S]):
 
     def info(self) -> dict[str, dict[str, int]]:
         """How many have what: ``{channel: {pattern: subscribers}}``."""
-        return {
-            name: {pattern: len(some) for pattern, some in topic.patterns.items()}
-            for name, topic in self._channels.items()
-        }
+        return {channel: self.channel_info(channel) for channel in self._channels}
+
+    def channel_info(self, channel: str) -> dict[str, int]:
+        """How many have what on one channel: ``{pattern: subscribers}``."""
+        topic = self._channels.get(channel)
+        if topic is None:
+            return {}
+        return {pattern: len(some) for pattern, some in topic.patterns.items()}
 
     def clear(self) -> None:
         """Remove everything of everybody."""

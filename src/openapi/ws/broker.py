@@ -7,9 +7,9 @@
         async def publish(self, channel: str, event: str, data: object) -> None:
             await self._deliver(channel, event, data)
 
-A manager opens its broker once, before anything else, and closes it last. It subscribes to a channel
-when the first of its sockets does and unsubscribes when the last one left; it never does both at the
-same time for one channel.
+A manager opens its broker once, before anything else, and closes it last. It subscribes to a
+channel when the first of its sockets does and unsubscribes when the last one left; it never does
+both at the same time for one channel.
 """
 
 from abc import ABC, abstractmethod
@@ -33,7 +33,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def open(self, deliver: Deliver) -> None:
-        """Get ready. Messages of subscribed channels go to ``deliver``, in publish order per channel."""
+        """Get ready: messages of subscribed channels go to ``deliver``, each channel's in order."""
 
     @abstractmethod
     async def publish(self, channel: str, event: str, data: object) -> None:

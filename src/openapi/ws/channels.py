@@ -1,10 +1,11 @@
-"""Who, in this process, gets which message: sockets and callbacks by channel and event."""
+"""Who, in this process, gets which message: sockets and callbacks, by channel and event pattern."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from openapi.errors import (
     CannotSubscribe,
@@ -18,11 +19,11 @@ from openapi.protocol.topics import TopicIndex
 from openapi.protocol.websocket import text_frame
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from openapi.protocol.limits import Limits
+    from openapi.ws.manager import SocketsManager
 
 __all__ = ["CallbackType", "Channel", "Channels", "Delivery", "Event", "Subscriber"]
+
+logger = logging.getLogger(__name__)
 
 CallbackType: TypeAlias = Callable[[str, str, Any], Awaitable[Any]]
 """``await callback(channel, event, data)``"""
@@ -38,7 +39,7 @@ class Delivery:
         self._frames: dict[tuple[Codec, int], bytes] = {}
 
     def frame(self, variant: tuple[Codec, int]) -> bytes:
-        """The WebSocket frame for a codec and a compression window (0: none)."""
+        """The WebSocket frame for a codec and a compression window in bits (0: none)."""
         frame = self._frames.get(variant)
         if frame is None:
             codec, window = variant
@@ -46,8 +47,252 @@ class Delivery:
         return frame
 
 
+@runtime_checkable
 class Subscriber(Protocol):
     """What a channel delivers to."""
 
+    @property
+    def gone(self) -> bool:
+        """Whether it takes nothing any more, and must not be subscribed again."""
+
     def deliver(self, delivery: Delivery) -> Awaitable[object] | None:
-        """Take a message; what is returned is awaited before the publisher goes on."""
+        """Take a message. What is returned is awaited before the publisher goes on."""
+
+    def hold(self, channel: str) -> None:
+        """A subscription begins: keep its messages until whoever asked for it has the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Callback:
+    """A function of the application as a subscriber, equal to every other one of that function."""
+
+    callback: CallbackType
+    channels: "Channels"
+
+    @property
+    def gone(self) -> bool:
+        return False
+
+    def hold(self, channel: str) -> None:
+        pass  # nobody waits for an answer
+
+    async def deliver(self, delivery: Delivery) -> None:
+        message = delivery.message
+        try:
+            await self.callback(message.channel, message.event, message.data)
+        except ChannelCallbackError:
+            self.channels.leave(self)
+        except Exception:
+            # Its publisher must not suffer, nor the other subscribers: it is removed, and said so.
+            logger.exception(
+                "callback %r failed on channel %r, event %r, and is removed from every channel",
+                self.callback,
+                message.channel,
+                message.event,
+            )
+            self.channels.leave(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event pattern that a channel is subscribed with, and by how many."""
+
+    name: str
+    subscribers: int
+
+
+class Channel:
+    """A view of one channel."""
+
+    __slots__ = ("_channels", "name")
+
+    def __init__(self, name: str, channels: "Channels") -> None:
+        self.name = name
+        self._channels = channels
+
+    def info(self) -> dict[str, int]:
+        """``{pattern: subscribers}``"""
+        return self._channels.index.channel_info(self.name)
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The event patterns that it is subscribed with."""
+        return tuple(self.info())
+
+    def __len__(self) -> int:
+        return len(self.info())
+
+    def __contains__(self, event: str) -> bool:
+        return event in self.info()
+
+    def __iter__(self) -> Iterator[Event]:
+        return (Event(name, subscribers) for name, subscribers in self.info().items())
+
+    async def __call__(self, message: Mapping[str, Any]) -> None:
+        """Deliver ``{"event", "data"}``."""
+        await self._channels(self.name, message)
+
+
+class _Gate:
+    """Lets one subscription change of a channel through at a time."""
+
+    __slots__ = ("lock", "users")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+
+class Channels:
+    """The channels that somebody in this process is subscribed to.
+
+    ``await channels(channel, {"event": …, "data": …})`` delivers a message to each of them once.
+    """
+
+    def __init__(self, sockets: "SocketsManager") -> None:
+        self.sockets = sockets
+        self.index: TopicIndex[Subscriber] = TopicIndex()
+        self._gates: dict[str, _Gate] = {}
+
+    @property
+    def registered(self) -> tuple[str, ...]:
+        """The names of the channels."""
+        return tuple(self.index)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __contains__(self, channel: str) -> bool:
+        return channel in self.index
+
+    def __iter__(self) -> Iterator[Channel]:
+        return (Channel(name, self) for name in self.registered)
+
+    def get(self, channel: str) -> Channel | None:
+        """A channel that somebody is subscribed to."""
+        return Channel(channel, self) if channel in self.index else None
+
+    def info(self) -> dict[str, dict[str, int]]:
+        """``{channel: {pattern: subscribers}}``"""
+        return self.index.info()
+
+    def clear(self) -> None:
+        """Forget every subscription, without telling anybody."""
+        self.index.clear()
+
+    async def __call__(self, channel: str, message: Mapping[str, Any]) -> None:
+        """Deliver ``{"event", "data"}``. Raises Unserializable for data that has no JSON form."""
+        event = message.get("event") or ""
+        delivery = Delivery(Message(channel=channel, event=event, data=message.get("data")))
+        # No await in this loop: nobody joins or leaves while the subscribers are gone through.
+        waits = [
+            wait
+            for subscriber in self.index.subscribers(channel, event)
+            if (wait := subscriber.deliver(delivery)) is not None
+        ]
+        if waits:
+            await asyncio.gather(*waits)
+
+    async def register(
+        self, channel: str, event: str | None, callback: "CallbackType | Subscriber"
+    ) -> Channel:
+        """Subscribe a socket or an async callback to the events that fit a pattern (None: ``*``).
+
+        Raises InvalidData where the manager refuses the channel, and RpcError past a limit.
+        """
+        subscriber = self._subscriber(callback)
+        event = event or "*"
+        self._check_limits(subscriber, channel, event)
+        subscriber.hold(channel)
+        async with self._gate(channel):
+            if channel not in self.index:
+                await self._open(channel)
+            try:
+                # Others may have gone through other gates meanwhile.
+                self._check_limits(subscriber, channel, event)
+                if not subscriber.gone:
+                    self.index.subscribe(subscriber, channel, event)
+            finally:
+                if channel not in self.index:
+                    self._vacate_soon(channel)
+        await self.sockets.subscribe_to_event(channel, event)
+        return Channel(channel, self)
+
+    async def unregister(
+        self, channel: str, event: str | None, callback: "CallbackType | Subscriber"
+    ) -> Channel | None:
+        """Take back a subscription; with no ``event``, all that it has on the channel.
+
+        Raises InvalidData where it has none there.
+        """
+        subscriber = self._subscriber(callback)
+        if channel not in self.index.subscriptions(subscriber):
+            raise InvalidData({"channel": "Invalid channel"})
+        if self.index.unsubscribe(subscriber, channel, event):
+            await self._vacate(channel)
+        return self.get(channel)
+
+    def get_subscribed(self, callback: "CallbackType | Subscriber") -> dict[str, list[str]]:
+        """What a socket or a callback is subscribed to: ``{channel: [pattern, …]}``"""
+        return self.index.subscriptions(self._subscriber(callback))
+
+    def leave(self, callback: "CallbackType | Subscriber") -> None:
+        """Take back every subscription of a socket or a callback, at once."""
+        for channel in self.index.leave(self._subscriber(callback)):
+            self._vacate_soon(channel)
+
+    def _subscriber(self, callback: "CallbackType | Subscriber") -> Subscriber:
+        if isinstance(callback, Subscriber):
+            return callback
+        connection = getattr(callback, "connection", None)  # a socket's own callback
+        return connection if isinstance(connection, Subscriber) else _Callback(callback, self)
+
+    def _check_limits(self, subscriber: Subscriber, channel: str, event: str) -> None:
+        if isinstance(subscriber, _Callback):
+            return  # the application's own code
+        limits, mine = self.sockets.limits, self.index.subscriptions(subscriber)
+        patterns = mine.get(channel)
+        if patterns is None and len(mine) >= limits.channels:
+            raise _limit("channels", limits.channels, "channels are subscribed to")
+        if patterns is not None and event not in patterns and len(patterns) >= limits.patterns:
+            raise _limit("patterns", limits.patterns, "patterns are subscribed to on this channel")
+
+    async def _open(self, channel: str) -> None:
+        try:
+            await self.sockets.subscribe(channel)
+        except CannotSubscribe:
+            raise InvalidData({"channel": "Invalid channel"}) from None
+        except BaseException:
+            # Cancelled or broken half-way: what may have been opened has nobody.
+            self._vacate_soon(channel)
+            raise
+
+    async def _vacate(self, channel: str) -> None:
+        async with self._gate(channel):
+            if channel not in self.index:
+                await self.sockets.unsubscribe(channel)
+
+    def _vacate_soon(self, channel: str) -> None:
+        self.sockets.spawn(self._vacate(channel))
+
+    @asynccontextmanager
+    async def _gate(self, channel: str) -> AsyncIterator[None]:
+        # The first subscription of a channel and its last must not overtake each other: while one
+        # waits for the broker, the other would act on what is no longer so.
+        gate = self._gates.setdefault(channel, _Gate())
+        gate.users += 1
+        try:
+            async with gate.lock:
+                yield
+        finally:
+            gate.users -= 1
+            if not gate.users:
+                del self._gates[channel]
+
+
+def _limit(name: str, most: int, text: str) -> RpcError:
+    return RpcError(
+        ErrorCode.LIMIT_EXCEEDED,
+        f"{most} {text}, unsubscribe from one before the next",
+        data={"limit": name, "max": most},
+    )

@@ -31,7 +31,7 @@ class Beating(Protocol):
 
 
 class Heartbeat:
-    """Pings each connection every ``limits.ping_interval``, the first time at a random moment of it."""
+    """Pings each connection every ``limits.ping_interval``, the first time somewhere within it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
         self._loop = loop

@@ -49,6 +49,7 @@ class Outbox:
         "_frames",
         "_limit",
         "_on_overflow",
+        "_overflowed",
         "_paused",
         "_scheduled",
         "_size",
@@ -74,6 +75,7 @@ class Outbox:
         self._scheduled = False
         self._paused = False
         self._closed = False
+        self._overflowed = False
 
     @property
     def size(self) -> int:
@@ -116,17 +118,28 @@ class Outbox:
         self._unsent = 0
         self.flush()
 
-    def close(self, last: bytes = b"") -> None:
-        """Take in nothing more, write all that waits, and ``last`` behind it."""
-        if not self._closed:
-            if last:
-                self._frames.append(last)
-                self._size += len(last)
-            self._closed = True
+    def close(self, last: bytes) -> None:
+        """Take in nothing more; write what waits, and ``last`` behind it.
+
+        After an overflow that is ``last`` alone: the transport has it behind what it holds.
+        """
+        self._closed = True
+        if self._overflowed:
+            self._transport.write(last)
+        else:
+            self._frames.append(last)
+            self._size += len(last)
             self.flush()
 
-    def _overflow(self) -> None:
+    def discard(self) -> None:
+        """The transport is gone: drop everything, the callback too."""
         self._closed = True
+        self._frames.clear()
+        self._size = self._unsent = 0
+        self._on_overflow = _nothing
+
+    def _overflow(self) -> None:
+        self._closed = self._overflowed = True
         self._frames.clear()
         self._size = 0
         self._on_overflow()
@@ -139,3 +152,7 @@ class Outbox:
             frames.append(frame)
         self._size -= size
         return b"".join(frames)
+
+
+def _nothing() -> None:
+    """What is called when nobody is left to be told."""

@@ -1,0 +1,151 @@
+"""The endpoint: an aiohttp view that accepts WebSockets and answers their calls."""
+
+import asyncio
+import json
+import secrets
+import time
+from abc import ABCMeta
+from typing import Any, ClassVar, Final
+
+from aiohttp import web
+
+from openapi.errors import CloseCode
+from openapi.protocol.frames import JSON, Codec, ObjectCodec
+from openapi.protocol.handshake import Refused, negotiate
+from openapi.protocol.methods import MethodNamespace, MethodTable
+from openapi.protocol.websocket import WebSocket
+from openapi.schema import encode_json
+from openapi.ws.connection import Connection
+from openapi.ws.manager import SocketsManager, Websocket
+
+__all__ = ["WsPathMixin"]
+
+SUBPROTOCOLS: Final = ("wsrpc.v1.json",)
+
+
+class _Endpoint(ABCMeta):
+    """Refuses, in the body of an endpoint class, a second method of one name."""
+
+    @classmethod
+    def __prepare__(
+        cls, name: str, bases: tuple[type, ...], /, **options: Any
+    ) -> dict[str, object]:
+        return MethodNamespace(name)
+
+
+class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
+    """Makes a view a WebSocket endpoint: its ``ws_rpc_NAME`` methods are what clients can call.
+
+    Each connection is an instance of the class. The order of this and its fellow bases is free.
+    """
+
+    SOCKETS_KEY: ClassVar[str | web.AppKey[SocketsManager]] = "web_sockets"
+    """Where in the application the manager is."""
+    rpc_methods: ClassVar[MethodTable] = MethodTable({})
+    """The methods, read from the class when it is defined."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.rpc_methods = MethodTable.of(cls)
+
+    @property
+    def sockets(self) -> SocketsManager:
+        """The manager of this socket."""
+        try:
+            sockets: SocketsManager = self.request.app[self.SOCKETS_KEY]
+        except KeyError:
+            raise LookupError(
+                f"{type(self).__qualname__} finds no manager:"
+                f" set app[{self.SOCKETS_KEY!r}] = SocketsManager()"
+            ) from None
+        return sockets
+
+    async def get(self) -> web.StreamResponse:
+        """Open a WebSocket; returns when it is closed.
+
+        400 if the request is no WebSocket's, 403 for a page of a foreign origin, 426 for another
+        version of the protocol, 503 while the server shuts down.
+        """
+        request, sockets = self.request, self.sockets
+        try:
+            accepted = negotiate(
+                request.method,
+                request.headers,
+                scheme=request.headers.get("X-Forwarded-Proto", request.scheme),
+                host=request.headers.get("X-Forwarded-Host", request.host),
+                origins=sockets.origins,
+                subprotocols=SUBPROTOCOLS,
+                deflate=sockets.deflate,
+            )
+        except Refused as refusal:
+            return _refuse(refusal.status, refusal.message, refusal.headers)
+        if sockets.draining:
+            return _refuse(503, "The server is shutting down", {"Retry-After": "1"})
+        response = web.StreamResponse(status=101, headers=accepted.headers)
+        await response.prepare(request)
+        transport = request.transport
+        if transport is None:  # it left during the handshake
+            return response
+        limits = sockets.limits
+        self.connection = Connection(
+            self,
+            sockets,
+            transport,
+            http=request.protocol,
+            methods=self.rpc_methods,
+            codec=self._codec(),
+            websocket=WebSocket(
+                max_message=limits.message_bytes,
+                discard=limits.discard_bytes,
+                max_fragments=limits.fragments,
+                deflate=accepted.deflate,
+            ),
+            window=accepted.deflate.window if accepted.deflate is not None else 0,
+        )
+        self.started = time.time()
+        self.socket_id = secrets.token_urlsafe(16)
+        sockets.connected(self, request)
+        self.connection.start()
+        try:
+            await self.connection.wait_closed()
+        except asyncio.CancelledError:
+            self.connection.close(CloseCode.RESTART, "the server restarts")
+            raise
+        return response
+
+    def decode_message(self, msg: str) -> Any:
+        """Read a message; override it, and :meth:`encode_message`, for a text format of your own.
+
+        Returns what JSON would have given. A ValueError means that ``msg`` is no message.
+        """
+        return json.loads(msg)
+
+    def encode_message(self, msg: Any) -> str:
+        """Write a message, which is what JSON can say: dictionaries, lists, strings, numbers."""
+        return encode_json(msg).decode()
+
+    async def write(self, msg: Any) -> None:
+        """Send anything that has a JSON form to this socket. Raises Unserializable."""
+        self.connection.send(self.encode_message(msg))
+
+    async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Close this socket."""
+        self.connection.close(code, reason)
+
+    def _codec(self) -> Codec:
+        cls = type(self)
+        if (
+            cls.decode_message is WsPathMixin.decode_message
+            and cls.encode_message is WsPathMixin.encode_message
+        ):
+            return JSON
+        return ObjectCodec(self.decode_message, self.encode_message)
+
+
+def _refuse(status: int, message: str, headers: dict[str, str]) -> web.Response:
+    return web.Response(
+        status=status,
+        headers=headers,
+        body=encode_json({"message": message}),
+        content_type="application/json",
+    )
