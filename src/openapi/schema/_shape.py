@@ -1,0 +1,540 @@
+"""A type as a tree of shapes, which can tell everything that is wrong with a value.
+
+msgspec decodes in one pass and stops at the first fault; it also lets unknown fields of everything
+but strict Structs pass. So each shape answers what msgspec does not:
+
+=========== ==================================================================================
+fits        has data that msgspec took only known fields? (on the way in, each time: fast)
+faults      everything that is wrong with data (only after a refusal)
+pruned      the data without unknown fields (on the way out, only after a refusal)
+widened     the data with a list where a lone string stands for one (query strings)
+=========== ==================================================================================
+
+Data here is always builtins: what a JSON decoder gives.
+"""
+
+import math
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from types import ModuleType
+from typing import Any, Final, NamedTuple, TypeGuard, cast
+
+import msgspec
+
+from openapi.errors import DeclarationError
+
+__all__ = [
+    "ARRAY",
+    "LARGEST",
+    "MAX_FAULTS",
+    "SMALLEST",
+    "Array",
+    "Faults",
+    "Leaf",
+    "Model",
+    "Object",
+    "Row",
+    "Shape",
+    "Table",
+    "Tag",
+    "Union",
+    "built",
+    "converted",
+    "is_model",
+    "pydantic",
+    "reachable",
+    "reason",
+]
+
+MAX_FAULTS: Final = 100
+"""A refusal names this many fields; a longer one would only cost the server."""
+SMALLEST: Final = -(2**63)
+LARGEST: Final = 2**64 - 1
+
+_LONGEST_NAME: Final = 64
+_LONGEST_TEXT: Final = 200
+_OUT_OF_RANGE: Final = "integer out of range"
+
+
+class _Enough(Exception):
+    """MAX_FAULTS were found."""
+
+
+class Faults:
+    """What is wrong with a value: ``errors`` is ``{path: text}``."""
+
+    def __init__(self, *, lax: bool = False) -> None:
+        self.lax = lax
+        self.errors: dict[str, str] = {}
+
+    def add(self, path: str, text: str) -> None:
+        if len(self.errors) == MAX_FAULTS:
+            self.errors[""] = f"there are more than {MAX_FAULTS} faulty fields"
+            raise _Enough
+        self.errors[path] = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
+
+    def collect(self, shape: "Shape", value: object) -> None:
+        try:
+            shape.faults(value, "", self)
+        except _Enough:
+            pass  # the list says so itself
+
+
+def reason(error: BaseException | None) -> tuple[str, str]:
+    """Path and text of what msgspec said."""
+    if isinstance(error, TypeError):
+        return "", "items of a set must be plain values"
+    text, _, path = str(error).partition(" - at `")
+    if text.startswith("Invalid enum value"):
+        text = "invalid value"  # without the value, which can be long
+    elif text == "Integer value out of range":
+        text = _OUT_OF_RANGE
+    return path.rstrip("`").lstrip("$").lstrip("."), text[:1].lower() + text[1:]
+
+
+def converted(value: object, hint: object, *, strict: bool = True) -> object:
+    """Builtins -> ``hint``. Raises what msgspec raises: ValidationError, TypeError."""
+    hook = built if strict else partial(built, lax=True)
+    return msgspec.convert(value, cast("Any", hint), strict=strict, str_keys=True, dec_hook=hook)
+
+
+def built(kind: type[Any], value: object, *, lax: bool = False) -> object:
+    """Make an instance of a type that msgspec does not know: its ``dec_hook``."""
+    return value if kind is object else pydantic().validated(kind, value, lax=lax)
+
+
+def _at(path: str, name: object) -> str:
+    """The path of a field. Keys are the peer's, and may be long."""
+    text = str(name)
+    if len(text) > _LONGEST_NAME:
+        text = text[:_LONGEST_NAME] + "…"
+    return f"{path}.{text}" if path else text
+
+
+def is_model(kind: object) -> TypeGuard[type[Any]]:
+    """Tell, without importing pydantic, whether a class is one of its models."""
+    bases = kind.__mro__ if isinstance(kind, type) else ()
+    return any((base.__module__, base.__name__) == ("pydantic.main", "BaseModel") for base in bases)
+
+
+def pydantic() -> ModuleType:
+    """The one file that imports pydantic. Raises DeclarationError if it cannot."""
+    try:
+        from openapi.schema import _pydantic
+    except (ImportError, AttributeError) as error:
+        raise DeclarationError(
+            f"pydantic models need pydantic 2.12 or later ({error}): "
+            'pip install "aio-openapi[pydantic]"'
+        ) from error
+    return _pydantic
+
+
+def _is_array(value: object) -> TypeGuard[list[object] | tuple[object, ...]]:
+    return isinstance(value, (list, tuple))
+
+
+class Shape:
+    """Anything at all, which is also what untyped data is: only integers have a bound."""
+
+    is_object = False
+    """Whether every value is a JSON object."""
+    is_wide = True
+    """Whether it may be an integer without bounds."""
+    is_open = False
+    """Whether it has fields whose names msgspec does not check."""
+
+    def parts(self) -> Iterable["Shape"]:
+        """The shapes directly inside."""
+        return ()
+
+    def fits(self, value: Any) -> bool:
+        return True
+
+    def faults(self, value: object, path: str, found: Faults) -> None:
+        if isinstance(value, dict):
+            for name, item in value.items():
+                self.faults(item, _at(path, name), found)
+        elif _is_array(value):
+            for index, item in enumerate(value):
+                self.faults(item, f"{path}[{index}]", found)
+        else:
+            _check_number(value, path, found)
+
+    def pruned(self, value: object) -> object:
+        return value
+
+    def widened(self, value: object) -> object:
+        return value
+
+
+def _check_number(value: object, path: str, found: Faults) -> None:
+    if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
+        found.add(path, _OUT_OF_RANGE)
+    elif isinstance(value, float) and not math.isfinite(value):
+        found.add(path, "expected a finite number")
+
+
+class Leaf(Shape):
+    """A type without parts, or the outside of one with parts: what msgspec alone can judge."""
+
+    def __init__(self, hint: object, *, wide: bool = False, choices: Sequence[object] = ()):
+        self.hint = hint
+        self.is_wide = wide
+        self.choices = choices
+
+    def faults(self, value: object, path: str, found: Faults) -> None:
+        try:
+            result = converted(value, self.hint, strict=not found.lax)
+        except msgspec.ValidationError as error:
+            below, text = reason(error)
+            if self.choices and text.startswith("invalid value"):
+                text = _one_of(self.choices)
+            found.add(_at(path, below) if below else path, text)
+        else:
+            _check_number(result, path, found)
+
+    def takes(self, text: str) -> bool:
+        """Tell whether a text from a query string is one of these."""
+        try:
+            converted(text, self.hint, strict=False)
+        except msgspec.ValidationError:
+            return False
+        return True
+
+
+def _one_of(choices: Sequence[object]) -> str:
+    texts = [f"`{choice}`" for choice in choices[:10]] + ["…"] * (len(choices) > 10)
+    return f"expected one of {', '.join(texts)}" if len(texts) > 1 else f"expected {texts[0]}"
+
+
+_OBJECT: Final = Leaf(dict)
+ARRAY: Final = Leaf(list)
+
+
+class Tag(NamedTuple):
+    """What tells a Struct from others in a union."""
+
+    field: str
+    value: str | int
+
+
+class Object(Shape):
+    """A JSON object with named fields."""
+
+    is_object = True
+    is_wide = False
+
+    def __init__(self, hint: object, *, closed: bool, tag: Tag | None = None) -> None:
+        self.hint = hint
+        self.is_open = not closed
+        self.tag = tag
+        self.fields: dict[str, tuple[Shape, bool]] = {}  # shape, required
+        self._only_required = False
+        self._deeper: list[tuple[str, Callable[[Any], bool]]] = []
+        cls = typing.get_origin(hint) or hint
+        hooks = ("__post_init__", "__attrs_attrs__")
+        self._has_hooks = any(hasattr(cls, hook) for hook in hooks)
+
+    def add(self, name: str, shape: Shape, *, required: bool) -> None:
+        self.fields[name] = (shape, required)
+
+    def finish(self) -> None:
+        """Prepare :meth:`fits`, when the shapes of all fields are complete."""
+        self._only_required = all(required for _, required in self.fields.values())
+        self._deeper = [
+            (name, shape.fits)
+            for name, (shape, _) in self.fields.items()
+            if any(part.is_open for part in reachable(shape))
+        ]
+
+    def has_tag_of(self, value: Any) -> bool:
+        return self.tag is not None and value.get(self.tag.field) == self.tag.value
+
+    def parts(self) -> Iterable[Shape]:
+        return [shape for shape, _ in self.fields.values()]
+
+    def fits(self, value: Any) -> bool:
+        # msgspec saw to it that required fields are there: with them alone, their number tells
+        if self._only_required:
+            if len(value) != len(self.fields):
+                return False
+        elif not value.keys() <= self.fields.keys():
+            return False
+        for name, fits in self._deeper:
+            if name in value and not fits(value[name]):
+                return False
+        return True
+
+    def faults(self, value: object, path: str, found: Faults) -> None:
+        if not isinstance(value, dict):
+            return _OBJECT.faults(value, path, found)
+        before = len(found.errors)
+        for name, (shape, required) in self.fields.items():
+            if name in value:
+                shape.faults(value[name], _at(path, name), found)
+            elif required:
+                found.add(_at(path, name), "required")
+        for name in value:
+            if name not in self.fields:
+                found.add(_at(path, name), "unknown field")
+        if self._has_hooks and len(found.errors) == before:
+            _check_hooks(value, self.hint, path, found)
+
+    def pruned(self, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        known = ((name, item) for name, item in value.items() if name in self.fields)
+        return {name: self.fields[name][0].pruned(item) for name, item in known}
+
+    def widened(self, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: self.fields[name][0].widened(item) if name in self.fields else item
+            for name, item in value.items()
+        }
+
+
+def _check_hooks(value: object, hint: object, path: str, found: Faults) -> None:
+    """Report what a class's own code (``__post_init__``, attrs validators) says to good fields."""
+    try:
+        converted(value, hint, strict=not found.lax)
+    except msgspec.ValidationError as error:
+        found.add(path, reason(error)[1])
+
+
+class Array(Shape):
+    """A JSON array of any number of one shape: list, set, tuple[X, ...]."""
+
+    is_wide = False
+
+    def __init__(self, outside: Leaf) -> None:
+        self.outside = outside
+        self.item: Shape = Shape()
+
+    def parts(self) -> Iterable[Shape]:
+        return [self.item]
+
+    def fits(self, value: Any) -> bool:
+        return all(map(self.item.fits, value))
+
+    def faults(self, value: object, path: str, found: Faults) -> None:
+        self.outside.faults(value, path, found)
+        if _is_array(value):
+            for index, item in enumerate(value):
+                self.item.faults(item, f"{path}[{index}]", found)
+
+    def pruned(self, value: object) -> object:
+        return [self.item.pruned(item) for item in value] if _is_array(value) else value
+
+    def widened(self, value: object) -> object:
+        if isinstance(value, str):
+            value = [value]
+        return [self.item.widened(item) for item in value] if _is_array(value) else value
+
+
+class Row(Shape):
+    """A JSON array with a shape for each position: tuple[X, Y], NamedTuple, array_like Struct."""
+
+    is_wide = False
+
+    def __init__(self, hint: object, *, closed: bool = True, tag: Tag | None = None) -> None:
+        self.hint = hint
+        self.is_open = not closed
+        self.tag = tag
+        self.items: list[Shape] = []
+        self._required = 0
+        self._has_hooks = hasattr(typing.get_origin(hint) or hint, "__post_init__")
+
+    def add(self, name: str, shape: Shape, *, required: bool) -> None:
+        self.items.append(shape)
+        self._required += required
+
+    def has_tag_of(self, value: Any) -> bool:
+        return self.tag is not None and list(value[:1]) == [self.tag.value]
+
+    def parts(self) -> Iterable[Shape]:
+        return self.items
+
+    def fits(self, value: Any) -> bool:
+        return len(value) <= len(self.items) and all(
+            shape.fits(item) for shape, item in zip(self.items, value, strict=False)
+        )
+
+    def faults(self, value: object, path: str, found: Faults) -> None:
+        if not _is_array(value):
+            return ARRAY.faults(value, path, found)
+        before = len(found.errors)
+        if not self._required <= len(value) <= len(self.items):
+            most = len(self.items)
+            size = f"{most}" if self._required == most else f"{self._required} to {most}"
+            return found.add(path, f"expected `array` of length {size}")
+        for index, (shape, item) in enumerate(zip(self.items, value, strict=False)):
+            shape.faults(item, f"{path}[{index}]", found)
+        if self._has_hooks and len(found.errors) == before:
+            _check_hooks(value, self.hint, path, found)
+
+    def pruned(self, value: object) -> object:
+        if not _is_array(value):
+            return value
+        return [shape.pruned(item) for shape, item in zip(self.items, value, strict=False)]
+
+    def widened(self, value: object) -> object:
+        if not _is_array(value):
+            return value
+        known = [shape.widened(item) for shape, item in zip(self.items, value, strict=False)]
+        return known + list(value[len(known) :])
+
+
+class Table(Shape):
+    """A JSON object with any names: dict[K, V]."""
+
+    is_object = True
+
+    def __init__(self, outside: Leaf, key: Shape) -> None:
+        self.outside = outside
+        self.value: Shape = Shape()
+        # a key is a string in JSON, whatever it is in Python: let msgspec read it as a key
+        self._key = dict[key.hint, None] if isinstance(key, Leaf) else None  # type: ignore[name-defined]
+        self.is_wide = isinstance(key, Leaf) and key.is_wide
+
+    def parts(self) -> Iterable[Shape]:
+        return [self.value]
+
+    def fits(self, value: Any) -> bool:
+        return all(map(self.value.fits, value.values()))
+
+    def faults(self, value: object, path: str, found: Faults) -> None:
+        self.outside.faults(value, path, found)
+        if isinstance(value, dict):
+            for name, item in value.items():
+                if self._key is not None:
+                    self._check_name(name, _at(path, name), found)
+                self.value.faults(item, _at(path, name), found)
+
+    def _check_name(self, name: object, path: str, found: Faults) -> None:
+        try:
+            (key,) = cast("dict[object, None]", converted({name: None}, self._key))
+        except msgspec.ValidationError as error:
+            found.add(path, f"as a name: {reason(error)[1]}")
+        else:
+            _check_number(key, path, found)
+
+    def pruned(self, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {name: self.value.pruned(item) for name, item in value.items()}
+
+    def widened(self, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {name: self.value.widened(item) for name, item in value.items()}
+
+
+class Model(Shape):
+    """A pydantic model."""
+
+    def __init__(self, model: type[Any]) -> None:
+        self.model = model
+        name, schemas = pydantic().documents(model)
+        self.is_object = schemas[name].get("type") == "object"
+
+    def faults(self, value: object, path: str, found: Faults) -> None:
+        adapter = pydantic()
+        try:
+            model = adapter.validated(self.model, value, lax=found.lax)
+        except adapter.ValidationError as error:
+            for steps, text in adapter.faults(error):
+                where = path
+                for step in steps:
+                    where = f"{where}[{step}]" if isinstance(step, int) else _at(where, step)
+                found.add(where, text[:1].lower() + text[1:])
+        else:
+            super().faults(adapter.dumped(model), path, found)
+
+
+class Union(Shape):
+    """One of several shapes; the JSON type tells which, and among Structs their tag."""
+
+    is_wide = False
+
+    def __init__(self, members: list[Shape]) -> None:
+        self.members = members
+        self.is_object = all(member.is_object for member in members)
+        # next to a model there is nothing but None
+        self.model = next((member for member in members if isinstance(member, Model)), None)
+        self.objects = [member for member in members if isinstance(member, (Object, Table))]
+        self.arrays = [member for member in members if isinstance(member, (Array, Row))]
+        leaves = [member for member in members if isinstance(member, Leaf)]
+        self.rest = Leaf(
+            _union(
+                *(leaf.hint for leaf in leaves),
+                *([dict] if self.objects else []),
+                *([list] if self.arrays else []),
+            ),
+            choices=next((leaf.choices for leaf in leaves if leaf.choices), ()),
+        )
+
+    def parts(self) -> Iterable[Shape]:
+        return self.members
+
+    def _candidates(self, value: object) -> Sequence[Shape]:
+        if self.model is not None and value is not None:
+            return [self.model]
+        if isinstance(value, dict):
+            return self.objects or [self.rest]
+        if _is_array(value):
+            return self.arrays or [self.rest]
+        return [self.rest]
+
+    def _chosen(self, value: object) -> Shape | None:
+        """The shape that a value has to have; None if there are several and no tag tells."""
+        candidates = self._candidates(value)
+        if len(candidates) == 1:
+            return candidates[0]
+        tagged = (shape for shape in candidates if isinstance(shape, (Object, Row)))
+        return next((shape for shape in tagged if shape.has_tag_of(value)), None)
+
+    def fits(self, value: Any) -> bool:
+        chosen = self._chosen(value)
+        return chosen is None or chosen.fits(value)
+
+    def faults(self, value: object, path: str, found: Faults) -> None:
+        chosen = self._chosen(value)
+        if chosen is not None:
+            return chosen.faults(value, path, found)
+        tags = [
+            shape.tag
+            for shape in self._candidates(value)
+            if isinstance(shape, (Object, Row)) and shape.tag is not None
+        ]
+        place = _at(path, tags[0].field) if isinstance(value, dict) else f"{path}[0]"
+        missing = tags[0].field not in value if isinstance(value, dict) else not value
+        found.add(place, "required" if missing else _one_of([tag.value for tag in tags]))
+
+    def pruned(self, value: object) -> object:
+        chosen = self._chosen(value)
+        return value if chosen is None else chosen.pruned(value)
+
+    def widened(self, value: object) -> object:
+        if isinstance(value, str) and self.arrays:
+            return value if self.rest.takes(value) else self.arrays[0].widened(value)
+        chosen = self._chosen(value)
+        return value if chosen is None else chosen.widened(value)
+
+
+def _union(*hints: object) -> object:
+    return typing.Union[hints]  # noqa: UP007 - the members are only known now
+
+
+def reachable(shape: Shape) -> list[Shape]:
+    """The shape and everything inside it, each once."""
+    found = {id(shape): shape}
+    queue = [shape]
+    for each in queue:
+        for part in each.parts():
+            if id(part) not in found:
+                found[id(part)] = part
+                queue.append(part)
+    return queue
