@@ -146,6 +146,8 @@ def test_a_client_that_agreed_to_8_bits_may_use_9() -> None:
         "ff",
         "0605",
         "f248cdc9",  # cut
+        "000a00f5ff48656c6c",  # a block without compression, cut
+        "001400ebff48656c6c6f",
         "f348cdc9c9070000 00",  # more after the final block
         "f348cdc9c90700 f348cdc9c90700",
     ],

@@ -152,13 +152,12 @@ class _Message:
         self.size = 0  # bytes on the wire that its frames announced so far
         self.fragments = 0
         self.skipped = False  # it is too big, nothing of it is kept
-        self.excess = 0  # how far it was inflated before it was skipped
+        self.excess = 0  # bytes that it was inflated to before it was skipped
 
-    def skip(self, excess: int = 0) -> None:
+    def skip(self) -> None:
         self.decoder = self.inflater = None
         self.data = bytearray()
         self.skipped = True
-        self.excess = excess
 
 
 class _Frame:
@@ -248,10 +247,12 @@ class WebSocket:
         position = 0
         if self._frame is not None:
             position = self._fill(self._frame, data, position, events)
+            if not self._reading:
+                return
         elif self._head:
             data = self._head + data
         end = len(data)
-        while position + 2 <= end and self._reading:
+        while position + 2 <= end:
             first = data[position]
             second = data[position + 1]
             whole = (first == 0x81 or first == 0x82) and self._message is None
@@ -284,7 +285,9 @@ class WebSocket:
             else:
                 frame = self._open(first, data[start - 4 : start], length)
                 position = self._fill(frame, data, start, events)
-        self._head = data[position:] if self._reading else b""
+                if not self._reading:
+                    return
+        self._head = data[position:]
 
     def _check(self, first: int, second: int) -> None:
         """Hold the first two bytes of a header against RFC 6455 section 5.2, 5.4 and 5.5."""
@@ -331,8 +334,8 @@ class WebSocket:
             if message.size > self._discard:
                 raise _Breach(CloseCode.TOO_BIG, f"a message of more than {self._discard} bytes")
             if message.size > self._max_message and message.inflater is None:
-                # For a compressed message, what counts is the inflated size.
-                message.skip(message.excess)
+                # Of a compressed message, the inflated size counts, and shows in _collect.
+                message.skip()
         self._frame = frame = _Frame(first, key, length)
         return frame
 
@@ -368,7 +371,8 @@ class WebSocket:
             except Corrupt:
                 raise _Breach(CloseCode.INVALID_DATA, "a compressed message is malformed") from None
             if len(piece) > room:
-                message.skip(self._max_message + 1)
+                message.excess = self._max_message + 1
+                message.skip()
                 return
         message.data += piece
         if message.decoder is not None:
@@ -382,9 +386,10 @@ class WebSocket:
             self._collect(message, b"", last=True)
         if message.skipped:
             events.append(TooBig(max(message.size, message.excess)))
+        elif message.decoder is None:
+            events.append(bytes(message.data))
         else:
-            data = bytes(message.data)
-            events.append(data if message.decoder is None else data.decode())
+            events.append(message.data.decode())
 
     def _control(self, opcode: int, payload: bytes, events: list[Event]) -> None:
         if opcode == _PING:
