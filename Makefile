@@ -92,7 +92,7 @@ test-full: check $(venv)/.node
 	$(python) -m coverage report --omit='$(pure)' --fail-under=95
 
 docs: $(venv)/.docs
-	$(python) -m sphinx -W --keep-going --quiet -b html docs build/docs
+	$(python) -m sphinx -W -E -a --keep-going --quiet -b html docs build/docs
 	@echo "build/docs/index.html"
 
 bench: $(venv)/.project

@@ -38,14 +38,15 @@ def candidates(version: str) -> Iterator[str]:
 
 
 def interpreter(version: str) -> str | None:
-    """The first that starts and is that version."""
+    """The first that starts and is that version; of an environment, what it was made from."""
     for path in candidates(version):
         if not Path(path).exists():
             continue
-        code = "import sys, ssl, venv; print('%d.%d' % sys.version_info[:2])"
+        code = "import sys, ssl, venv; print('%d.%d' % sys.version_info[:2], sys._base_executable)"
         done = subprocess.run([path, "-c", code], capture_output=True, text=True, check=False)
-        if done.returncode == 0 and done.stdout.strip() == version:
-            return path
+        found, _, base = done.stdout.strip().partition(" ")
+        if done.returncode == 0 and found == version:
+            return base
     return None
 
 
