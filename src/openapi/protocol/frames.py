@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Protocol, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from openapi.errors import ErrorCode, RpcError, Unserializable
+from openapi.errors import CallFailed, ErrorCode, RpcError, Unserializable
 from openapi.schema import encode_json
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Message",
     "ObjectCodec",
     "Reconnect",
+    "read",
 ]
 
 CallId: TypeAlias = str | int
@@ -70,6 +71,16 @@ class Error(Struct, frozen=True, kw_only=True, omit_defaults=True):
             errors=error.errors or UNSET,
             data=UNSET if error.data is None else error.data,
             retry_after=UNSET if error.retry_after is None else error.retry_after,
+        )
+
+    def failure(self) -> CallFailed:
+        """The exception for whoever made the call."""
+        return CallFailed(
+            self.code,
+            self.message,
+            data=None if self.data is UNSET else self.data,
+            errors=None if self.errors is UNSET else self.errors,
+            retry_after=None if self.retry_after is UNSET else self.retry_after,
         )
 
 
@@ -235,3 +246,48 @@ def _call_of(message: object) -> Call:
     if payload is None:
         return Call(id=id_, method=method)
     return Call(id=id_, method=method, payload=Raw(encode_json(payload)))
+
+
+class _Said(Struct, frozen=True):
+    """Whatever a server says. Keys that are not here are passed over: a newer server has more."""
+
+    id: CallId | None = None
+    method: str = ""
+    response: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+    channel: str | UnsetType = UNSET
+    event: str | UnsetType = UNSET
+    data: Raw = Raw(b"null")
+
+
+_decode_said: Final = msgspec.json.Decoder(_Said).decode
+_decode_error: Final = msgspec.json.Decoder(Error).decode
+_decode_reconnect: Final = msgspec.json.Decoder(Reconnect).decode
+
+
+def read(text: str) -> Outbound | None:
+    """Read what a server says; None if it is nothing that is known here.
+
+    The data of a :class:`Message` is a ``Raw``, JSON that nobody has read.
+    """
+    try:
+        said = _decode_said(text)
+        if said.error is not UNSET:
+            return Failure(id=said.id, method=said.method, error=_error_of(said.error))
+        if said.response is not UNSET and said.id is not None:
+            return Answer(id=said.id, method=said.method, response=said.response)
+        if said.event is UNSET:
+            return None
+        if said.channel is not UNSET:
+            return Message(channel=said.channel, event=said.event, data=said.data)
+        return _decode_reconnect(said.data) if said.event == "$reconnect" else None
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _error_of(raw: Raw) -> Error:
+    try:
+        return _decode_error(raw)
+    except (msgspec.DecodeError, RecursionError):
+        # Its call has ended all the same, and must not wait for ever.
+        return Error(code=ErrorCode.INTERNAL_ERROR, message="The error cannot be read")
