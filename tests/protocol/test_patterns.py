@@ -67,6 +67,7 @@ SMALL_TEXTS = st.lists(
         ("[a-c]x", ["ax", "bx", "cx"], ["dx", "-x", "x"]),
         ("[a-cx-z0]", list("abcxyz0"), list("dw-1")),
         ("[a-cb-d]", list("abcd"), ["e"]),
+        ("[a-db]", list("abcd"), ["e"]),
         ("[!a-c]", ["d", "\n", "\U0001f600", "!"], ["a", "b", "c", ""]),
         ("[a!]", ["a", "!"], ["b"]),
         ("[!!]", ["a"], ["!"]),
@@ -327,6 +328,15 @@ def test_what_a_tree_remembers_goes_when_the_patterns_change(gone: str) -> None:
     assert sorted(tree.matching("task.b")) == sorted(set(texts) - {gone})
 
 
+def test_a_tree_forgets_what_was_removed() -> None:
+    tree = PatternTree[str]()
+    for text in ("[ab]", "[bc]", "[cd]"):
+        tree.add(text, text)
+    assert tree.matching("b") == ["[ab]", "[bc]"]
+    tree.remove("[ab]")
+    assert [node for root in nodes(tree) for way in root.ways.values() for node in way] == []
+
+
 def test_what_a_tree_remembers_is_bounded() -> None:
     tree = PatternTree[str]()
     tree.add("[a-c]x*", "one")
@@ -383,12 +393,15 @@ class TreeAgainstPatterns(RuleBasedStateMachine):
         for node in (root, *others):
             assert all(child.run.tokens[0] == token for token, child in node.then.items())
             assert node.sets == {t: c for t, c in node.then.items() if isinstance(t, tuple)}
+            for ways in node.ways.values():
+                assert set(ways) <= set(node.sets.values())
 
 
 TreeAgainstPatterns.TestCase.settings = settings(max_examples=50, stateful_step_count=30)
 TestTreeAgainstPatterns = TreeAgainstPatterns.TestCase
 
 
+@example(["*a*b?c", "*ax", "*y"], "abac")
 @example(["*a*b", "*a*c", "*a", "a*", "*"], "aacab")
 @given(st.lists(SMALL_TEXTS, max_size=12), SMALL_NAMES)
 def test_a_tree_finds_what_fits_and_is_empty_when_all_were_removed(

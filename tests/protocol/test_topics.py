@@ -95,6 +95,9 @@ def test_the_order_is_that_of_the_oldest_subscription_that_fits() -> None:
 def test_subscribing_again_keeps_the_place_and_leaving_gives_it_up() -> None:
     index = index_of(("a", "news", "*"), ("b", "news", "*"), ("a", "news", "*"))
     assert list(index.subscribers("news", "x")) == ["a", "b"]
+    index = index_of(("a", "news", "*"), ("b", "news", "x*"), ("a", "news", "*"))
+    assert list(index.subscribers("news", "x")) == ["a", "b"]
+    index = index_of(("a", "news", "*"), ("b", "news", "*"))
     index.leave("a")
     index.subscribe("a", "news", "*")
     assert list(index.subscribers("news", "x")) == ["b", "a"]
