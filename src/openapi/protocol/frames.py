@@ -26,6 +26,7 @@ __all__ = [
     "ObjectCodec",
     "Reconnect",
     "read",
+    "write",
 ]
 
 CallId: TypeAlias = str | int
@@ -283,6 +284,11 @@ def read(text: str) -> Outbound | None:
         return _decode_reconnect(said.data) if said.event == "$reconnect" else None
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def write(id: CallId | None, method: str, payload: bytes) -> bytes:
+    """Write a call, or with no id a notification. ``payload`` is JSON."""
+    return encode_json(Call(id=id, method=method, payload=Raw(payload)))
 
 
 def _error_of(raw: Raw) -> Error:
