@@ -29,8 +29,10 @@ ARROWS: dict[str, frozenset[str]] = {
 
 # path prefix -> the packages from outside the standard library that it may import
 AIOHTTP = frozenset({"aiohttp", "multidict", "yarl"})
+VALIDATION = frozenset({"msgspec", "annotated_types", "attrs"})
 PACKAGES: dict[str, frozenset[str]] = {
-    "schema": frozenset({"msgspec", "pydantic", "annotated_types", "attrs"}),
+    "schema": VALIDATION,
+    "schema/_pydantic.py": VALIDATION | {"pydantic", "pydantic_core"},
     "protocol/frames.py": frozenset({"msgspec"}),  # the codec of the wire, not a second validator
     "spec/": AIOHTTP,
     "ws/": AIOHTTP,
@@ -43,8 +45,8 @@ PACKAGES: dict[str, frozenset[str]] = {
 
 # All of the standard library that the pure core may use: no I/O, no clock, no chance, no log.
 PURE = frozenset(
-    "__future__ abc array base64 binascii bisect codecs collections contextlib copy dataclasses enum "
-    "functools hashlib heapq inspect itertools json math operator re string struct types typing "
+    "__future__ abc array base64 binascii bisect codecs collections contextlib copy dataclasses "
+    "enum functools hashlib heapq inspect itertools json math operator re string struct types typing "
     "urllib.parse weakref zlib".split()
 )
 
@@ -52,7 +54,8 @@ PURE = frozenset(
 BROKERS = "openapi.ws.brokers."
 KNOW_BROKERS = frozenset({"ws/broker.py", "ws/brokers/__init__.py"})
 
-# Not needed to import any layer; `cli` alone may need its own extra.
+# The one file for each optional dependency: whoever needs it imports it late.
+LEAVES = frozenset({"schema._pydantic", "ws.brokers.redis", "ws.brokers.nats", "cli"})
 OPTIONAL = (
     "click jwt nats opentelemetry prometheus_client psutil pydantic redis rich uvloop".split()
 )
@@ -192,8 +195,7 @@ def test_the_pure_core_loads_neither_an_event_loop_nor_a_server() -> None:
 
 
 def test_every_layer_can_be_imported_without_any_optional_package() -> None:
-    leaves = {"openapi.ws.brokers.redis", "openapi.ws.brokers.nats"}
-    layers = [name for name in modules(*ARROWS.keys() - {"cli"}) if name not in leaves]
+    layers = [name for name in modules(*ARROWS) if name.partition(".")[2] not in LEAVES]
     python(
         "import importlib, sys\n"
         f"for name in {OPTIONAL}: sys.modules[name] = None\n"
