@@ -11,10 +11,11 @@
 #   make setup      the environment .venv, and nothing else
 #   make clean      removes all that the targets made
 
-HOST ?= 127.0.0.1
-PORT ?= 8080
+# not from the environment: some shells put the machine's name into HOST
+HOST = 127.0.0.1
+PORT = 8080
 export PYTHON
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 venv := .venv
 python := $(venv)/bin/python

@@ -46,8 +46,8 @@ PACKAGES: dict[str, frozenset[str]] = {
 # All of the standard library that the pure core may use: no I/O, no clock, no chance, no log.
 PURE = frozenset(
     "__future__ abc array base64 binascii bisect codecs collections contextlib copy dataclasses "
-    "enum functools hashlib heapq inspect itertools json math operator re string struct types typing "
-    "urllib.parse weakref zlib".split()
+    "enum functools hashlib heapq inspect itertools json math operator re string struct types "
+    "typing urllib.parse weakref zlib".split()
 )
 
 # A concrete broker is known by name in these files only, and loaded when its URL asks for it.
