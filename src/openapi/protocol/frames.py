@@ -36,6 +36,7 @@ _Id: TypeAlias = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=0,
 
 INVALID: Final = "Invalid RPC parameters"
 _NO_PAYLOAD: Final = Raw(b"{}")
+_NULL: Final = Raw(b"null")
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -150,7 +151,7 @@ class JsonCodec:
         except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
             # Only a message that failed is looked at closely.
             return _call_of(_parse(text))
-        return call if call.payload != b"null" else _without_payload(call)
+        return call if call.payload != _NULL else Call(id=call.id, method=call.method)
 
     def encode(self, frame: Outbound) -> bytes:
         """See :meth:`Codec.encode`."""
@@ -203,10 +204,6 @@ def _failed(
 ) -> Malformed:
     error = RpcError(code, message, errors=errors, data=data)
     return Malformed(Failure(id=id, method=method, error=Error.of(error)))
-
-
-def _without_payload(call: Call) -> Call:
-    return Call(id=call.id, method=call.method)
 
 
 def _parse(text: str) -> object:

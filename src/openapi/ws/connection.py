@@ -176,7 +176,6 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._websocket.close(CloseCode.ABNORMAL)
         self._end_calls()
         self._outbox.discard()
         self._held.clear()
@@ -195,7 +194,7 @@ class Connection(asyncio.Protocol):
     @property
     def gone(self) -> bool:
         """Whether it is closing or closed: it takes no messages and no subscriptions."""
-        return self._websocket.state is not State.OPEN
+        return self._websocket.state is not State.OPEN or self._endpoint is None
 
     @property
     def endpoint(self) -> "Websocket | None":
@@ -383,7 +382,7 @@ class Connection(asyncio.Protocol):
 
     def _close(self, code: int, reason: str, *, timeout: float) -> None:
         frame = self._websocket.close(code, reason)
-        if frame:
+        if frame and self._endpoint is not None:
             self._say_goodbye(frame, code, reason, timeout=timeout)
 
     def _say_goodbye(self, frame: bytes, code: int, reason: str, *, timeout: float) -> None:
