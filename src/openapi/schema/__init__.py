@@ -37,16 +37,25 @@ __all__ = ["MAX_FAULTS", "Schema", "encode_json", "hints_of"]
 
 T = TypeVar("T")
 
+_Text = bytes | str | msgspec.Raw
+
 _NOT_JSON: Final = "JSON string expected"
 _TOO_DEEP: Final = "nested too deeply"
-# what a refusal is shown instead of an integer of thousands of digits, which is refused anyway
-_ENDLESS: Final = re.compile(rb"[0-9]{309,}")
-# a TypeError is a set of any items that got one that cannot be in a set
-_REFUSALS: Final = (msgspec.DecodeError, UnicodeError, RecursionError, TypeError)
 
 
 class _Unfit(Exception):
-    """The data does not fit, as far as msgspec can tell; the cause says the first reason."""
+    """The data does not fit, though msgspec takes it."""
+
+
+# what a refusal is shown instead of an integer of thousands of digits, which is refused anyway
+_ENDLESS: Final = re.compile(rb"[0-9]{309,}")
+_PAIR: Final = re.compile("[0-9][0-9]").search
+_PAIR_OF_BYTES: Final = re.compile(b"[0-9][0-9]").search
+# digits become zeros, everything else blanks
+_DIGITS: Final = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
+_LONG: Final = b"0" * 19
+# a TypeError is a set of any items that got one that cannot be in a set
+_REFUSALS: Final = (_Unfit, msgspec.DecodeError, UnicodeError, RecursionError, TypeError)
 
 
 class Schema(Generic[T]):
@@ -66,18 +75,18 @@ class Schema(Generic[T]):
         self.is_object = self._shape.is_object
         # what msgspec does not check: unknown fields of most types, and the size of integers
         parts = _shape.reachable(self._shape)
-        self._open = any(part.is_open for part in parts)
-        self._wide = any(part.is_wide for part in parts)
-        self._decode: Callable[[bytes | str | msgspec.Raw], T] = msgspec.json.Decoder(
-            cast("Any", hint), dec_hook=_shape.built
-        ).decode
+        self._attempt: Callable[[_Text], T] = _attempt(
+            msgspec.json.Decoder(cast("Any", hint), dec_hook=_shape.built).decode,
+            self._shape if any(part.is_open for part in parts) else None,
+            self._faults_of_text if any(part.is_wide for part in parts) else None,
+        )
 
-    def decode(self, data: bytes | str | msgspec.Raw) -> T:
+    def decode(self, data: _Text) -> T:
         """Read JSON text. Raises :class:`InvalidData`."""
         try:
             return self._attempt(data)
-        except _Unfit as unfit:
-            raise InvalidData(self._faults_of_text(data, unfit)) from unfit.__cause__
+        except _REFUSALS as error:
+            raise InvalidData(self._faults_of_text(data) or _reason(error)) from error
 
     def convert(self, value: object, *, lax: bool = False) -> T:
         """Read builtins: what a JSON decoder gives. Raises :class:`InvalidData`.
@@ -111,7 +120,7 @@ class Schema(Generic[T]):
         data = encode_json(value)
         try:
             self._attempt(data)
-        except _Unfit:
+        except _REFUSALS:
             data = msgspec.json.encode(self._shape.pruned(msgspec.json.decode(data)))
             self.decode(data)
         return data
@@ -130,42 +139,62 @@ class Schema(Generic[T]):
         """
         return _document.document(self.hint, _document.Names(components, ref))
 
-    def _attempt(self, data: bytes | str | msgspec.Raw) -> T:
-        try:
-            value = self._decode(data)
-            if self._open and not self._shape.fits(msgspec.json.decode(data)):
-                raise _Unfit
-        except _REFUSALS as error:
-            raise _Unfit from error
-        if self._wide and _has_long_number(data) and self._faults_of_text(data):
-            raise _Unfit
-        return value
-
-    def _faults_of_text(
-        self, data: bytes | str | msgspec.Raw, unfit: _Unfit | None = None
-    ) -> dict[str, str]:
-        """Name every faulty field of JSON text; none only if ``unfit`` was not given."""
+    def _faults_of_text(self, data: _Text) -> dict[str, str]:
+        """Name every faulty field of JSON text, as far as a walk over it can tell."""
         faults = _shape.Faults()
         try:
             faults.collect(self._shape, _read(data))
         except RecursionError:
             return {"": _TOO_DEEP}
         except msgspec.ValidationError as error:
-            return dict([_shape.reason(error)])
+            return _reason(error)
         except (msgspec.DecodeError, UnicodeError):
             return {"": _NOT_JSON}
-        if not faults.errors and unfit is not None:
-            return dict([_shape.reason(unfit.__cause__)])
         return faults.errors
 
 
-def _bytes(data: bytes | str | msgspec.Raw) -> bytes:
-    if type(data) is bytes:
-        return data
+def _reason(error: Exception) -> dict[str, str]:
+    return dict([_shape.reason(error)])
+
+
+def _attempt(
+    decode: Callable[[_Text], T],
+    names: _shape.Shape | None,
+    integers: Callable[[_Text], object] | None,
+) -> Callable[[_Text], T]:
+    """Add to a decoder the checks that it lacks: of the ``names`` of fields, and of ``integers``.
+
+    All that is done each time, when nothing is wrong, is done here. Raises _REFUSALS.
+    """
+    if names is None and integers is None:
+        return decode
+    fits = None if names is None else names.fits
+    builtins = msgspec.json.Decoder().decode
+
+    def attempt(data: _Text) -> T:
+        value = decode(data)
+        if fits is not None and not fits(builtins(data)):
+            raise _Unfit
+        if integers is not None:
+            # An integer of more than 63 bits has 19 digits, two of them among every ninth byte.
+            # To look for those costs less than to walk over the data; what only looks like such
+            # an integer (a long fraction, a number in a string) costs the walk.
+            if isinstance(data, str):
+                suspect = _PAIR(data[::9]) is not None
+            else:
+                suspect = _PAIR_OF_BYTES(bytes(data)[::9]) is not None
+            if suspect and _LONG in _bytes(data).translate(_DIGITS) and integers(data):
+                raise _Unfit
+        return value
+
+    return attempt
+
+
+def _bytes(data: _Text) -> bytes:
     return data.encode() if isinstance(data, str) else bytes(data)
 
 
-def _read(data: bytes | str | msgspec.Raw) -> object:
+def _read(data: _Text) -> object:
     """JSON text -> builtins, also with integers that are longer than msgspec reads."""
     try:
         return msgspec.json.decode(data)
@@ -196,24 +225,6 @@ def hints_of(function: Callable[..., object]) -> dict[str, object]:
             f"{name}: an annotation cannot be resolved ({error}); the types of handlers are needed "
             "when the program runs: define them in the module, outside `if TYPE_CHECKING:`"
         ) from error
-
-
-# Digits become zeros, everything else blanks: nineteen zeros in a row are a long number.
-_DIGITS: Final = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
-_LONG: Final = b"0" * 19
-
-
-def _has_long_number(data: bytes | str | msgspec.Raw) -> bool:
-    """Tell whether JSON text may contain an integer that needs more than 63 bits.
-
-    Such an integer has 19 digits. Looking for them in the text costs a fraction of a walk over the
-    data; a string or a long fraction that looks so only costs the walk.
-    """
-    data = _bytes(data)
-    # any 19 digits in a row have three among every sixth byte
-    if len(data) > 1024 and b"000" not in data[::6].translate(_DIGITS):
-        return False
-    return _LONG in data.translate(_DIGITS)
 
 
 def _plain(value: object) -> object:
