@@ -5,6 +5,7 @@ names, it knows.
 """
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -176,8 +177,10 @@ def test_a_right_import_is_left_alone(where: str, source: str) -> None:
 
 
 def python(code: str) -> None:
-    """Run ``code`` in a process of its own, where nothing is imported yet."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    """Run ``code`` in a process of its own, where nothing is imported yet, coverage neither."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, env=env)
     assert done.returncode == 0, done.stderr
 
 
