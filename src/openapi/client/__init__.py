@@ -1,0 +1,14 @@
+"""The client: calls and subscriptions over one WebSocket.
+
+async with connect("wss://example.com/stream") as client:
+    info = await client.call("info", returns=Info)
+    async with client.subscribe("host", "cpu", type=Cpu) as messages:
+        async for message in messages:
+            print(message.data)
+"""
+
+from openapi.client.client import Client
+from openapi.client.connect import connect
+from openapi.client.subscription import Message, Subscription, TooSlow
+
+__all__ = ["Client", "Message", "Subscription", "TooSlow", "connect"]
