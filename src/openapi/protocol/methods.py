@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 from openapi.errors import DeclarationError, ErrorCode, InvalidData, RpcError
 from openapi.schema import Schema, encode_json, hints_of
-from openapi.schema._plain import plain
+from openapi.schema._builtins import plain
 
 __all__ = ["Method", "MethodNamespace", "MethodTable", "ws_rpc"]
 
@@ -155,7 +155,7 @@ def _method(owner: type, name: str) -> Method:
     for base in reversed(definitions):
         where = f"{base.__qualname__}.{name}"
         function, declared = _function_of(where, vars(base)[name]), _declared(vars(base)[name])
-        parameter, hints = _payload_parameter(where, function), _hints(where, function)
+        parameter, hints = _payload_parameter(where, function), hints_of(function)
         hint = hints.get(parameter, inspect.Parameter.empty)
         if declared.body_schema is not None:
             if hint not in _UNTYPED:
@@ -211,13 +211,6 @@ def _payload_parameter(where: str, function: Callable[..., object]) -> str:
                 f" remove {extra.name!r} or give it a default"
             )
     return parameters[0].name
-
-
-def _hints(where: str, function: Callable[..., object]) -> dict[str, object]:
-    try:
-        return hints_of(function)
-    except NameError as exc:
-        raise DeclarationError(f"{where}: its annotations cannot be resolved: {exc}") from exc
 
 
 def _schema(where: str, hint: object) -> Schema[Any]:
