@@ -176,10 +176,11 @@ class ObjectCodec:
     def decode(self, text: str) -> Call:
         """See :meth:`Codec.decode`."""
         try:
-            message = self._decode(text)
-        except ValueError:
+            # Through JSON: what has no JSON form (half a surrogate pair, say) could not be
+            # answered later, nor handed to whoever subscribes.
+            return JSON.decode(encode_json(self._decode(text)).decode())
+        except (ValueError, Unserializable):
             raise _failed(ErrorCode.PARSE_ERROR, "JSON string expected") from None
-        return _call_of(message)
 
     def encode(self, frame: Outbound) -> bytes:
         """See :meth:`Codec.encode`."""
