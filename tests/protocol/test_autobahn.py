@@ -115,6 +115,7 @@ def assert_conforms(verdicts: dict[str, tuple[str, str]], cases: int) -> None:
     assert failed == {}
 
 
+@pytest.mark.timeout(300)
 async def test_every_autobahn_case_but_the_slow_ones_passes(tmp_path: Path) -> None:
     verdicts = await run_suite(tmp_path, "-x", "9.*", "-x", "12.*", "-x", "13.*")
     assert_conforms(verdicts, CASES - LARGE_CASES - COMPRESSION_CASES)

@@ -165,6 +165,14 @@ def test_more_after_a_final_block_is_corrupt_also_in_a_later_piece() -> None:
         inflater.feed(b"\x00", 10)
 
 
+def test_a_cut_message_is_corrupt_also_when_it_is_just_as_long_as_allowed() -> None:
+    inflater = Inflater()
+    cut = bytes.fromhex("001400ebff") + b"Hello"
+    assert inflater.feed(cut, 100) == b"Hello"
+    with pytest.raises(Corrupt):
+        inflater.finish(6)  # which are those that the sender took off
+
+
 def test_a_bomb_is_inflated_one_byte_past_the_limit() -> None:
     bomb = deflated(bytes(10_000_000))
     assert len(bomb) < 10_000

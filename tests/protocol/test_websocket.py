@@ -380,6 +380,10 @@ def test_a_close_code_that_cannot_be_sent_leaves_the_connection_open() -> None:
     assert state(connection) is State.OPEN
 
 
+def test_closing_in_the_middle_of_a_fragmented_message_is_possible() -> None:
+    assert receive(masked(TEXT, b"Hel"), masked(FIN | CLOSE, b"\x03\xe8")) == [Closed(1000, "")]
+
+
 def test_closing_in_the_middle_of_a_frame_is_possible() -> None:
     connection = websocket()
     frame = masked(FIN | CLOSE, b"\x03\xe8")

@@ -57,8 +57,8 @@ class Deflate:
 
     @classmethod
     def _accept(cls, offer: str) -> "Deflate | None":
-        name, *parameters = offer.split(";", 5)
-        if name.strip(" \t").lower() != NAME or len(parameters) > 4:
+        name, *parameters = offer.split(";", 5)  # there are four, and none may come twice
+        if name.strip(" \t").lower() != NAME:
             return None
         seen: set[str] = set()
         window, client_window = _WINDOW, 15
@@ -93,7 +93,7 @@ class Deflate:
 
 def _window_bits(value: str) -> int | None:
     """Read 8 to 15, without leading zeros, perhaps in quotes (RFC 7692 section 7.1.2)."""
-    if len(value) > 2 and value[0] == value[-1] == '"':
+    if value[:1] == value[-1:] == '"':
         value = value[1:-1]
     return _BITS.get(value)
 

@@ -124,8 +124,6 @@ def _elements(headers: Headers, name: str) -> Iterator[str]:
         for element in line.split(",", left)[:left]:
             yield element.strip(" \t")
             left -= 1
-        if not left:
-            return
 
 
 def _tokens(headers: Headers, name: str) -> set[str]:

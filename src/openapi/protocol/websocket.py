@@ -240,7 +240,6 @@ class WebSocket:
         """Read no more."""
         self.state = State.CLOSING if self.state is State.OPEN else State.CLOSED
         self._reading = False
-        self._head = b""
         self._frame = self._message = None
 
     def _read(self, data: bytes, events: list[Event]) -> None:
