@@ -23,7 +23,6 @@ the JSON Schema, and ``_pydantic`` is the one file that imports pydantic.
 
 import re
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import Any, Final, Generic, TypeVar, cast, get_type_hints
 
 import msgspec
@@ -31,7 +30,7 @@ import msgspec
 from openapi.errors import DeclarationError, InvalidData, Unserializable
 from openapi.schema import _document, _shape
 from openapi.schema._build import shape_of
-from openapi.schema._shape import MAX_FAULTS
+from openapi.schema._shape import MAX_FAULTS, TOO_DEEP
 
 __all__ = ["MAX_FAULTS", "Schema", "encode_json", "hints_of"]
 
@@ -40,7 +39,6 @@ T = TypeVar("T")
 _Text = bytes | str | msgspec.Raw
 
 _NOT_JSON: Final = "JSON string expected"
-_TOO_DEEP: Final = "nested too deeply"
 
 
 class _Unfit(Exception):
@@ -102,7 +100,7 @@ class Schema(Generic[T]):
             if not faults.errors:
                 return cast("T", _shape.converted(value, self.hint, strict=not lax))
         except RecursionError:
-            faults.errors[""] = _TOO_DEEP
+            faults.errors[""] = TOO_DEEP
         except (msgspec.ValidationError, TypeError) as error:
             path, text = _shape.reason(error)
             faults.errors[path] = text
@@ -121,7 +119,7 @@ class Schema(Generic[T]):
         try:
             self._attempt(data)
         except _REFUSALS:
-            data = msgspec.json.encode(self._shape.pruned(msgspec.json.decode(data)))
+            data = msgspec.json.encode(self._pruned(data))
             self.decode(data)
         return data
 
@@ -139,13 +137,19 @@ class Schema(Generic[T]):
         """
         return _document.document(self.hint, _document.Names(components, ref))
 
+    def _pruned(self, data: bytes) -> object:
+        try:
+            return self._shape.pruned(_read(data))
+        except RecursionError as error:
+            raise InvalidData({"": TOO_DEEP}) from error
+
     def _faults_of_text(self, data: _Text) -> dict[str, str]:
         """Name every faulty field of JSON text, as far as a walk over it can tell."""
         faults = _shape.Faults()
         try:
             faults.collect(self._shape, _read(data))
         except RecursionError:
-            return {"": _TOO_DEEP}
+            return {"": TOO_DEEP}
         except msgspec.ValidationError as error:
             return _reason(error)
         except (msgspec.DecodeError, UnicodeError):
@@ -234,8 +238,6 @@ def _plain(value: object) -> object:
             return base(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, Enum):
-        return value.value
     if _shape.is_model(type(value)):
         return _shape.pydantic().dumped(value)
     raise TypeError(f"`{type(value).__name__}` has no JSON form")

@@ -12,6 +12,7 @@ from msgspec import inspect as mi
 
 from openapi.errors import DeclarationError
 from openapi.schema._shape import (
+    ANYTHING,
     ARRAY,
     LARGEST,
     SMALLEST,
@@ -102,13 +103,12 @@ class _Builder:
             case mi.Metadata():
                 return self.shape(node.type, where)
             case mi.AnyType() | mi.RawType():
-                return Shape()
+                return ANYTHING
             case mi.CustomType():
                 return self._custom(node.cls, where)
             case mi.UnionType():
                 members = [self.shape(member, where) for member in node.types]
-                anything = next((member for member in members if type(member) is Shape), None)
-                return anything or Union(members)
+                return ANYTHING if ANYTHING in members else Union(members)
             case mi.IntType():
                 return Leaf(_constrained(int, node), wide=_is_unbounded(node))
             case mi.LiteralType():
@@ -140,7 +140,7 @@ class _Builder:
 
     def _custom(self, kind: type[Any], where: str) -> Shape:
         if kind is object:
-            return Shape()
+            return ANYTHING
         if is_model(kind):
             return Model(kind)
         raise DeclarationError(
@@ -185,13 +185,14 @@ class _Builder:
 
 def _refuse_fields_without_a_way_in(cls: Any, where: str) -> None:
     """msgspec would require such a field in the data, and then overwrite it."""
-    for field in getattr(cls, "__dataclass_fields__", {}).values():
+    origin = typing.get_origin(cls) or cls
+    for field in getattr(origin, "__dataclass_fields__", {}).values():
         has_default = (field.default, field.default_factory) != (dataclasses.MISSING,) * 2
         if not field.init and not has_default:
             raise DeclarationError(
                 f"{where}.{field.name}: a field with init=False needs a default to be decoded"
             )
-    for name, hint in get_type_hints(typing.get_origin(cls) or cls, include_extras=True).items():
+    for name, hint in get_type_hints(origin, include_extras=True).items():
         _refuse_foreign_constraints(hint, f"{where}.{name}")
 
 

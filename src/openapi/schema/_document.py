@@ -1,6 +1,7 @@
 """JSON Schema 2020-12 of a type: true to what is decoded, and readable in a document."""
 
 import inspect
+import itertools
 import re
 import typing
 from collections.abc import Callable, Iterator
@@ -33,17 +34,17 @@ class Names:
         self, origin: object, names: Iterator[str], write: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
         """Refer to the schema of ``origin``, written now if this is the first time."""
-        for name in names:
-            known = self._components.get(name)
-            if known is None:
-                component = _Component()
-                component.origin = origin
-                self._components[name] = component  # before it is written: it may refer to itself
-                component.update(write())
-            elif not isinstance(known, _Component) or known.origin != origin:
-                continue
-            return {"$ref": self._ref.format(name=name)}
-        raise AssertionError("the names never end")
+        name = next(name for name in names if self._is_for(origin, name))
+        if name not in self._components:
+            component = _Component()
+            component.origin = origin
+            self._components[name] = component  # before it is written: it may refer to itself
+            component.update(write())
+        return {"$ref": self._ref.format(name=name)}
+
+    def _is_for(self, origin: object, name: str) -> bool:
+        known = self._components.get(name)
+        return known is None or (isinstance(known, _Component) and known.origin == origin)
 
 
 def document(hint: object, names: Names) -> dict[str, Any]:
@@ -153,15 +154,20 @@ def _table(node: mi.DictType, names: Names) -> dict[str, Any]:
 
 def _union(node: mi.UnionType, names: Names) -> dict[str, Any]:
     schema: dict[str, Any] = {"anyOf": [_schema(member, names) for member in node.types]}
-    tagged = [member for member in node.types if isinstance(member, mi.StructType) and member.tag]
-    if len(tagged) == len(node.types) and not any(member.array_like for member in tagged):
-        refs = [option["$ref"] for option in schema["anyOf"]]
+    tagged = [
+        (member, option)
+        for member, option in zip(node.types, schema["anyOf"], strict=True)
+        if isinstance(member, mi.StructType) and member.tag_field and not member.array_like
+    ]
+    if len(tagged) > 1:
+        # among others the tag has to be there; a Struct that stands alone does not need it
+        for member, option in tagged:
+            option["required"] = [member.tag_field]
+    if len(tagged) == len(node.types):
         schema["discriminator"] = {
-            "propertyName": tagged[0].tag_field,
-            "mapping": {str(member.tag): ref for member, ref in zip(tagged, refs, strict=True)},
+            "propertyName": tagged[0][0].tag_field,
+            "mapping": {str(member.tag): option["$ref"] for member, option in tagged},
         }
-        # in a union the tag must be there; a Struct that stands alone does not need it
-        schema["required"] = [tagged[0].tag_field]
     return schema
 
 
@@ -215,8 +221,9 @@ def _described(cls: type[Any]) -> dict[str, str]:
 
 
 def _title(cls: Any) -> str:
-    arguments = [getattr(part, "__name__", str(part)) for part in typing.get_args(cls)]
-    return f"{cls.__name__}[{', '.join(arguments)}]" if arguments else str(cls.__name__)
+    name = getattr(cls, "__name__", str(cls))
+    arguments = [_title(part) for part in typing.get_args(cls)]
+    return f"{name}[{', '.join(arguments)}]" if arguments else str(name)
 
 
 def _names_for(cls: Any) -> Iterator[str]:
@@ -227,10 +234,7 @@ def _names_for(cls: Any) -> Iterator[str]:
 def _candidates(short: str, full: str) -> Iterator[str]:
     yield _clean(short)
     yield _clean(full)
-    number = 2
-    while True:
-        yield f"{_clean(full)}_{number}"
-        number += 1
+    yield from (f"{_clean(full)}_{number}" for number in itertools.count(2))
 
 
 def _clean(name: str) -> str:

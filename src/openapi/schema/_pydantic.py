@@ -9,12 +9,15 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel, ValidationError
+from pydantic import VERSION, BaseModel, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import SchemaValidator
 from pydantic_core.core_schema import IntSchema, ModelSchema
 
 __all__ = ["BaseModel", "documents", "dumped", "faults", "validated"]
+
+if tuple(map(int, VERSION.split(".")[:2])) < (2, 13):
+    raise ImportError(f"this is pydantic {VERSION}")
 
 
 def validated(model: type[BaseModel], value: object, *, lax: bool = False) -> object:

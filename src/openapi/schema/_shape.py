@@ -25,10 +25,12 @@ import msgspec
 from openapi.errors import DeclarationError
 
 __all__ = [
+    "ANYTHING",
     "ARRAY",
     "LARGEST",
     "MAX_FAULTS",
     "SMALLEST",
+    "TOO_DEEP",
     "Array",
     "Faults",
     "Leaf",
@@ -55,6 +57,8 @@ LARGEST: Final = 2**64 - 1
 _LONGEST_NAME: Final = 64
 _LONGEST_TEXT: Final = 200
 _OUT_OF_RANGE: Final = "integer out of range"
+_NO_CHOICE: Final = "invalid value"
+TOO_DEEP: Final = "nested too deeply"
 
 
 class _Enough(Exception):
@@ -81,13 +85,13 @@ class Faults:
             pass  # the list says so itself
 
 
-def reason(error: BaseException | None) -> tuple[str, str]:
+def reason(error: Exception) -> tuple[str, str]:
     """Path and text of what msgspec said."""
     if isinstance(error, TypeError):
         return "", "items of a set must be plain values"
     text, _, path = str(error).partition(" - at `")
     if text.startswith("Invalid enum value"):
-        text = "invalid value"  # without the value, which can be long
+        text = _NO_CHOICE  # without the value, which can be long
     elif text == "Integer value out of range":
         text = _OUT_OF_RANGE
     return path.rstrip("`").lstrip("$").lstrip("."), text[:1].lower() + text[1:]
@@ -124,7 +128,7 @@ def pydantic() -> ModuleType:
         from openapi.schema import _pydantic
     except (ImportError, AttributeError) as error:
         raise DeclarationError(
-            f"pydantic models need pydantic 2.12 or later ({error}): "
+            f"pydantic models need pydantic 2.13 or later ({error}): "
             'pip install "aio-openapi[pydantic]"'
         ) from error
     return _pydantic
@@ -168,6 +172,9 @@ class Shape:
         return value
 
 
+ANYTHING: Final = Shape()
+
+
 def _check_number(value: object, path: str, found: Faults) -> None:
     if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
         found.add(path, _OUT_OF_RANGE)
@@ -187,10 +194,10 @@ class Leaf(Shape):
         try:
             result = converted(value, self.hint, strict=not found.lax)
         except msgspec.ValidationError as error:
-            below, text = reason(error)
-            if self.choices and text.startswith("invalid value"):
+            text = reason(error)[1]
+            if self.choices and text == _NO_CHOICE:
                 text = _one_of(self.choices)
-            found.add(_at(path, below) if below else path, text)
+            found.add(path, text)
         else:
             _check_number(result, path, found)
 
@@ -311,7 +318,7 @@ class Array(Shape):
 
     def __init__(self, outside: Leaf) -> None:
         self.outside = outside
-        self.item: Shape = Shape()
+        self.item: Shape = ANYTHING
 
     def parts(self) -> Iterable[Shape]:
         return [self.item]
@@ -394,7 +401,7 @@ class Table(Shape):
 
     def __init__(self, outside: Leaf, key: Shape) -> None:
         self.outside = outside
-        self.value: Shape = Shape()
+        self.value: Shape = ANYTHING
         # a key is a string in JSON, whatever it is in Python: let msgspec read it as a key
         self._key = dict[key.hint, None] if isinstance(key, Leaf) else None  # type: ignore[name-defined]
         self.is_wide = isinstance(key, Leaf) and key.is_wide
@@ -439,6 +446,11 @@ class Model(Shape):
         self.model = model
         name, schemas = pydantic().documents(model)
         self.is_object = schemas[name].get("type") == "object"
+        self._lists = {
+            field
+            for field, schema in schemas[name].get("properties", {}).items()
+            if any(option.get("type") == "array" for option in [schema, *schema.get("anyOf", ())])
+        }
 
     def faults(self, value: object, path: str, found: Faults) -> None:
         adapter = pydantic()
@@ -451,7 +463,15 @@ class Model(Shape):
                     where = f"{where}[{step}]" if isinstance(step, int) else _at(where, step)
                 found.add(where, text[:1].lower() + text[1:])
         else:
-            super().faults(adapter.dumped(model), path, found)
+            ANYTHING.faults(adapter.dumped(model), path, found)
+
+    def widened(self, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: [item] if name in self._lists and isinstance(item, str) else item
+            for name, item in value.items()
+        }
 
 
 class Union(Shape):
