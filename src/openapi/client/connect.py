@@ -1,11 +1,14 @@
 """From a URL to a connected client."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from http.client import responses
 from typing import Final
 
 from aiohttp import (
+    ClientConnectorError,
     ClientError,
     ClientSession,
     ClientWebSocketResponse,
@@ -74,12 +77,16 @@ async def connect(
                     timeout=ClientWSTimeout(ws_receive=None, ws_close=close_timeout),
                 )
         except WSServerHandshakeError as exc:
-            refusal = f"{url} refused the connection: {exc.status} {exc.message}"
+            refusal = f"{url} refused the connection: {exc.status} {responses.get(exc.status, '')}"
             raise ConnectionClosed(CloseCode.ABNORMAL, refusal) from exc
+        except ClientConnectorError as exc:
+            text = f"cannot connect to {url}: {_said(exc.os_error)}"
+            raise ConnectionClosed(CloseCode.ABNORMAL, text) from exc
         except (ClientError, OSError) as exc:
             if opening.expired():
                 raise TimeoutError(f"{url} did not answer within {open_timeout:g} seconds") from exc
-            raise ConnectionClosed(CloseCode.ABNORMAL, str(exc)) from exc
+            text = f"cannot connect to {url}: {str(exc) or type(exc).__name__}"
+            raise ConnectionClosed(CloseCode.ABNORMAL, text) from exc
         client = Client(ws, calls=calls, queue_bytes=queue_bytes, close_timeout=close_timeout)
         running = asyncio.create_task(client.run())
         try:
@@ -99,3 +106,9 @@ def _checked(url: str | URL) -> URL:
     if checked.scheme not in ("ws", "wss", "http", "https") or not checked.host:
         raise ValueError(f"{str(url)!r} is no URL of a WebSocket: write ws://HOST:PORT/PATH")
     return checked
+
+
+def _said(error: OSError) -> str:
+    """``Connection refused``, without the addresses that were tried."""
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)

@@ -1,0 +1,284 @@
+"""A live monitor of the machine that it runs on.
+
+    openapi serve examples/monitor.py:create_app
+    openapi listen localhost:8080/stream host
+
+Each second it publishes on the channel ``host``: how busy the CPU, the memory, the disks and the
+network are. ``processes`` and ``info`` are called, and ``POST /notes`` publishes a note to everyone
+who listens to the channel ``notes``.
+"""
+
+import asyncio
+import heapq
+import os
+import platform
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+import psutil
+from aiohttp import web
+from msgspec import Meta
+
+from openapi.spec import ApiPath, Documents, op
+from openapi.ws import CannotPublish, SocketsManager, WsPathMixin
+from openapi.ws.pubsub import Publish, Subscribe
+
+MIB = 1024 * 1024
+KIB = 1024
+
+
+@dataclass
+class Cpu:
+    """How busy the processors were during the last second, in percent."""
+
+    percent: float
+    cores: list[float]
+    load: float
+
+
+@dataclass
+class Memory:
+    """What is in use, in MiB."""
+
+    percent: float
+    used: int
+    total: int
+    swap: int
+
+
+@dataclass
+class Disk:
+    """How full the root file system is, and KiB a second of all disks."""
+
+    percent: float
+    read: float
+    written: float
+
+
+@dataclass
+class Network:
+    """KiB a second of all interfaces, and how many connections this process has."""
+
+    received: float
+    sent: float
+
+
+@dataclass
+class Process:
+    pid: int
+    name: str
+    cpu: float
+    """Percent of one processor, during the last second."""
+    memory: float
+    """MiB that are its own or shared, and in RAM."""
+
+
+@dataclass
+class Sample:
+    """The machine during one second."""
+
+    cpu: Cpu
+    memory: Memory
+    disk: Disk
+    network: Network
+    processes: list[Process]
+
+
+@dataclass
+class Top:
+    by: Literal["cpu", "memory"] = "cpu"
+    limit: Annotated[int, Meta(ge=1, le=100)] = 10
+
+
+@dataclass
+class Info:
+    host: str
+    system: str
+    processors: int
+    memory: int
+    """MiB"""
+    up: str
+    python: str
+    connections: int
+
+
+@dataclass
+class NewNote:
+    text: Annotated[str, Meta(min_length=1, max_length=1000)]
+    author: Annotated[str, Meta(min_length=1, max_length=100)] = "somebody"
+
+
+@dataclass
+class Note(NewNote):
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class Machine:
+    """Samples of this machine. psutil blocks, and keeps state: it has one thread, and no other."""
+
+    def __init__(self) -> None:
+        self.latest: Sample | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="psutil")
+        self._at = 0.0
+        self._disk: Any = None
+        self._network: Any = None
+
+    async def sample(self) -> Sample:
+        """Look at the machine; rates are those since the last look."""
+        loop = asyncio.get_running_loop()
+        self.latest = await loop.run_in_executor(self._thread, self._sample)
+        return self.latest
+
+    def close(self) -> None:
+        """Let the thread go."""
+        self._thread.shutdown(wait=False)
+
+    def _sample(self) -> Sample:
+        now = time.monotonic()
+        seconds, self._at = now - self._at, now
+        disk_before, self._disk = self._disk, psutil.disk_io_counters()
+        network_before, self._network = self._network, psutil.net_io_counters()
+        cores = psutil.cpu_percent(percpu=True)
+        memory = psutil.virtual_memory()
+
+        def rate(before: Any, after: Any, counter: str) -> float:
+            if before is None or after is None:  # the first look, or a machine without any
+                return 0.0
+            count: int = getattr(after, counter) - getattr(before, counter)
+            return round(max(0, count) / KIB / seconds, 1)
+
+        return Sample(
+            cpu=Cpu(
+                percent=round(sum(cores) / len(cores), 1),
+                cores=cores,
+                load=round(psutil.getloadavg()[0], 2),
+            ),
+            memory=Memory(
+                percent=memory.percent,
+                used=memory.used // MIB,
+                total=memory.total // MIB,
+                swap=psutil.swap_memory().used // MIB,
+            ),
+            disk=Disk(
+                percent=psutil.disk_usage(os.path.abspath(os.sep)).percent,
+                read=rate(disk_before, self._disk, "read_bytes"),
+                written=rate(disk_before, self._disk, "write_bytes"),
+            ),
+            network=Network(
+                received=rate(network_before, self._network, "bytes_recv"),
+                sent=rate(network_before, self._network, "bytes_sent"),
+            ),
+            processes=list(self._processes()),
+        )
+
+    def _processes(self) -> list[Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                with process.oneshot():
+                    found.append(
+                        Process(
+                            pid=process.pid,
+                            name=process.name(),
+                            cpu=process.cpu_percent(),
+                            memory=round(process.memory_info().rss / MIB, 1),
+                        )
+                    )
+            except psutil.Error:
+                pass  # it has just ended, or is none of our business
+        return found
+
+
+SOCKETS = web.AppKey("SOCKETS", SocketsManager)
+MACHINE = web.AppKey("MACHINE", Machine)
+
+routes = web.RouteTableDef()
+
+
+@routes.view("/stream")
+class Monitor(ApiPath, WsPathMixin, Subscribe, Publish):
+    """The live monitor
+
+    Subscribe to the channel `host` (events `cpu`, `memory`, `disk`, `network`) or `notes`.
+    """
+
+    SOCKETS_KEY = SOCKETS
+
+    async def ws_rpc_info(self, payload: dict[str, Any]) -> Info:
+        """What machine this is"""
+        return Info(
+            host=platform.node(),
+            system=f"{platform.system()} {platform.release()}",
+            processors=psutil.cpu_count() or 1,
+            memory=psutil.virtual_memory().total // MIB,
+            up=str(timedelta(seconds=round(time.time() - psutil.boot_time()))),
+            python=platform.python_version(),
+            connections=self.sockets.server_info()["connections"],
+        )
+
+    async def ws_rpc_processes(self, payload: Top) -> list[Process]:
+        """The processes that use most of the CPU, or of the memory"""
+        sample = self.request.app[MACHINE].latest
+        processes = sample.processes if sample is not None else []
+        return heapq.nlargest(payload.limit, processes, key=lambda p: getattr(p, payload.by))
+
+
+@routes.view("/notes")
+class Notes(ApiPath):
+    """Notes"""
+
+    @op(body_schema=NewNote, response_schema=Note, response=201)
+    async def post(self) -> Note:
+        """Publish a note
+
+        Everyone who is subscribed to the channel `notes` gets it as the event `note`.
+        """
+        new = self.cleaned(NewNote, await self.json_data())
+        note = Note(text=new.text, author=new.author)
+        await self.request.app[SOCKETS].publish("notes", "note", note)
+        return note
+
+
+async def publish_samples(app: web.Application) -> None:
+    """Publish a sample each second."""
+    loop, machine, sockets = asyncio.get_running_loop(), app[MACHINE], app[SOCKETS]
+    due = loop.time()
+    while True:
+        sample = await machine.sample()
+        try:
+            await sockets.publish("host", "cpu", sample.cpu)
+            await sockets.publish("host", "memory", sample.memory)
+            await sockets.publish("host", "disk", sample.disk)
+            await sockets.publish("host", "network", sample.network)
+        except CannotPublish:
+            return  # the server is shutting down
+        # Not a second after the last one was done, but after it was due; late ones are left out.
+        due = max(due + 1, loop.time())
+        await asyncio.sleep(due - loop.time())
+
+
+async def keep_publishing(app: web.Application) -> AsyncIterator[None]:
+    """Own the publisher, as long as the application runs."""
+    await app[MACHINE].sample()
+    publisher = asyncio.create_task(publish_samples(app))
+    yield
+    publisher.cancel()
+    await asyncio.wait([publisher])
+    app[MACHINE].close()
+    if not publisher.cancelled():
+        publisher.result()  # it failed: say so
+
+
+def create_app() -> web.Application:
+    """Create the application."""
+    app = web.Application()
+    app[SOCKETS] = SocketsManager()
+    app[MACHINE] = Machine()
+    app.add_routes(routes)
+    app.cleanup_ctx.append(keep_publishing)
+    Documents(title="Monitor", version="1.0.0").setup(app)
+    return app

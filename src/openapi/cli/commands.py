@@ -1,0 +1,221 @@
+"""The commands and their options."""
+
+import asyncio
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Coroutine
+from typing import Any, Final, NoReturn
+
+import click
+from aiohttp import web
+from yarl import URL
+
+from openapi import __version__
+from openapi.cli import remote
+from openapi.cli.load import BrokenApplication, NoApplication, load
+from openapi.cli.output import Output
+from openapi.cli.serve import serve as serve_until_stopped
+from openapi.errors import DeclarationError, InvalidData
+from openapi.schema import Schema
+
+__all__ = ["openapi"]
+
+INTERRUPTED: Final = 130
+
+_anything: Final = Schema[Any](Any)
+
+
+def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    text = value if "://" in value else f"ws://{value}"
+    try:
+        url = URL(text)
+        known = url.scheme in ("ws", "wss", "http", "https") and bool(url.host)
+    except ValueError:
+        known = False
+    if not known:
+        raise click.BadParameter(f"{value!r} is no URL of a WebSocket: write ws://HOST:PORT/PATH")
+    return text
+
+
+def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> object:
+    text = sys.stdin.read() if value == "-" else value
+    if text is None:
+        return None
+    try:
+        return _anything.decode(text)
+    except InvalidData as exc:
+        why = str(exc) if "" not in exc.errors else "quote it for the shell, as in '{\"n\": 1}'"
+        raise click.BadParameter(f"{text!r} is no JSON: {why}") from exc
+
+
+_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON document per line, also on a terminal."
+)
+_timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the server may take to answer.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="openapi", message="%(prog)s %(version)s")
+def openapi() -> None:
+    """Serve a realtime application, call it, listen to it, publish to it.
+
+    On a terminal the output is for reading, in a pipe it is one JSON document per line.
+    """
+
+
+@openapi.command()
+@click.argument("app", metavar="MODULE:APP")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--loop",
+    type=click.Choice(["auto", "asyncio", "uvloop"]),
+    default="auto",
+    show_default=True,
+    help="Event loop; auto takes uvloop where it is installed.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Do not log requests.")
+@_json_option
+def serve(app: str, host: str, port: int, loop: str, quiet: bool, as_json: bool) -> None:
+    """Serve an application until Ctrl-C or SIGTERM.
+
+    MODULE is a dotted name or the path of a file. APP is an aiohttp Application, a function or
+    coroutine function that returns one, or a function like setup_app(app) that sets one up.
+
+    \b
+    openapi serve examples/monitor.py:create_app
+    openapi serve package.module:app --port 9000
+    """
+    out = Output(as_json=as_json)
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(asctime)s  %(levelname)s  %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    # The documented application has its manager under a string.
+    warnings.simplefilter("ignore", web.NotAppKeyWarning)
+    try:
+        factory = load(app)
+        with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
+            runner.run(serve_until_stopped(out, factory, host=host, port=port, quiet=quiet))
+    except NoApplication as exc:
+        raise click.UsageError(str(exc)) from exc
+    except (BrokenApplication, DeclarationError) as exc:
+        _fail(out, str(exc))
+    except BrokenPipeError:
+        out.abandon()
+    except OSError as exc:
+        if exc.errno is None:
+            raise
+        _fail(out, f"cannot listen on {host}:{port}: {os.strerror(exc.errno)}; try another --port")
+
+
+@openapi.command()
+@click.argument("url", callback=_url)
+@click.argument("method")
+@click.argument("payload", callback=_json, required=False, metavar="[JSON]")
+@_timeout_option
+@_json_option
+def call(url: str, method: str, payload: object, timeout: float, as_json: bool) -> None:
+    """Call a method and show its response.
+
+    JSON is the payload, an object; - reads it from standard input.
+
+    \b
+    openapi call ws://localhost:8080/stream info
+    openapi call ws://localhost:8080/stream processes '{"by": "memory"}'
+    """
+    out = Output(as_json=as_json)
+    _finish(out, remote.call(out, url, method, payload, timeout=timeout))
+
+
+@openapi.command()
+@click.argument("url", callback=_url)
+@click.argument("channel")
+@click.argument("event", default="*")
+@click.option(
+    "--count", "-n", type=click.IntRange(min=1), metavar="N", help="Stop after N messages."
+)
+@_timeout_option
+@_json_option
+def listen(
+    url: str, channel: str, event: str, count: int | None, timeout: float, as_json: bool
+) -> None:
+    """Show the messages of a channel as they come, until Ctrl-C.
+
+    EVENT is a pattern: * is any run of characters, ? is one, [abc] is one of these. Without it,
+    every event is shown.
+
+    \b
+    openapi listen ws://localhost:8080/stream host
+    openapi listen ws://localhost:8080/stream host 'c*'
+    """
+    out = Output(as_json=as_json)
+    listening = remote.listen(out, url, channel, event, count=count, timeout=timeout)
+    _finish(out, listening, stopped=0)
+
+
+@openapi.command()
+@click.argument("url", callback=_url)
+@click.argument("channel")
+@click.argument("event")
+@click.argument("data", callback=_json, metavar="JSON")
+@_timeout_option
+@_json_option
+def publish(
+    url: str, channel: str, event: str, data: object, timeout: float, as_json: bool
+) -> None:
+    """Publish a message, and show what was published.
+
+    JSON is the data of the message, anything; - reads it from standard input.
+
+    \b
+    openapi publish ws://localhost:8080/stream notes note '{"text": "hello"}'
+    """
+    out = Output(as_json=as_json)
+    payload = {"channel": channel, "event": event, "data": data}
+    _finish(out, remote.call(out, url, "publish", payload, timeout=timeout))
+
+
+def _finish(
+    out: Output, command: Coroutine[Any, Any, None], *, stopped: int = INTERRUPTED
+) -> NoReturn:
+    try:
+        code = remote.run(command, out)
+    except remote.Stopped:
+        code = stopped
+    sys.exit(code)
+
+
+def _fail(out: Output, text: str) -> NoReturn:
+    out.error(text)
+    sys.exit(1)
+
+
+def _loop_factory(name: str) -> Any:
+    if name == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        if name == "auto":
+            return None
+        raise click.UsageError(
+            'uvloop is not installed: pip install "aio-openapi[speed]"'
+        ) from None
+    return uvloop.new_event_loop

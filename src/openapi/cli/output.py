@@ -1,0 +1,164 @@
+"""What the command shows: for people on a terminal, one JSON document per line in a pipe."""
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from rich.console import Console, RenderableType
+from rich.highlighter import JSONHighlighter
+from rich.table import Table
+from rich.text import Text
+
+from openapi.errors import CallFailed
+from openapi.schema import encode_json
+
+__all__ = ["Output", "is_pipe", "printable"]
+
+_highlight: Final[Callable[[Text], None]] = JSONHighlighter().highlight
+_EVENT_WIDTH: Final = 10
+
+
+class Output:
+    """Where answers go, on stdout, and messages for people, on stderr.
+
+    ``as_json``: one document per line on stdout, whatever stdout is. Raises BrokenPipeError when
+    nobody reads it any more.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.human: bool = sys.stdout.isatty() and not as_json
+        self._out = Console(highlight=False, soft_wrap=True)
+        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def line(self, text: str) -> None:
+        """A line of text on stdout, at once."""
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def abandon(self) -> None:
+        """Nobody reads stdout: write no more to it, also not when the interpreter ends."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def show(self, document: object) -> None:
+        """An answer."""
+        if self.human:
+            self._out.print(_rendered(document))
+        else:
+            self.line(json_line(document))
+
+    def show_message(self, event: str, data: object) -> None:
+        """A published message, for people."""
+        text = Text(f"{datetime.now():%H:%M:%S}  ", style="dim")
+        text.append(f"{printable(event):<{_EVENT_WIDTH}}  ", style="not dim bold cyan")
+        text.append_text(_inline(data))
+        self._out.print(text)
+
+    def render(self, renderable: RenderableType) -> None:
+        """Something that was laid out for a terminal, on stdout."""
+        self._out.print(renderable)
+
+    def note(self, text: str) -> None:
+        """Something that only matters to somebody who sits there, on stderr."""
+        if self.human and sys.stderr.isatty():
+            self._err.print(Text(printable(text), style="dim"))
+
+    def log(self, text: RenderableType) -> None:
+        """A line of a log, on stderr."""
+        self._err.print(text)
+
+    def say(self, text: str) -> None:
+        """Something that went wrong, or the end, on stderr."""
+        self._err.print(Text(printable(text)))
+
+    def error(self, text: str) -> None:
+        """A failure, on stderr."""
+        self._err.print(Text.assemble(("Error: ", "bold red"), printable(text)))
+
+    def refusal(self, error: CallFailed) -> None:
+        """What a server answered instead of a response, with every faulty field, on stderr."""
+        self.error(f"{error.message} ({error.code})")
+        for path, text in (error.errors or {}).items():
+            field = Text.assemble("  ", (printable(path), "bold"), ": ", printable(text))
+            self._err.print(field)
+        if error.data is not None:
+            self._err.print(Text.assemble("  ", _json(error.data)))
+        if error.retry_after is not None:
+            self._err.print(Text(f"  try again in {error.retry_after / 1000:g} s", style="dim"))
+
+
+def is_pipe(fd: int) -> bool:
+    """Whether whoever reads a file descriptor can go away."""
+    mode = os.fstat(fd).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def json_line(document: object) -> str:
+    """A document in one line."""
+    return encode_json(document).decode()
+
+
+def printable(text: str) -> str:
+    """A text from elsewhere that cannot move the cursor or change colours."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def _rendered(document: object) -> RenderableType:
+    if isinstance(document, list) and _are_rows(document):
+        return _table(document)
+    if isinstance(document, dict) and document and not any(map(_is_nested, document.values())):
+        return _fields(document)
+    return _json(document, indent=True)
+
+
+def _are_rows(items: Sequence[object]) -> bool:
+    first = items[0] if items else None
+    return isinstance(first, dict) and all(
+        isinstance(item, dict) and item.keys() == first.keys() for item in items
+    )
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, dict | list) and len(value) > 0
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        numbers = all(isinstance(row[name], int | float) for row in rows)
+        table.add_column(printable(name), justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    return table
+
+
+def _fields(document: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in document.items():
+        table.add_row(printable(name), _cell(value))
+    return table
+
+
+def _cell(value: object) -> Text:
+    return Text(printable(value)) if isinstance(value, str) else _json(value)
+
+
+def _inline(data: object) -> Text:
+    if not isinstance(data, dict) or not data:
+        return _json(data)
+    parts = [Text.assemble((printable(name), "dim"), " ", _cell(data[name])) for name in data]
+    return Text("  ").join(parts)
+
+
+def _json(value: object, *, indent: bool = False) -> Text:
+    text = Text(printable(json_line(value)))
+    if indent:
+        pretty = json.dumps(json.loads(json_line(value)), indent=2, ensure_ascii=False)
+        text = Text("\n".join(map(printable, pretty.split("\n"))))
+    _highlight(text)
+    return text

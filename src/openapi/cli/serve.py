@@ -1,0 +1,146 @@
+"""The command that serves an application until it is asked to stop."""
+
+import asyncio
+import inspect
+import logging
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from rich.table import Table
+from rich.text import Text
+from yarl import URL
+
+from openapi import __version__
+from openapi.cli.load import Factory
+from openapi.cli.output import Output, printable
+from openapi.ws import WsPathMixin
+
+__all__ = ["Route", "routes_of", "serve"]
+
+#: What a request in flight is given to end at a shutdown: seconds.
+_REQUEST_TIMEOUT: Final = 10.0
+
+_HTTP_METHODS: Final = ("get", "post", "put", "patch", "delete", "options")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of what is served. ``method`` is ``WS`` for a WebSocket endpoint."""
+
+    method: str
+    path: str
+    summary: str
+
+
+async def serve(out: Output, factory: Factory, *, host: str, port: int, quiet: bool) -> None:
+    """Serve until SIGINT or SIGTERM, then drain. A second signal does not wait for that.
+
+    Raises OSError where the address cannot be had, and whatever the application raises.
+    """
+    stop, now = asyncio.Event(), asyncio.Event()
+
+    def asked() -> None:
+        (now if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked)
+    app = await factory()
+    runner = web.AppRunner(
+        app,
+        access_log=None if quiet else logging.getLogger("openapi.cli.requests"),
+        access_log_class=_requests_on(out),
+        shutdown_timeout=_REQUEST_TIMEOUT,
+    )
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, host, port).start()
+        _announce(out, _url(runner, host), list(routes_of(app)))
+        await stop.wait()
+        out.note("stopping; Ctrl-C again does not wait for what is still running")
+    finally:
+        cleaning, pressed = asyncio.create_task(runner.cleanup()), asyncio.create_task(now.wait())
+        await asyncio.wait([cleaning, pressed], return_when=asyncio.FIRST_COMPLETED)
+        pressed.cancel()
+        cleaning.cancel()
+        await asyncio.wait([cleaning])
+    if not cleaning.cancelled():
+        cleaning.result()
+
+
+def routes_of(app: web.Application) -> Iterator[Route]:
+    """What an application answers, in the order of its router."""
+    for route in app.router.routes():
+        path = route.resource.canonical if route.resource is not None else ""
+        handler: Any = route.handler
+        if not inspect.isclass(handler):
+            if route.method != "HEAD":
+                yield Route(route.method, path, _summary(handler))
+            continue
+        if issubclass(handler, WsPathMixin):
+            yield Route("WS", path, " · ".join(handler.rpc_methods))
+        for name in _HTTP_METHODS:
+            method = getattr(handler, name, None)
+            wanted = route.method in ("*", name.upper())
+            if method is None or not wanted or method is getattr(WsPathMixin, name, None):
+                continue
+            yield Route(name.upper(), path, _summary(method))
+
+
+def _summary(function: object) -> str:
+    if getattr(function, "__module__", "") == "openapi.spec.routes":
+        return "OpenAPI document"
+    return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+def _url(runner: web.AppRunner, host: str) -> URL:
+    port = runner.addresses[0][1]
+    # Nobody can connect to "every address".
+    return URL.build(
+        scheme="http", host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port=port
+    )
+
+
+def _announce(out: Output, url: URL, routes: list[Route]) -> None:
+    if not out.human:
+        shown = [{"method": r.method, "path": r.path, "summary": r.summary} for r in routes]
+        out.show({"url": str(url), "routes": shown})
+        return
+    out.render(Text.assemble(("openapi ", "dim"), (__version__, "dim"), "  ", (str(url), "bold")))
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="cyan")
+    table.add_column()
+    table.add_column(style="dim", overflow="fold")
+    for route in routes:
+        base = url.with_scheme("ws") if route.method == "WS" else url
+        where = str(base).rstrip("/") + route.path
+        table.add_row(route.method, where, printable(route.summary))
+    out.render(table)
+    out.note("Ctrl-C stops")
+
+
+def _requests_on(out: Output) -> type[AbstractAccessLogger]:
+    class Requests(AbstractAccessLogger):
+        """One short line for each request."""
+
+        def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+            out.log(_request_line(request, response, time))
+
+    return Requests
+
+
+def _request_line(request: web.BaseRequest, response: web.StreamResponse, time: float) -> Text:
+    status = response.status
+    colour = "green" if status < 400 else "yellow" if status < 500 else "red"
+    took = f"{time * 1000:.1f} ms" if time < 1 else f"{time:.1f} s"
+    return Text.assemble(
+        (f"{datetime.now():%H:%M:%S}  ", "dim"),
+        (str(status), colour),
+        f"  {request.method:<5} {printable(request.path_qs)}  ",
+        (f"{printable(request.remote or '')}  {took}", "dim"),
+    )
