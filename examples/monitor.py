@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import psutil
@@ -42,39 +43,39 @@ class Cpu:
 
 @dataclass
 class Memory:
-    """What is in use, in MiB."""
+    """What is in use."""
 
     percent: float
-    used: int
-    total: int
-    swap: int
+    used_mib: int
+    total_mib: int
+    swap_mib: int
 
 
 @dataclass
 class Disk:
-    """How full the root file system is, and KiB a second of all disks."""
+    """How full the root file system is, and what all disks did in a second."""
 
     percent: float
-    read: float
-    written: float
+    read_kib: float
+    written_kib: float
 
 
 @dataclass
 class Network:
-    """KiB a second of all interfaces, and how many connections this process has."""
+    """What went over all interfaces in a second."""
 
-    received: float
-    sent: float
+    received_kib: float
+    sent_kib: float
 
 
 @dataclass
 class Process:
+    """A process, with its share of one processor during the last second, and its memory in RAM."""
+
     pid: int
     name: str
-    cpu: float
-    """Percent of one processor, during the last second."""
-    memory: float
-    """MiB that are its own or shared, and in RAM."""
+    cpu_percent: float
+    memory_mib: float
 
 
 @dataclass
@@ -99,8 +100,7 @@ class Info:
     host: str
     system: str
     processors: int
-    memory: int
-    """MiB"""
+    memory_mib: int
     up: str
     python: str
     connections: int
@@ -159,18 +159,18 @@ class Machine:
             ),
             memory=Memory(
                 percent=memory.percent,
-                used=memory.used // MIB,
-                total=memory.total // MIB,
-                swap=psutil.swap_memory().used // MIB,
+                used_mib=memory.used // MIB,
+                total_mib=memory.total // MIB,
+                swap_mib=psutil.swap_memory().used // MIB,
             ),
             disk=Disk(
                 percent=psutil.disk_usage(os.path.abspath(os.sep)).percent,
-                read=rate(disk_before, self._disk, "read_bytes"),
-                written=rate(disk_before, self._disk, "write_bytes"),
+                read_kib=rate(disk_before, self._disk, "read_bytes"),
+                written_kib=rate(disk_before, self._disk, "write_bytes"),
             ),
             network=Network(
-                received=rate(network_before, self._network, "bytes_recv"),
-                sent=rate(network_before, self._network, "bytes_sent"),
+                received_kib=rate(network_before, self._network, "bytes_recv"),
+                sent_kib=rate(network_before, self._network, "bytes_sent"),
             ),
             processes=list(self._processes()),
         )
@@ -184,8 +184,8 @@ class Machine:
                         Process(
                             pid=process.pid,
                             name=process.name(),
-                            cpu=process.cpu_percent(),
-                            memory=round(process.memory_info().rss / MIB, 1),
+                            cpu_percent=process.cpu_percent(),
+                            memory_mib=round(process.memory_info().rss / MIB, 1),
                         )
                     )
             except psutil.Error:
@@ -214,7 +214,7 @@ class Monitor(ApiPath, WsPathMixin, Subscribe, Publish):
             host=platform.node(),
             system=f"{platform.system()} {platform.release()}",
             processors=psutil.cpu_count() or 1,
-            memory=psutil.virtual_memory().total // MIB,
+            memory_mib=psutil.virtual_memory().total // MIB,
             up=str(timedelta(seconds=round(time.time() - psutil.boot_time()))),
             python=platform.python_version(),
             connections=self.sockets.server_info()["connections"],
@@ -224,7 +224,8 @@ class Monitor(ApiPath, WsPathMixin, Subscribe, Publish):
         """The processes that use most of the CPU, or of the memory"""
         sample = self.request.app[MACHINE].latest
         processes = sample.processes if sample is not None else []
-        return heapq.nlargest(payload.limit, processes, key=lambda p: getattr(p, payload.by))
+        by = attrgetter({"cpu": "cpu_percent", "memory": "memory_mib"}[payload.by])
+        return heapq.nlargest(payload.limit, processes, key=by)
 
 
 @routes.view("/notes")

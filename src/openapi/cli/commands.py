@@ -20,7 +20,7 @@ from openapi.cli.serve import serve as serve_until_stopped
 from openapi.errors import DeclarationError, InvalidData
 from openapi.schema import Schema
 
-__all__ = ["openapi"]
+__all__ = ["call", "listen", "openapi", "publish", "serve"]
 
 INTERRUPTED: Final = 130
 
@@ -198,6 +198,7 @@ def _finish(
     try:
         code = remote.run(command, out)
     except remote.Stopped:
+        out.note("")  # behind the ^C of the terminal
         code = stopped
     sys.exit(code)
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from openapi.errors import CallFailed
 from openapi.schema import encode_json
 
-__all__ = ["Output", "is_pipe", "printable"]
+__all__ = ["Output", "is_pipe", "json_line", "printable"]
 
 _highlight: Final[Callable[[Text], None]] = JSONHighlighter().highlight
 _EVENT_WIDTH: Final = 10
@@ -62,17 +62,13 @@ class Output:
         self._out.print(renderable)
 
     def note(self, text: str) -> None:
-        """Something that only matters to somebody who sits there, on stderr."""
+        """What only matters to somebody who sits there, on stderr; nothing from elsewhere."""
         if self.human and sys.stderr.isatty():
-            self._err.print(Text(printable(text), style="dim"))
+            self._err.print(Text(text, style="dim"))
 
     def log(self, text: RenderableType) -> None:
         """A line of a log, on stderr."""
         self._err.print(text)
-
-    def say(self, text: str) -> None:
-        """Something that went wrong, or the end, on stderr."""
-        self._err.print(Text(printable(text)))
 
     def error(self, text: str) -> None:
         """A failure, on stderr."""

@@ -54,7 +54,7 @@ async def listen(
         _connected(url) as client,
         client.subscribe(channel, event, timeout=timeout) as messages,
     ):
-        out.note(f"listening to {channel} ({event}) on {url}, Ctrl-C stops")
+        out.note("listening, Ctrl-C stops")
         left = count
         async for message in messages:
             await show(message.channel, message.event, message.data)

@@ -62,7 +62,7 @@ async def serve(out: Output, factory: Factory, *, host: str, port: int, quiet: b
         await web.TCPSite(runner, host, port).start()
         _announce(out, _url(runner, host), list(routes_of(app)))
         await stop.wait()
-        out.note("stopping; Ctrl-C again does not wait for what is still running")
+        out.note("\nstopping; Ctrl-C again does not wait for what is still running")
     finally:
         cleaning, pressed = asyncio.create_task(runner.cleanup()), asyncio.create_task(now.wait())
         await asyncio.wait([cleaning, pressed], return_when=asyncio.FIRST_COMPLETED)
@@ -141,6 +141,6 @@ def _request_line(request: web.BaseRequest, response: web.StreamResponse, time: 
     return Text.assemble(
         (f"{datetime.now():%H:%M:%S}  ", "dim"),
         (str(status), colour),
-        f"  {request.method:<5} {printable(request.path_qs)}  ",
-        (f"{printable(request.remote or '')}  {took}", "dim"),
+        f"  {request.method:<7} {printable(request.path_qs)}  ",
+        (took, "dim"),
     )
