@@ -32,6 +32,7 @@ __all__ = [
     "OpenApiError",
     "RpcError",
     "Unserializable",
+    "may_reconnect",
 ]
 
 

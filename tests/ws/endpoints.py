@@ -1,5 +1,7 @@
 """Applications under test, one endpoint at /stream."""
 
+import warnings
+
 from aiohttp import web
 
 from openapi.spec import ApiPath
@@ -20,7 +22,10 @@ def application(
 ) -> web.Application:
     """An application with one endpoint and its manager."""
     app = web.Application()
-    app[MANAGER] = app["web_sockets"] = sockets or SocketsManager()
+    app[MANAGER] = sockets or SocketsManager()
+    with warnings.catch_warnings():  # aiohttp's opinion of the documented line
+        warnings.simplefilter("ignore", web.NotAppKeyWarning)
+        app["web_sockets"] = app[MANAGER]
     app.router.add_view("/stream", endpoint)
     return app
 

@@ -17,6 +17,14 @@ class Peer:
         self.messages: list[dict[str, Any]] = []
         self._last_id = 0
 
+    @property
+    def compressed(self) -> bool:
+        """Whether permessage-deflate was agreed on."""
+        assert self.socket.response is not None
+        return "permessage-deflate" in self.socket.response.headers.get(
+            "Sec-WebSocket-Extensions", ""
+        )
+
     async def send(self, message: object) -> None:
         """Send text as it is, anything else as JSON."""
         await self.socket.send(message if isinstance(message, str) else json.dumps(message))

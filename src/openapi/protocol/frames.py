@@ -54,6 +54,11 @@ class Answer(Struct, frozen=True, kw_only=True):
     method: str
     response: Raw
 
+    @classmethod
+    def of(cls, id: CallId, method: str, response: bytes) -> "Answer":
+        """The answer whose response is JSON already."""
+        return cls(id=id, method=method, response=Raw(response))
+
 
 class Error(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a call failed. ``errors`` is ``{path: text}``, ``retry_after`` in milliseconds."""

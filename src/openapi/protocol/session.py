@@ -16,8 +16,6 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
-from msgspec import Raw
-
 from openapi.errors import ErrorCode, InvalidData, RpcError
 from openapi.protocol.frames import (
     INVALID,
@@ -151,7 +149,7 @@ class Session:
         if call.id is None:
             self._end(call)
         else:
-            frame = Answer(id=call.id, method=call.method.name, response=Raw(response))
+            frame = Answer.of(call.id, call.method.name, response)
             self._finish(call, self._codec.encode(frame))
 
     def fail(self, call: Incoming, error: RpcError) -> None:

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from openapi.protocol.limits import Limits
 
-__all__ = ["Heartbeat"]
+__all__ = ["Beating", "Heartbeat"]
 
 _STEPS: Final = 16  # of the shorter of interval and timeout
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from openapi.errors import CloseCode
+from openapi.protocol.handshake import check_origins
 from openapi.protocol.limits import Limits
 from openapi.ws.broker import Broker, broker_from_url
 from openapi.ws.channels import Channels
@@ -61,7 +62,8 @@ class SocketsManager:
     ``memory://`` is this process. ``limits`` bounds each connection. ``origins`` are the pages that
     a browser may connect from: None is those of the same origin, otherwise an exact list as in
     ``["https://example.com"]``, with ``"*"`` for all. ``deflate`` allows clients to ask for
-    compression.
+    compression. Raises ValueError for an origin that can never match, and
+    :class:`~openapi.errors.DeclarationError` for a broker that does not exist.
 
     A subclass may carry messages itself: it overrides :meth:`publish`, :meth:`subscribe`,
     :meth:`unsubscribe` and :meth:`subscribe_to_event`, and delivers with
@@ -86,6 +88,8 @@ class SocketsManager:
     ) -> None:
         self._broker = broker_from_url(broker) if isinstance(broker, str) else broker
         self.limits = limits
+        if origins is not None:
+            check_origins(origins)
         self.origins = origins
         self.deflate = deflate
 

@@ -39,7 +39,7 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
     Each connection is an instance of the class. The order of this and its fellow bases is free.
     """
 
-    SOCKETS_KEY: ClassVar[str | web.AppKey[SocketsManager]] = "web_sockets"
+    SOCKETS_KEY: ClassVar[str | web.AppKey[Any]] = "web_sockets"
     """Where in the application the manager is."""
     rpc_methods: ClassVar[MethodTable] = MethodTable({})
     """The methods, read from the class when it is defined."""

@@ -11,7 +11,15 @@ from openapi.ws.channels import Delivery
 from openapi.ws.connection import Connection
 from openapi.ws.manager import Websocket
 
-__all__ = ["ChannelCallback", "Publish", "PublishSchema", "Subscribe", "SubscribeSchema"]
+__all__ = [
+    "ChannelCallback",
+    "Publish",
+    "PublishSchema",
+    "Published",
+    "Subscribe",
+    "SubscribeSchema",
+    "Subscribed",
+]
 
 
 class PublishSchema(TypedDict):
