@@ -186,7 +186,8 @@ def _attempt(
             if isinstance(data, str):
                 suspect = _PAIR(data[::9]) is not None
             else:
-                suspect = _PAIR_OF_BYTES(bytes(data)[::9]) is not None
+                text = data if type(data) is bytes else bytes(data)
+                suspect = _PAIR_OF_BYTES(text[::9]) is not None
             if suspect and _LONG in _bytes(data).translate(_DIGITS) and integers(data):
                 raise _Unfit
         return value

@@ -147,6 +147,8 @@ class Shape:
     """Whether it may be an integer without bounds."""
     is_open = False
     """Whether it has fields whose names msgspec does not check."""
+    batch: object = None
+    """The hint by which many are judged at once, if that is cheap; see :func:`_are_faultless`."""
 
     def parts(self) -> Iterable["Shape"]:
         """The shapes directly inside."""
@@ -158,10 +160,12 @@ class Shape:
     def faults(self, value: object, path: str, found: Faults) -> None:
         if isinstance(value, dict):
             for name, item in value.items():
-                self.faults(item, _at(path, name), found)
+                if not _is_harmless(item):
+                    self.faults(item, _at(path, name), found)
         elif _is_array(value):
             for index, item in enumerate(value):
-                self.faults(item, f"{path}[{index}]", found)
+                if not _is_harmless(item):
+                    self.faults(item, f"{path}[{index}]", found)
         else:
             _check_number(value, path, found)
 
@@ -175,6 +179,38 @@ class Shape:
 ANYTHING: Final = Shape()
 
 
+def _is_harmless(item: object) -> bool:
+    """Tell of the commonest values that they are no faults, before a path is made for them."""
+    return isinstance(item, str) or (isinstance(item, int) and SMALLEST <= item <= LARGEST)
+
+
+_BATCH: Final = 64
+
+
+def _faulty_batches(
+    shape: Shape, values: Sequence[object], found: Faults
+) -> Iterable[tuple[int, Sequence[object]]]:
+    """The parts of a long array that have to be looked at one by one: ``(first index, values)``.
+
+    Without this, one fault at the end of a long array would cost many times what decoding does.
+    """
+    for start in range(0, len(values), _BATCH):
+        batch = values[start : start + _BATCH]
+        if found.lax or shape.batch is None or not _are_faultless(shape, batch):
+            yield start, batch
+
+
+def _are_faultless(shape: Shape, values: Sequence[object]) -> bool:
+    hint: Any = shape.batch
+    try:
+        converted(values, list[hint])
+    except msgspec.ValidationError:
+        return False
+    numbers = Faults()
+    numbers.collect(ANYTHING, values)
+    return not numbers.errors and all(map(shape.fits, values))
+
+
 def _check_number(value: object, path: str, found: Faults) -> None:
     if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
         found.add(path, _OUT_OF_RANGE)
@@ -186,7 +222,7 @@ class Leaf(Shape):
     """A type without parts, or the outside of one with parts: what msgspec alone can judge."""
 
     def __init__(self, hint: object, *, wide: bool = False, choices: Sequence[object] = ()):
-        self.hint = hint
+        self.hint = self.batch = hint
         self.is_wide = wide
         self.choices = choices
 
@@ -254,6 +290,9 @@ class Object(Shape):
             for name, (shape, _) in self.fields.items()
             if any(part.is_open for part in reachable(shape))
         ]
+        # arrays inside it are judged in batches themselves
+        if all(isinstance(part, (Leaf, Object, Union)) for part in reachable(self)):
+            self.batch = self.hint
 
     def has_tag_of(self, value: Any) -> bool:
         return self.tag is not None and value.get(self.tag.field) == self.tag.value
@@ -329,8 +368,9 @@ class Array(Shape):
     def faults(self, value: object, path: str, found: Faults) -> None:
         self.outside.faults(value, path, found)
         if _is_array(value):
-            for index, item in enumerate(value):
-                self.item.faults(item, f"{path}[{index}]", found)
+            for start, batch in _faulty_batches(self.item, value, found):
+                for index, item in enumerate(batch, start):
+                    self.item.faults(item, f"{path}[{index}]", found)
 
     def pruned(self, value: object) -> object:
         return [self.item.pruned(item) for item in value] if _is_array(value) else value
@@ -415,18 +455,29 @@ class Table(Shape):
     def faults(self, value: object, path: str, found: Faults) -> None:
         self.outside.faults(value, path, found)
         if isinstance(value, dict):
-            for name, item in value.items():
-                if self._key is not None:
-                    self._check_name(name, _at(path, name), found)
-                self.value.faults(item, _at(path, name), found)
+            names = list(value)
+            if self._key is not None:
+                self._check_names(names, path, found)
+            for start, batch in _faulty_batches(self.value, list(value.values()), found):
+                for name, item in zip(names[start : start + len(batch)], batch, strict=True):
+                    self.value.faults(item, _at(path, name), found)
 
-    def _check_name(self, name: object, path: str, found: Faults) -> None:
+    def _check_names(self, names: list[object], path: str, found: Faults) -> None:
+        for start in range(0, len(names), _BATCH):
+            batch = names[start : start + _BATCH]
+            if self._fault_of_names(batch):
+                for name in batch:
+                    if text := self._fault_of_names([name]):
+                        found.add(_at(path, name), text)
+
+    def _fault_of_names(self, names: list[object]) -> str:
+        faults = Faults()
         try:
-            (key,) = cast("dict[object, None]", converted({name: None}, self._key))
+            keys = cast("dict[object, None]", converted(dict.fromkeys(names), self._key))
+            faults.collect(ANYTHING, list(keys))
         except msgspec.ValidationError as error:
-            found.add(path, f"as a name: {reason(error)[1]}")
-        else:
-            _check_number(key, path, found)
+            return f"as a name: {reason(error)[1]}"
+        return next(iter(faults.errors.values()), "")
 
     def pruned(self, value: object) -> object:
         if not isinstance(value, dict):
