@@ -17,8 +17,8 @@ Rules that all of them share, whatever validates them:
 * a bool is no integer and "1" is no number; an integer is a float
 * a refusal names every faulty field, up to :data:`MAX_FAULTS`
 
-``_build`` makes a shape of a hint, ``_shape`` says what is wrong with data, ``_document`` writes
-the JSON Schema, and ``_pydantic`` is the one file that imports pydantic.
+``_build`` makes a shape of a hint, ``_shape`` finds what is wrong with data, ``_faults`` says it,
+``_document`` writes the JSON Schema, and ``_pydantic`` is the one file that imports pydantic.
 """
 
 import re
@@ -28,9 +28,9 @@ from typing import Any, Final, Generic, TypeVar, cast, get_type_hints
 import msgspec
 
 from openapi.errors import DeclarationError, InvalidData, Unserializable
-from openapi.schema import _document, _shape
+from openapi.schema import _document, _faults, _shape
 from openapi.schema._build import shape_of
-from openapi.schema._shape import MAX_FAULTS, TOO_DEEP
+from openapi.schema._faults import MAX_FAULTS, TOO_DEEP
 
 __all__ = ["MAX_FAULTS", "Schema", "encode_json", "hints_of"]
 
@@ -74,7 +74,7 @@ class Schema(Generic[T]):
         # what msgspec does not check: unknown fields of most types, and the size of integers
         parts = _shape.reachable(self._shape)
         self._attempt: Callable[[_Text], T] = _attempt(
-            msgspec.json.Decoder(cast("Any", hint), dec_hook=_shape.built).decode,
+            msgspec.json.Decoder(cast("Any", hint), dec_hook=_faults.built).decode,
             self._shape if any(part.is_open for part in parts) else None,
             self._faults_of_text if any(part.is_wide for part in parts) else None,
         )
@@ -92,17 +92,17 @@ class Schema(Generic[T]):
         ``lax`` is for query strings and path variables: strings become numbers, booleans and so
         on, and a string where a list belongs is its only item.
         """
-        faults = _shape.Faults(lax=lax)
+        faults = _faults.Faults(lax=lax)
         try:
             if lax:
                 value = self._shape.widened(value)
-            faults.collect(self._shape, value)
+            faults.collect(self._shape.faults, value)
             if not faults.errors:
-                return cast("T", _shape.converted(value, self.hint, strict=not lax))
+                return cast("T", _faults.converted(value, self.hint, strict=not lax))
         except RecursionError:
             faults.errors[""] = TOO_DEEP
         except (msgspec.ValidationError, TypeError) as error:
-            path, text = _shape.reason(error)
+            path, text = _faults.reason(error)
             faults.errors[path] = text
         raise InvalidData(faults.errors)
 
@@ -145,9 +145,9 @@ class Schema(Generic[T]):
 
     def _faults_of_text(self, data: _Text) -> dict[str, str]:
         """Name every faulty field of JSON text, as far as a walk over it can tell."""
-        faults = _shape.Faults()
+        faults = _faults.Faults()
         try:
-            faults.collect(self._shape, _read(data))
+            faults.collect(self._shape.faults, _read(data))
         except RecursionError:
             return {"": TOO_DEEP}
         except msgspec.ValidationError as error:
@@ -158,7 +158,7 @@ class Schema(Generic[T]):
 
 
 def _reason(error: Exception) -> dict[str, str]:
-    return dict([_shape.reason(error)])
+    return dict([_faults.reason(error)])
 
 
 def _attempt(
@@ -239,6 +239,6 @@ def _plain(value: object) -> object:
             return base(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if _shape.is_model(type(value)):
-        return _shape.pydantic().dumped(value)
+    if _faults.is_model(type(value)):
+        return _faults.pydantic().dumped(value)
     raise TypeError(f"`{type(value).__name__}` has no JSON form")

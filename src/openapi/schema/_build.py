@@ -11,11 +11,10 @@ import msgspec
 from msgspec import inspect as mi
 
 from openapi.errors import DeclarationError
+from openapi.schema._faults import LARGEST, SMALLEST, built, is_model
 from openapi.schema._shape import (
     ANYTHING,
     ARRAY,
-    LARGEST,
-    SMALLEST,
     Array,
     Leaf,
     Model,
@@ -25,8 +24,6 @@ from openapi.schema._shape import (
     Table,
     Tag,
     Union,
-    built,
-    is_model,
     reachable,
 )
 

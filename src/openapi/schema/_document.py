@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import inspect as mi
 
-from openapi.schema._shape import LARGEST, SMALLEST, is_model, pydantic
+from openapi.schema._faults import LARGEST, SMALLEST, is_model, pydantic
 
 __all__ = ["Names", "document"]
 

@@ -13,26 +13,29 @@ widened     the data with a list where a lone string stands for one (query strin
 Data here is always builtins: what a JSON decoder gives.
 """
 
-import math
 import typing
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeGuard, cast
 
 import msgspec
 
-from openapi.errors import DeclarationError
+from openapi.schema._faults import (
+    LARGEST,
+    NO_CHOICE,
+    SMALLEST,
+    Faults,
+    at,
+    check_number,
+    converted,
+    one_of,
+    pydantic,
+    reason,
+)
 
 __all__ = [
     "ANYTHING",
     "ARRAY",
-    "LARGEST",
-    "MAX_FAULTS",
-    "SMALLEST",
-    "TOO_DEEP",
     "Array",
-    "Faults",
     "Leaf",
     "Model",
     "Object",
@@ -41,97 +44,8 @@ __all__ = [
     "Table",
     "Tag",
     "Union",
-    "built",
-    "converted",
-    "is_model",
-    "pydantic",
     "reachable",
-    "reason",
 ]
-
-MAX_FAULTS: Final = 100
-"""A refusal names this many fields; a longer one would only cost the server."""
-SMALLEST: Final = -(2**63)
-LARGEST: Final = 2**64 - 1
-
-_LONGEST_NAME: Final = 64
-_LONGEST_TEXT: Final = 200
-_OUT_OF_RANGE: Final = "integer out of range"
-_NO_CHOICE: Final = "invalid value"
-TOO_DEEP: Final = "nested too deeply"
-
-
-class _Enough(Exception):
-    """MAX_FAULTS were found."""
-
-
-class Faults:
-    """What is wrong with a value: ``errors`` is ``{path: text}``."""
-
-    def __init__(self, *, lax: bool = False) -> None:
-        self.lax = lax
-        self.errors: dict[str, str] = {}
-
-    def add(self, path: str, text: str) -> None:
-        if len(self.errors) == MAX_FAULTS:
-            self.errors[""] = f"there are more than {MAX_FAULTS} faulty fields"
-            raise _Enough
-        self.errors[path] = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
-
-    def collect(self, shape: "Shape", value: object) -> None:
-        try:
-            shape.faults(value, "", self)
-        except _Enough:
-            pass  # the list says so itself
-
-
-def reason(error: Exception) -> tuple[str, str]:
-    """Path and text of what msgspec said."""
-    if isinstance(error, TypeError):
-        return "", "items of a set must be plain values"
-    text, _, path = str(error).partition(" - at `")
-    if text.startswith("Invalid enum value"):
-        text = _NO_CHOICE  # without the value, which can be long
-    elif text == "Integer value out of range":
-        text = _OUT_OF_RANGE
-    return path.rstrip("`").lstrip("$").lstrip("."), text[:1].lower() + text[1:]
-
-
-def converted(value: object, hint: object, *, strict: bool = True) -> object:
-    """Builtins -> ``hint``. Raises what msgspec raises: ValidationError, TypeError."""
-    hook = built if strict else partial(built, lax=True)
-    return msgspec.convert(value, cast("Any", hint), strict=strict, str_keys=True, dec_hook=hook)
-
-
-def built(kind: type[Any], value: object, *, lax: bool = False) -> object:
-    """Make an instance of a type that msgspec does not know: its ``dec_hook``."""
-    return value if kind is object else pydantic().validated(kind, value, lax=lax)
-
-
-def _at(path: str, name: object) -> str:
-    """The path of a field. Keys are the peer's, and may be long."""
-    text = str(name)
-    if len(text) > _LONGEST_NAME:
-        text = text[:_LONGEST_NAME] + "…"
-    return f"{path}.{text}" if path else text
-
-
-def is_model(kind: object) -> TypeGuard[type[Any]]:
-    """Tell, without importing pydantic, whether a class is one of its models."""
-    bases = kind.__mro__ if isinstance(kind, type) else ()
-    return any((base.__module__, base.__name__) == ("pydantic.main", "BaseModel") for base in bases)
-
-
-def pydantic() -> ModuleType:
-    """The one file that imports pydantic. Raises DeclarationError if it cannot."""
-    try:
-        from openapi.schema import _pydantic
-    except (ImportError, AttributeError) as error:
-        raise DeclarationError(
-            f"pydantic models need pydantic 2.13 or later ({error}): "
-            'pip install "aio-openapi[pydantic]"'
-        ) from error
-    return _pydantic
 
 
 def _is_array(value: object) -> TypeGuard[list[object] | tuple[object, ...]]:
@@ -161,13 +75,13 @@ class Shape:
         if isinstance(value, dict):
             for name, item in value.items():
                 if not _is_harmless(item):
-                    self.faults(item, _at(path, name), found)
+                    self.faults(item, at(path, name), found)
         elif _is_array(value):
             for index, item in enumerate(value):
                 if not _is_harmless(item):
                     self.faults(item, f"{path}[{index}]", found)
         else:
-            _check_number(value, path, found)
+            check_number(value, path, found)
 
     def pruned(self, value: object) -> object:
         return value
@@ -207,15 +121,8 @@ def _are_faultless(shape: Shape, values: Sequence[object]) -> bool:
     except msgspec.ValidationError:
         return False
     numbers = Faults()
-    numbers.collect(ANYTHING, values)
+    numbers.collect(ANYTHING.faults, values)
     return not numbers.errors and all(map(shape.fits, values))
-
-
-def _check_number(value: object, path: str, found: Faults) -> None:
-    if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
-        found.add(path, _OUT_OF_RANGE)
-    elif isinstance(value, float) and not math.isfinite(value):
-        found.add(path, "expected a finite number")
 
 
 class Leaf(Shape):
@@ -231,11 +138,11 @@ class Leaf(Shape):
             result = converted(value, self.hint, strict=not found.lax)
         except msgspec.ValidationError as error:
             text = reason(error)[1]
-            if self.choices and text == _NO_CHOICE:
-                text = _one_of(self.choices)
+            if self.choices and text == NO_CHOICE:
+                text = one_of(self.choices)
             found.add(path, text)
         else:
-            _check_number(result, path, found)
+            check_number(result, path, found)
 
     def takes(self, text: str) -> bool:
         """Tell whether a text from a query string is one of these."""
@@ -244,11 +151,6 @@ class Leaf(Shape):
         except msgspec.ValidationError:
             return False
         return True
-
-
-def _one_of(choices: Sequence[object]) -> str:
-    texts = [f"`{choice}`" for choice in choices[:10]] + ["…"] * (len(choices) > 10)
-    return f"expected one of {', '.join(texts)}" if len(texts) > 1 else f"expected {texts[0]}"
 
 
 _OBJECT: Final = Leaf(dict)
@@ -318,12 +220,12 @@ class Object(Shape):
         before = len(found.errors)
         for name, (shape, required) in self.fields.items():
             if name in value:
-                shape.faults(value[name], _at(path, name), found)
+                shape.faults(value[name], at(path, name), found)
             elif required:
-                found.add(_at(path, name), "required")
+                found.add(at(path, name), "required")
         for name in value:
             if name not in self.fields:
-                found.add(_at(path, name), "unknown field")
+                found.add(at(path, name), "unknown field")
         if self._has_hooks and len(found.errors) == before:
             _check_hooks(value, self.hint, path, found)
 
@@ -460,7 +362,7 @@ class Table(Shape):
                 self._check_names(names, path, found)
             for start, batch in _faulty_batches(self.value, list(value.values()), found):
                 for name, item in zip(names[start : start + len(batch)], batch, strict=True):
-                    self.value.faults(item, _at(path, name), found)
+                    self.value.faults(item, at(path, name), found)
 
     def _check_names(self, names: list[object], path: str, found: Faults) -> None:
         for start in range(0, len(names), _BATCH):
@@ -468,13 +370,13 @@ class Table(Shape):
             if self._fault_of_names(batch):
                 for name in batch:
                     if text := self._fault_of_names([name]):
-                        found.add(_at(path, name), text)
+                        found.add(at(path, name), text)
 
     def _fault_of_names(self, names: list[object]) -> str:
         faults = Faults()
         try:
             keys = cast("dict[object, None]", converted(dict.fromkeys(names), self._key))
-            faults.collect(ANYTHING, list(keys))
+            faults.collect(ANYTHING.faults, list(keys))
         except msgspec.ValidationError as error:
             return f"as a name: {reason(error)[1]}"
         return next(iter(faults.errors.values()), "")
@@ -511,7 +413,7 @@ class Model(Shape):
             for steps, text in adapter.faults(error):
                 where = path
                 for step in steps:
-                    where = f"{where}[{step}]" if isinstance(step, int) else _at(where, step)
+                    where = f"{where}[{step}]" if isinstance(step, int) else at(where, step)
                 found.add(where, text[:1].lower() + text[1:])
         else:
             ANYTHING.faults(adapter.dumped(model), path, found)
@@ -580,9 +482,9 @@ class Union(Shape):
             for shape in self._candidates(value)
             if isinstance(shape, (Object, Row)) and shape.tag is not None
         ]
-        place = _at(path, tags[0].field) if isinstance(value, dict) else f"{path}[0]"
+        place = at(path, tags[0].field) if isinstance(value, dict) else f"{path}[0]"
         missing = tags[0].field not in value if isinstance(value, dict) else not value
-        found.add(place, "required" if missing else _one_of([tag.value for tag in tags]))
+        found.add(place, "required" if missing else one_of([tag.value for tag in tags]))
 
     def pruned(self, value: object) -> object:
         chosen = self._chosen(value)
