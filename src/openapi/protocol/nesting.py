@@ -7,8 +7,9 @@ from typing import Final
 
 __all__ = ["nested_deeper_than"]
 
-# Possessive quantifiers: linear in the text, whatever it is.
-_STRINGS: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# Possessive quantifiers, and a string that nothing closes goes to the end: whatever the text is,
+# each character is looked at once.
+_STRINGS: Final = re.compile(r'"[^"\\]*+(?:\\(?:.|\Z)[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): 255, ord("}"): 255}
 _NO_BRACKETS: Final = re.compile(r"[^\[\]{}]++")
 
