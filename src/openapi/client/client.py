@@ -197,7 +197,7 @@ class Client:
         def end(outcome: Outcome) -> None:
             if isinstance(outcome, bytes):
                 answered()
-            if not ended.done():
+            if not ended.done():  # cancelled, but its task did not run yet
                 ended.set_result(outcome)
 
         await self._turns.acquire()
@@ -249,11 +249,8 @@ def _known(hint: object) -> Schema[Any]:
 
 @asynccontextmanager
 async def _deadline(timeout: float | None, text: str) -> AsyncIterator[None]:
-    deadline = asyncio.timeout(timeout)
     try:
-        async with deadline:
+        async with asyncio.timeout(timeout):
             yield
     except TimeoutError as exc:
-        if deadline.expired():
-            raise TimeoutError(f"{text} within {timeout:g} seconds") from exc
-        raise
+        raise TimeoutError(f"{text} within {timeout:g} seconds") from exc

@@ -126,9 +126,8 @@ class Link:
         if exc is not None:  # no pong: it takes nothing any more, so nothing is flushed
             self._transport.abort()
         # aiohttp takes a stream that ends without a closing frame for a normal end.
-        code = self._ws.close_code
-        if code is None or code == CloseCode.NORMAL:
-            code = CloseCode.ABNORMAL
+        known = self._ws.close_code
+        code = known if known and known != CloseCode.NORMAL else CloseCode.ABNORMAL
         return ConnectionClosed(code, str(exc) if exc else "the connection was lost")
 
     async def _write(self) -> None:

@@ -1,0 +1,143 @@
+"""Servers to connect to: one of ours, and one that says whatever a test wants."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from openapi.ws import CannotSubscribe, Limits, RpcError, SocketsManager, Websocket, WsPathMixin
+from openapi.ws.pubsub import Publish, Subscribe
+
+GATE = web.AppKey("GATE", asyncio.Event)
+
+
+@dataclass
+class Add:
+    a: int
+    b: int
+
+
+@dataclass
+class Sum:
+    sum: int
+
+
+class Manager(SocketsManager):
+    """Refuses one channel, lets another wait, and tells when nobody is connected any more."""
+
+    opened: asyncio.Event
+    gate: asyncio.Event
+    left: asyncio.Event
+
+    def remove(self, ws: Websocket) -> None:
+        super().remove(ws)
+        if not self.sockets:
+            self.left.set()
+
+    async def subscribe(self, channel: str) -> None:
+        if channel == "secret":
+            raise CannotSubscribe
+        if channel == "slow":
+            self.opened.set()
+            await self.gate.wait()
+
+    async def publish(self, channel: str, event: str, data: Any) -> None:
+        await self.channels(channel, {"event": event, "data": data})
+
+    async def unsubscribe(self, channel: str) -> None:
+        pass
+
+
+MANAGER = web.AppKey("MANAGER", Manager)
+
+
+class Endpoint(WsPathMixin, Subscribe, Publish):
+    """One of everything."""
+
+    SOCKETS_KEY = MANAGER
+    waiting: asyncio.Event
+    noted: "asyncio.Queue[Any]"
+
+    async def ws_rpc_add(self, payload: Add) -> Sum:
+        return Sum(payload.a + payload.b)
+
+    async def ws_rpc_echo(self, payload: dict[str, Any]) -> Any:
+        return payload
+
+    async def ws_rpc_wait(self, payload: dict[str, Any]) -> None:
+        """Wait until the test opens the gate."""
+        type(self).waiting.set()
+        await self.request.app[GATE].wait()
+
+    async def ws_rpc_fail(self, payload: dict[str, Any]) -> None:
+        raise RpcError(7, "no", data={"why": 1}, errors={"a": "b"}, retry_after=5)
+
+    async def ws_rpc_note(self, payload: dict[str, Any]) -> None:
+        type(self).noted.put_nowait(payload)
+
+    async def ws_rpc_flood(self, payload: dict[str, Any]) -> None:
+        """Publish without waiting for anybody."""
+        for _ in range(payload["times"]):
+            await self.sockets.publish(payload["channel"], "flood", "x" * payload["size"])
+
+
+def application(limits: Limits | None = None) -> web.Application:
+    """Our own server, at /stream."""
+    app = web.Application()
+    manager = Manager(limits=limits or Limits(close_timeout=1.0, drain_window=1.0))
+    manager.opened, manager.gate, manager.left = (asyncio.Event() for _ in range(3))
+    Endpoint.waiting, Endpoint.noted = asyncio.Event(), asyncio.Queue()
+    app[MANAGER], app[GATE] = manager, asyncio.Event()
+    app.router.add_view("/stream", Endpoint)
+    return app
+
+
+class Peer:
+    """The server's end of a connection that a test leads."""
+
+    def __init__(self, ws: web.WebSocketResponse, request: web.Request) -> None:
+        self.ws = ws
+        self.request = request
+
+    async def received(self) -> dict[str, Any]:
+        """The next frame of the client."""
+        frame: dict[str, Any] = await self.ws.receive_json()
+        return frame
+
+    async def send(self, frame: object) -> None:
+        """Say something."""
+        await self.ws.send_str(json.dumps(frame))
+
+    async def answer(self, response: object = None) -> dict[str, Any]:
+        """Answer the next call."""
+        call = await self.received()
+        await self.send({"id": call["id"], "method": call["method"], "response": response})
+        return call
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What carries the connection."""
+        assert isinstance(self.request.transport, asyncio.Transport)
+        return self.request.transport
+
+    async def gone(self) -> None:
+        """Read until the client has gone."""
+        async for _ in self.ws:
+            pass
+
+
+def scripted(script: Callable[[Peer], Awaitable[object]], **options: Any) -> web.Application:
+    """A server that does what ``script`` does, at /stream."""
+
+    async def handle(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse(**options)
+        await ws.prepare(request)
+        await script(Peer(ws, request))
+        return ws
+
+    app = web.Application()
+    app.router.add_get("/stream", handle)
+    return app
