@@ -180,7 +180,7 @@ def _method(owner: type, name: str) -> Method:
         payload=payload,
         returns=returns,
         as_dict=as_dict,
-        doc=inspect.getdoc(getattr(owner, name)) or "",
+        doc=next(filter(None, (vars(base)[name].__doc__ for base in definitions)), ""),
     )
 
 
