@@ -234,7 +234,10 @@ class Session:
         if call.id is None:
             self._notifications -= 1
             return True
-        return self.calls.pop(call.id, None) is call
+        if self.calls.get(call.id) is not call:
+            return False
+        del self.calls[call.id]
+        return True
 
 
 def _nowhere(frame: bytes) -> None:
