@@ -17,7 +17,7 @@ from openapi.cli import remote
 from openapi.cli.load import BrokenApplication, NoApplication, load
 from openapi.cli.output import Output
 from openapi.cli.serve import serve as serve_until_stopped
-from openapi.errors import DeclarationError, InvalidData
+from openapi.errors import InvalidData
 from openapi.schema import Schema
 
 __all__ = ["call", "listen", "openapi", "publish", "serve"]
@@ -115,8 +115,10 @@ def serve(app: str, host: str, port: int, loop: str, quiet: bool, as_json: bool)
             runner.run(serve_until_stopped(out, factory, host=host, port=port, quiet=quiet))
     except NoApplication as exc:
         raise click.UsageError(str(exc)) from exc
-    except (BrokenApplication, DeclarationError) as exc:
+    except BrokenApplication as exc:
         _fail(out, str(exc))
+    except asyncio.CancelledError:
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         out.abandon()
     except OSError as exc:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-__all__ = ["BrokenApplication", "Factory", "NoApplication", "load"]
+__all__ = ["BrokenApplication", "Factory", "NoApplication", "load", "said"]
 
 Factory: TypeAlias = Callable[[], Awaitable[web.Application]]
 """Makes the application. Call it in the loop that is to serve it."""
@@ -52,7 +52,7 @@ def load(target: str) -> Factory:
             raise NoApplication(_missing(module, name, attribute)) from None
     if isinstance(found, web.Application):
         return _given(found)
-    if callable(found):
+    if callable(found) and not inspect.isclass(found):
         return _made(target, found)
     raise NoApplication(
         f"{target} is {_a(found)}, not an aiohttp.web.Application or a function that makes one"
@@ -89,7 +89,7 @@ def _made(target: str, function: Callable[..., Any]) -> Factory:
             if inspect.isawaitable(made):
                 made = await made
         except Exception as exc:
-            raise BrokenApplication(f"{target} failed: {_said(exc)}") from exc
+            raise BrokenApplication(f"{target} failed: {said(exc)}") from exc
         if made is None and app is not None:
             return app
         if not isinstance(made, web.Application):
@@ -134,9 +134,9 @@ def _import(name: str, folder: Path) -> ModuleType:
             raise NoApplication(
                 f"there is no module {name!r}: give a dotted name, or the path of a file"
             ) from exc
-        raise BrokenApplication(f"{name} cannot be imported: {_said(exc)}") from exc
+        raise BrokenApplication(f"{name} cannot be imported: {said(exc)}") from exc
     except Exception as exc:
-        raise BrokenApplication(f"{name} cannot be imported: {_said(exc)}") from exc
+        raise BrokenApplication(f"{name} cannot be imported: {said(exc)}") from exc
 
 
 def _missing(module: ModuleType, name: str, attribute: str) -> str:
@@ -154,8 +154,8 @@ def _missing(module: ModuleType, name: str, attribute: str) -> str:
     return f"{text}: it has {names}" if names else f"{text}, nor an application or a function"
 
 
-def _said(exc: Exception) -> str:
-    """The exception, and where it came from, in one line."""
+def said(exc: BaseException) -> str:
+    """An exception of the application, and where it came from, in one line."""
     text = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
     frames = traceback.extract_tb(exc.__traceback__)
     if isinstance(exc, SyntaxError) or not frames:  # has its place in its text
@@ -164,4 +164,6 @@ def _said(exc: Exception) -> str:
 
 
 def _a(value: object) -> str:
+    if inspect.isclass(value):
+        return f"the class {value.__name__}"
     return "None" if value is None else f"of type {type(value).__name__}"

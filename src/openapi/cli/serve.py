@@ -16,7 +16,7 @@ from rich.text import Text
 from yarl import URL
 
 from openapi import __version__
-from openapi.cli.load import Factory
+from openapi.cli.load import BrokenApplication, Factory, said
 from openapi.cli.output import Output, printable
 from openapi.ws import WsPathMixin
 
@@ -40,12 +40,18 @@ class Route:
 async def serve(out: Output, factory: Factory, *, host: str, port: int, quiet: bool) -> None:
     """Serve until SIGINT or SIGTERM, then drain. A second signal does not wait for that.
 
-    Raises OSError where the address cannot be had, and whatever the application raises.
+    A signal before it serves cancels it. Raises OSError where the address cannot be had, and
+    BrokenApplication where the application fails.
     """
     stop, now = asyncio.Event(), asyncio.Event()
+    starting = asyncio.current_task()
 
     def asked() -> None:
-        (now if stop.is_set() else stop).set()
+        if stop.is_set():
+            now.set()
+        stop.set()
+        if starting is not None:
+            starting.cancel()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -58,19 +64,28 @@ async def serve(out: Output, factory: Factory, *, host: str, port: int, quiet: b
         shutdown_timeout=_REQUEST_TIMEOUT,
     )
     try:
-        await runner.setup()
+        await _started(runner)
         await web.TCPSite(runner, host, port).start()
+        starting = None
         _announce(out, _url(runner, host), list(routes_of(app)))
         await stop.wait()
         out.note("\nstopping; Ctrl-C again does not wait for what is still running")
     finally:
         cleaning, pressed = asyncio.create_task(runner.cleanup()), asyncio.create_task(now.wait())
         await asyncio.wait([cleaning, pressed], return_when=asyncio.FIRST_COMPLETED)
-        pressed.cancel()
-        cleaning.cancel()
+        for task in (cleaning, pressed):
+            task.cancel()
         await asyncio.wait([cleaning])
-    if not cleaning.cancelled():
-        cleaning.result()
+    exc = None if cleaning.cancelled() else cleaning.exception()
+    if exc is not None:
+        raise BrokenApplication(f"the application did not stop well: {said(exc)}") from exc
+
+
+async def _started(runner: web.AppRunner) -> None:
+    try:
+        await runner.setup()
+    except Exception as exc:
+        raise BrokenApplication(f"the application did not start: {said(exc)}") from exc
 
 
 def routes_of(app: web.Application) -> Iterator[Route]:

@@ -1,0 +1,131 @@
+"""The command as a process: with pipes, or on a terminal of its own."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "openapi"]
+ENVIRONMENT = {**os.environ, "TERM": "xterm-256color", "PYTHONUNBUFFERED": "1"}
+for _name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+    ENVIRONMENT.pop(_name, None)
+
+DEADLINE = 20.0
+"""Seconds within which whatever is waited for must have happened."""
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, with pipes."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        timeout=DEADLINE,
+        **options,
+    )
+
+
+@contextlib.contextmanager
+def started(*arguments: str, **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    """Start the command with pipes; it is killed in the end if it still runs."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    command = [*COMMAND, *arguments]
+    with subprocess.Popen(command, text=True, cwd=ROOT, env=ENVIRONMENT, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line(process: "subprocess.Popen[str]") -> Any:
+    """The next line of its output, which is JSON."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], DEADLINE)
+    assert ready, "it says nothing"
+    return json.loads(process.stdout.readline())
+
+
+@contextlib.contextmanager
+def served(target: str, *options: str) -> Iterator[str]:
+    """Serve an application on a free port; yields ``HOST:PORT``. It must end well."""
+    with started("serve", target, "--port", "0", *options) as process:
+        url = line(process)["url"]
+        yield url.removeprefix("http://")
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=DEADLINE)
+        assert (process.returncode, out) == (0, ""), err
+        assert "Traceback" not in err, err
+
+
+class Terminal:
+    """The command on a terminal: ``with Terminal("listen", …) as terminal``."""
+
+    def __init__(self, *arguments: str, columns: int = 100) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+        self.raw = ""
+        self._process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            preexec_fn=lambda: os.login_tty(slave),
+        )
+        os.close(slave)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+    @property
+    def text(self) -> str:
+        """What it shows, without colours."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.raw).replace("\r\n", "\n")
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it shows a text."""
+        deadline = time.monotonic() + DEADLINE
+        while text not in self.text:
+            assert time.monotonic() < deadline, f"no {text!r} in {self.text!r}"
+            assert self._read(deadline - time.monotonic()), f"no {text!r} in {self.text!r}"
+
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    def press_ctrl_c(self) -> None:
+        """Interrupt it, as the keyboard does."""
+        os.write(self._master, b"\x03")
+
+    def wait(self) -> int:
+        """Wait until it ends; returns its exit code."""
+        while self._read(DEADLINE):
+            pass
+        return self._process.wait(DEADLINE)
+
+    def _read(self, timeout: float) -> bool:
+        ready, _, _ = select.select([self._master], [], [], max(0.0, timeout))
+        try:
+            data = os.read(self._master, 65536) if ready else b""
+        except OSError:  # EIO: nobody has the other end any more
+            data = b""
+        self.raw += data.decode()
+        return bool(data)

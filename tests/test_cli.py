@@ -1,0 +1,455 @@
+"""The command line: real processes, pipes, terminals and signals."""
+
+import asyncio
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from openapi import __version__
+from openapi.cli.commands import openapi
+from openapi.client import connect
+from openapi.errors import CallFailed
+from tests.cli.process import DEADLINE, ENVIRONMENT, ROOT, Terminal, line, run, served, started
+
+APP = "tests/cli/app.py:create_app"
+METHODS = "echo · kick · last_call · publish · stuck · subscribe · unsubscribe"
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[str]:
+    """``HOST:PORT`` of a server that all tests of this file share."""
+    with served(APP, "--quiet") as host:
+        yield host
+
+
+@pytest.fixture
+def url(host: str) -> str:
+    return f"{host}/stream"
+
+
+class TestServe:
+    def test_in_a_pipe_it_says_one_document_and_logs_requests_on_stderr(self) -> None:
+        with started("serve", APP, "--port", "0") as process:
+            said = line(process)
+            assert said["url"].startswith("http://127.0.0.1:")
+            assert said["routes"] == [
+                {"method": "WS", "path": "/stream", "summary": METHODS},
+                {"method": "GET", "path": "/hello", "summary": "Say hello"},
+                {"method": "GET", "path": "/broken", "summary": ""},
+                {"method": "GET", "path": "/view", "summary": "Look"},
+                {"method": "DELETE", "path": "/view", "summary": ""},
+            ]
+            with urllib.request.urlopen(f"{said['url']}/hello?a=1") as response:
+                assert response.read() == b"hello"
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=DEADLINE)
+        assert (process.returncode, out) == (0, "")
+        assert "  200  GET     /hello?a=1  " in err
+        assert len(err.splitlines()) == 1
+
+    def test_quiet_is_quiet(self) -> None:
+        with started("serve", APP, "--port", "0", "-q") as process:
+            with urllib.request.urlopen(line(process)["url"] + "/hello"):
+                pass
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=DEADLINE) == ("", "")
+        assert process.returncode == 0
+
+    def test_on_a_terminal_it_shows_where_everything_is_and_stops_at_ctrl_c(self) -> None:
+        with Terminal("serve", APP, "--port", "0", columns=140) as terminal:
+            terminal.wait_for("Ctrl-C stops")
+            address = terminal.text.split("http://")[1].splitlines()[0]
+            rows = [row.rstrip().split(maxsplit=2) for row in terminal.text.splitlines()]
+            assert ["WS", f"ws://{address}/stream", METHODS] in rows
+            assert ["GET", f"http://{address}/hello", "Say hello"] in rows
+            assert ["DELETE", f"http://{address}/view"] in rows
+            with pytest.raises(urllib.error.HTTPError):
+                urllib.request.urlopen(f"http://{address}/broken")
+            terminal.wait_for("  500  GET     /broken  ")
+            assert "\x1b[31m500" in terminal.raw
+            terminal.press_ctrl_c()
+            assert terminal.wait() == 0
+        assert "stopping; Ctrl-C again does not wait" in terminal.text
+        assert "Traceback" not in terminal.text
+
+    async def test_a_call_in_flight_is_answered_before_it_stops(self) -> None:
+        with started("serve", APP, "--port", "0") as process:
+            address = line(process)["url"]
+            async with connect(f"{address}/stream") as client:
+                async with client.subscribe("calls") as calls:
+                    call = asyncio.create_task(client.call("last_call"))
+                    await anext(calls)
+                process.send_signal(signal.SIGTERM)
+                assert await call == "answered"
+                assert (await client.wait_closed()).code == 1012
+            await asyncio.to_thread(process.wait, DEADLINE)
+            assert process.returncode == 0
+
+    async def test_a_second_signal_does_not_wait_for_calls_in_flight(self) -> None:
+        with started("serve", APP, "--port", "0") as process:
+            async with connect(line(process)["url"] + "/stream") as client:
+                async with client.subscribe("calls") as calls:
+                    call = asyncio.create_task(client.call("stuck"))
+                    await anext(calls)
+                process.send_signal(signal.SIGTERM)
+                with pytest.raises(CallFailed):  # it is shutting down
+                    while True:
+                        await client.call("echo")
+                process.send_signal(signal.SIGTERM)
+                with pytest.raises(ConnectionError):
+                    await call
+            await asyncio.to_thread(process.wait, DEADLINE)
+            assert process.returncode == 0
+            assert process.stderr is not None
+            assert "Traceback" not in process.stderr.read()
+
+    def test_a_port_that_is_taken_is_told(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            done = run("serve", APP, "--port", str(port))
+        assert (done.returncode, done.stdout) == (1, "")
+        text = f"cannot listen on 127.0.0.1:{port}: Address already in use; try another --port"
+        assert done.stderr == f"Error: {text}\n"
+
+    def test_every_address_is_shown_as_one_that_can_be_connected_to(self) -> None:
+        with served(APP, "--host", "0.0.0.0") as host:
+            assert host.startswith("127.0.0.1:")
+
+    @pytest.mark.parametrize(
+        ("target", "code", "text"),
+        [
+            ("nowhere:app", 2, "there is no module 'nowhere'"),
+            ("tests/cli/app.py:create_ap", 2, "did you mean tests/cli/app.py:create_app?"),
+            ("tests/cli/app.py:Endpoint", 2, "app.py:Endpoint is the class Endpoint, not"),
+            ("tests/cli/app.py:fails", 1, "LookupError: no settings (tests/cli/app.py, line"),
+            ("tests/cli/app.py:fails_to_start", 1, "did not start: LookupError: no database"),
+        ],
+    )
+    def test_what_cannot_be_served_is_told_in_a_sentence(
+        self, target: str, code: int, text: str
+    ) -> None:
+        done = run("serve", target, "--port", "0")
+        assert (done.returncode, done.stdout) == (code, "")
+        assert text in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_an_application_that_fails_to_stop_is_told_in_a_sentence(self) -> None:
+        with started("serve", "tests/cli/app.py:fails_to_stop", "--port", "0") as process:
+            line(process)
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 1
+        assert "did not stop well: LookupError: no goodbye (tests/cli/app.py, line " in err
+
+    def test_a_signal_while_it_starts_stops_it(self) -> None:
+        with started("serve", "tests/cli/app.py:starts_slowly", "--port", "0") as process:
+            assert process.stderr is not None
+            assert process.stderr.readline() == "starting\n"
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=DEADLINE) == ("", "")
+        assert process.returncode == 130
+
+    @pytest.mark.parametrize("loop", ["asyncio", "uvloop", "auto"])
+    def test_the_event_loop_can_be_chosen(self, loop: str) -> None:
+        target = "tests/cli/app.py:prints_its_loop"
+        with started("serve", target, "--port", "0", "--loop", loop) as process:
+            line(process)
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=DEADLINE)
+        assert err.split(".")[0].strip() == ("asyncio" if loop == "asyncio" else "uvloop")
+
+    def test_without_uvloop_the_loop_is_asyncios_unless_it_was_asked_for(self) -> None:
+        done = _without("uvloop", "serve", APP, "--loop", "uvloop")
+        assert done.returncode == 2
+        assert 'uvloop is not installed: pip install "aio-openapi[speed]"' in done.stderr
+        done = _without("uvloop", "serve", "tests/cli/app.py:fails")
+        assert done.returncode == 1
+
+    def test_nobody_reads_where_it_is(self) -> None:
+        done = _unread("serve", APP, "--port", "0")
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+class TestCall:
+    def test_in_a_pipe_the_response_is_one_line_of_json(self, url: str) -> None:
+        value = {"a": [1, 2.5, None, "é\n"]}
+        done = run("call", url, "echo", json.dumps({"value": value}))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == '{"a":[1,2.5,null,"é\\n"]}\n'
+
+    def test_the_payload_can_come_from_standard_input(self, url: str) -> None:
+        done = run("call", f"ws://{url}", "echo", "-", input='{"value": 1}')
+        assert (done.returncode, done.stdout) == (0, "1\n")
+
+    def test_without_a_payload_the_method_is_called_all_the_same(self, url: str) -> None:
+        done = run("call", f"http://{url}", "echo")
+        assert (done.returncode, done.stdout) == (0, "null\n")
+
+    @pytest.mark.parametrize(
+        ("value", "shown"),
+        [
+            (
+                [{"pid": 1, "name": "init"}, {"pid": 200, "name": "[a]"}],
+                "pid  name\n  1  init\n200  [a]",
+            ),
+            ({"host": "here", "up": True, "none": None}, "host  here\nup    true\nnone  null"),
+            ({"a": {"b": [1]}}, '{\n  "a": {\n    "b": [\n      1\n    ]\n  }\n}'),
+            ([1, 2], "[\n  1,\n  2\n]"),
+            ("text", '"text"'),
+            ([], "[]"),
+            ("\x1b[31m\x9bred", '"\\u001b[31m\\x9bred"'),
+        ],
+    )
+    def test_on_a_terminal_it_is_for_reading(self, url: str, value: object, shown: str) -> None:
+        with Terminal("call", url, "echo", json.dumps({"value": value})) as terminal:
+            assert terminal.wait() == 0
+        lines = [row.rstrip() for row in terminal.text.splitlines()]
+        assert "\n".join(lines).strip() == shown
+
+    def test_numbers_have_a_colour(self, url: str) -> None:
+        with Terminal("call", url, "echo", '{"value": [1]}') as terminal:
+            terminal.wait()
+        assert "\x1b[" in terminal.raw
+
+    def test_json_is_json_on_a_terminal_too(self, url: str) -> None:
+        with Terminal("call", "--json", url, "echo", '{"value": [1]}') as terminal:
+            assert terminal.wait() == 0
+        assert terminal.raw == "[1]\r\n"
+
+    def test_a_refusal_names_every_field_on_stderr(self, url: str) -> None:
+        done = run("call", url, "publish", '{"event": 1, "more": 2}')
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.splitlines()[0] == "Error: Invalid RPC parameters (-32602)"
+        fields = {row.split(":")[0].strip() for row in done.stderr.splitlines()[1:]}
+        assert fields == {"channel", "data", "event", "more"}
+
+    def test_a_refusal_shows_its_data(self, url: str) -> None:
+        done = run("call", url, "echo", json.dumps({"value": "x" * 70_000}))
+        assert done.returncode == 1
+        assert '  {"limit":"message_bytes","max":65536,"size":' in done.stderr
+
+    def test_a_server_that_is_not_there_is_told(self, unused_tcp_port: int) -> None:
+        done = run("call", f"localhost:{unused_tcp_port}", "echo")
+        assert (done.returncode, done.stdout) == (1, "")
+        text = f"cannot connect to ws://localhost:{unused_tcp_port}: Connection refused"
+        assert done.stderr == f"Error: {text}\n"
+
+    def test_a_url_that_is_no_websocket_is_told(self, host: str) -> None:
+        done = run("call", f"{host}/nothing", "echo")
+        assert done.returncode == 1
+        assert done.stderr == f"Error: ws://{host}/nothing refused the connection: 404 Not Found\n"
+
+    def test_a_server_that_does_not_answer_is_told(self, url: str) -> None:
+        done = run("call", url, "stuck", "--timeout", "0.1")
+        assert done.returncode == 1
+        assert done.stderr == "Error: 'stuck' was not answered within 0.1 seconds\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            (["call", "localhost", "echo", "{a: 1}"], "'{a: 1}' is no JSON: quote it"),
+            (["call", "localhost", "echo", '{"a": 1%s}' % ("0" * 30)], "is no JSON: a: integer"),
+            (["call", "ftp://localhost/", "echo"], "write ws://HOST:PORT/PATH"),
+            (["call", "ws://[", "echo"], "write ws://HOST:PORT/PATH"),
+            (["call", "localhost"], "Missing argument 'METHOD'"),
+            (["publish", "localhost", "channel", "event"], "Missing argument 'JSON'"),
+            (["listen", "localhost", "channel", "--count", "0"], "--count"),
+            (["sing"], "No such command 'sing'"),
+        ],
+    )
+    def test_wrong_usage_is_told_in_a_sentence(self, arguments: list[str], text: str) -> None:
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert text in done.stderr
+        assert "Traceback" not in done.stderr
+
+    async def test_ctrl_c_interrupts_it_quietly(self, url: str) -> None:
+        async with connect(f"ws://{url}") as client, client.subscribe("calls") as calls:
+            with Terminal("call", url, "stuck") as terminal:
+                await anext(calls)
+                terminal.press_ctrl_c()
+                assert terminal.wait() == 130
+        assert terminal.text == "^C\n"
+
+    def test_nobody_reads_the_response(self, url: str) -> None:
+        done = _unread("call", url, "echo")
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+class TestListenAndPublish:
+    def test_messages_are_lines_of_json_until_it_is_asked_to_stop(self, url: str) -> None:
+        with started("listen", url, "news", "w*") as process:
+            _publish_until_heard(url, process, "world", {"a": 1})
+            assert run("publish", url, "news", "other", "1").returncode == 0
+            assert run("publish", url, "news", "wide", "[2]").returncode == 0
+            heard = line(process)
+            while heard["event"] == "world":
+                heard = line(process)
+            assert heard == {"channel": "news", "event": "wide", "data": [2]}
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=DEADLINE)
+        assert (process.returncode, err) == (0, "")
+
+    def test_publishing_shows_what_was_published(self, url: str) -> None:
+        done = run("publish", url, "news", "world", "-", input='{"a": 1}')
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout) == {"channel": "news", "event": "world", "data": {"a": 1}}
+
+    def test_on_a_terminal_messages_are_for_reading_and_ctrl_c_stops(self, url: str) -> None:
+        with Terminal("listen", url, "people") as terminal:
+            terminal.wait_for("listening, Ctrl-C stops")
+            run("publish", url, "people", "new\x07", '{"name": "[b]Ann[/b]", "age": 3, "x": {}}')
+            run("publish", url, "people", "list", "[1]")
+            terminal.wait_for("[1]")
+            terminal.press_ctrl_c()
+            assert terminal.wait() == 0
+        rows = terminal.text.splitlines()
+        assert rows[1][8:] == "  new\\x07     name [b]Ann[/b]  age 3  x {}"
+        assert rows[2][8:] == "  list        [1]"
+        assert rows[3:] == ["^C"]
+
+    def test_json_is_json_on_a_terminal_too(self, url: str) -> None:
+        with Terminal("listen", "--json", url, "news", "-n", "1") as terminal:
+            _publish_until(terminal.ended, url, "world", 1)
+            assert terminal.wait() == 0
+        assert terminal.raw == '{"channel":"news","event":"world","data":1}\r\n'
+
+    def test_a_closed_pipe_ends_it_at_once(self, url: str) -> None:
+        with started("listen", url, "news") as process:
+            _publish_until_heard(url, process, "world", 1)
+            assert process.stdout is not None
+            process.stdout.close()
+            assert process.wait(DEADLINE) == 0
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+
+    def test_a_reader_that_stops_for_a_while_misses_nothing(self, url: str) -> None:
+        with started("listen", url, "news") as process:
+            _publish_until_heard(url, process, "start", None)
+            for _ in range(4):
+                done = run("publish", url, "news", "long", "-", input=json.dumps("x" * 60_000))
+                assert done.returncode == 0
+            heard = [line(process)]
+            while sum(message["event"] == "long" for message in heard) < 4:
+                heard.append(line(process))
+            process.send_signal(signal.SIGINT)
+            assert process.wait(DEADLINE) == 0
+
+    def test_output_can_go_to_a_file(self, url: str, tmp_path: Path) -> None:
+        path = tmp_path / "out"
+        with (
+            path.open("w") as file,
+            started("listen", url, "news", "-n", "2", stdout=file) as process,
+        ):
+            _publish_until(lambda: process.poll() is not None, url, "world", 1)
+            assert process.returncode == 0
+        assert path.read_text() == '{"channel":"news","event":"world","data":1}\n' * 2
+
+    def test_a_server_that_goes_away_says_so_with_its_code(self) -> None:
+        with started("serve", APP, "--port", "0") as server:
+            url = line(server)["url"] + "/stream"
+            with started("listen", url, "news") as process:
+                _publish_until_heard(url, process, "world", 1)
+                server.send_signal(signal.SIGTERM)
+                _, err = process.communicate(timeout=DEADLINE)
+            assert process.returncode == 1
+            assert "Error: the server closed the connection (1012, the server restarts)" in err
+            assert "; come back in 0." in err
+
+    def test_being_thrown_out_is_told_with_its_code(self) -> None:
+        with served(APP) as host, started("listen", f"{host}/stream", "news") as process:
+            _publish_until_heard(f"{host}/stream", process, "world", 1)
+            run("call", f"{host}/stream", "kick")
+            _, err = process.communicate(timeout=DEADLINE)
+            assert process.returncode == 1
+            assert err == "Error: the server closed the connection (4504, go away)\n"
+
+    def test_a_refused_channel_is_a_failure(self, url: str) -> None:
+        done = run("listen", url, "x" * 300)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "channel: longer than 255 bytes" in done.stderr
+
+
+class TestTheCommand:
+    def test_it_tells_its_version(self) -> None:
+        assert run("--version").stdout == f"openapi {__version__}\n"
+
+    def test_every_command_has_help_with_an_example(self) -> None:
+        cli = CliRunner()
+        for command in ("serve", "call", "listen", "publish"):
+            assert command in cli.invoke(openapi, ["--help"]).output
+            assert f"  openapi {command} " in cli.invoke(openapi, [command, "-h"]).output
+
+    @pytest.mark.parametrize("package", ["click", "rich"])
+    def test_without_its_packages_it_says_what_to_install(self, package: str) -> None:
+        done = _without(package, "--help")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == ('The command needs click and rich: pip install "aio-openapi[cli]"\n')
+
+    def test_another_package_that_is_missing_is_not_taken_for_one_of_them(self) -> None:
+        done = _without("yarl", "--help")
+        assert done.returncode == 1
+        assert "ModuleNotFoundError: import of yarl halted" in done.stderr
+
+
+def _without(package: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command where a package is not installed."""
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        f"sys.argv = {['openapi', *arguments]!r}\n"
+        "from openapi.cli import main; main()"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        timeout=DEADLINE,
+    )
+
+
+def _unread(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command with an output that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        with started(*arguments, stdout=writer) as process:
+            _, err = process.communicate(timeout=DEADLINE)
+    finally:
+        os.close(writer)
+    return subprocess.CompletedProcess(arguments, process.returncode, "", err)
+
+
+def _publish_until_heard(
+    url: str, process: "subprocess.Popen[str]", event: str, data: object
+) -> None:
+    """Until a listener, which has just been started, hears it: then it listens."""
+    assert process.stdout is not None
+    output = process.stdout
+    _publish_until(lambda: bool(select.select([output], [], [], 0)[0]), url, event, data)
+    assert line(process) == {"channel": "news", "event": event, "data": data}
+
+
+def _publish_until(done: Callable[[], bool], url: str, event: str, data: object) -> None:
+    """Publish on the channel ``news`` until somebody has heard it."""
+
+    async def publish() -> None:
+        async with connect(url if "://" in url else f"ws://{url}") as client:
+            async with asyncio.timeout(DEADLINE):
+                while not done():
+                    await client.publish("news", event, data)
+                    await asyncio.sleep(0.02)  # a pause between two tries
+
+    asyncio.run(publish())
