@@ -10,6 +10,7 @@ who listens to the channel ``notes``.
 
 import asyncio
 import heapq
+import logging
 import os
 import platform
 import time
@@ -27,6 +28,8 @@ from msgspec import Meta
 from openapi.spec import ApiPath, Documents, op
 from openapi.ws import CannotPublish, SocketsManager, WsPathMixin
 from openapi.ws.pubsub import Publish, Subscribe
+
+logger = logging.getLogger("monitor")
 
 MIB = 1024 * 1024
 KIB = 1024
@@ -266,12 +269,17 @@ async def keep_publishing(app: web.Application) -> AsyncIterator[None]:
     """Own the publisher, as long as the application runs."""
     await app[MACHINE].sample()
     publisher = asyncio.create_task(publish_samples(app))
+    publisher.add_done_callback(tell_failure)
     yield
     publisher.cancel()
     await asyncio.wait([publisher])
     app[MACHINE].close()
-    if not publisher.cancelled():
-        publisher.result()  # it failed: say so
+
+
+def tell_failure(task: asyncio.Task[None]) -> None:
+    """Log why a task failed, when it does."""
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        logger.error("nothing is published any more", exc_info=exc)
 
 
 def create_app() -> web.Application:
