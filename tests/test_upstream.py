@@ -89,6 +89,9 @@ class Handlers(WsPathMixin, Publish, Subscribe):
         errors["ConnectionResetError"] = ConnectionResetError
         raise errors[payload["error"]]("a secret")
 
+    async def ws_rpc_refuse(self, payload: dict[str, Any]) -> None:
+        raise RpcError(payload["code"], "no")
+
     async def ws_rpc_cancel(self, payload: dict[str, Any]) -> None:
         raise asyncio.CancelledError
 
@@ -165,6 +168,7 @@ async def test_the_manager_of_the_documented_example_publishes_and_subscribes(
         ("raise", {"error": "RuntimeError"}),
         ("raise", {"error": "TimeoutError"}),
         ("raise", {"error": "ConnectionResetError"}),
+        ("refuse", {"code": "NOT_FOUND"}),
     ],
 )
 async def test_a_handler_that_fails_answers_an_error_and_the_connection_lives_on(

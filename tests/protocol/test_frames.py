@@ -332,6 +332,12 @@ def test_falsy_data_of_an_error_is_data() -> None:
     }
 
 
+@pytest.mark.parametrize("code", ["NOT_FOUND", None])
+def test_a_code_that_is_no_integer_is_unserializable(code: Any) -> None:
+    with pytest.raises(Unserializable, match=f"^an error code is an integer, {code!r} is none$"):
+        Error.of(RpcError(code, "no"))
+
+
 def test_what_has_no_json_form_is_unserializable() -> None:
     with pytest.raises(Unserializable, match="`object` has no JSON form"):
         JSON.encode(Message(channel="c", event="e", data=object()))

@@ -71,9 +71,13 @@ class Error(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def of(cls, error: RpcError) -> "Error":
-        """The error frame's body for an exception."""
+        """The body for an exception. Raises Unserializable for a code that is no integer."""
+        try:
+            code = int(error.code)
+        except (TypeError, ValueError):
+            raise Unserializable(f"an error code is an integer, {error.code!r} is none") from None
         return cls(
-            code=int(error.code),
+            code=code,
             message=error.message,
             errors=error.errors or UNSET,
             data=UNSET if error.data is None else error.data,
