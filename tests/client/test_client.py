@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from random import Random
 from typing import Annotated, Any, Protocol
 
 import aiohttp
@@ -322,7 +323,40 @@ class TestSubscriptions:
             async with messages:
                 pass
 
-    async def test_a_thousand_subscriptions_come_and_go(
+    @pytest.mark.parametrize("seed", range(20))
+    async def test_whoever_is_cancelled_whenever_client_and_server_agree_in_the_end(
+        self, client: Client, app: web.Application, seed: int
+    ) -> None:
+        random = Random(seed)
+
+        async def come_and_go() -> None:
+            channel, event = random.choice("ab"), random.choice(("*", "x*"))
+            async with client.subscribe(channel, event) as messages:
+                if random.random() < 0.5:
+                    await client.publish(channel, "x", 1)
+                    await anext(messages)
+                await _turns(random.randrange(5))
+
+        async def cancelled() -> None:
+            task = asyncio.create_task(come_and_go())
+            await _turns(random.randrange(40))
+            task.cancel()
+            await asyncio.wait([task])
+
+        async with client.subscribe("a", "x*") as stays:
+            users = [random.choice((come_and_go, cancelled))() for _ in range(40)]
+            await asyncio.gather(*users)
+            await client._subscriptions.wait_idle()
+            assert channels(app) == {"a": {"x*": 1}}
+            await client.publish("a", "x", "last")
+            async with asyncio.timeout(10):
+                while (await anext(stays)).data != "last":
+                    pass
+        assert channels(app) == {}
+        assert client._subscriptions._patterns == {}
+        assert len(client._pending) == 0
+
+    async def test_two_hundred_subscriptions_at_a_time_come_and_go(
         self, client: Client, app: web.Application
     ) -> None:
         async def once(n: int) -> None:
@@ -770,6 +804,12 @@ class TestConnecting:
         with pytest.raises(ValueError, match="write ws://HOST:PORT/PATH"):
             async with connect(url):
                 pass
+
+
+async def _turns(number: int) -> None:
+    """Let everything else run for so many turns of the loop."""
+    for _ in range(number):
+        await asyncio.sleep(0)
 
 
 async def _all(messages: Subscription[Any]) -> list[Any]:
