@@ -67,8 +67,10 @@ class RawSocket:
         return first & 0x0F, await self.reader.readexactly(size)
 
     async def receive(self) -> Any:
-        """The next message of the server."""
+        """The next message of the server; its pings are passed over."""
         opcode, payload = await self.frame()
+        while opcode == PING:
+            opcode, payload = await self.frame()
         assert opcode == TEXT, (opcode, payload)
         return json.loads(payload)
 

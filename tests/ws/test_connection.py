@@ -278,8 +278,8 @@ async def test_a_broken_frame_closes_the_connection_with_its_code(
     assert await socket.close_code() == code
     socket.writer.write(masked(CLOSE, code.to_bytes(2)))
     assert await socket.reader.read() == b""
-    await gone(app[MANAGER])
     await socket.shut()
+    await gone(app[MANAGER])
 
 
 async def test_what_came_before_a_broken_frame_is_answered(serve: Serve) -> None:

@@ -21,7 +21,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final, Generic, TypeVar
 
-__all__ = ["Pattern", "PatternTree", "Token", "tokens_of"]
+__all__ = ["Pattern", "PatternTree", "Token", "takes", "tokens_of"]
 
 V = TypeVar("V")
 

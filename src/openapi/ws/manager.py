@@ -115,7 +115,7 @@ class SocketsManager:
 
     @cached_property
     def _watch(self) -> ShutdownWatch:
-        return ShutdownWatch(self._begin_drain, self.drain)
+        return ShutdownWatch(self._begin_drain, self._finish_drain)
 
     @cached_property
     def _tasks(self) -> set[asyncio.Task[None]]:
@@ -169,9 +169,7 @@ class SocketsManager:
         do not all come at once; calls in flight have ``limits.drain_window`` to finish; then the
         sockets are closed with 1012, and the broker last.
         """
-        self._begin_drain()
-        if self._draining is not None:
-            await asyncio.shield(self._draining)
+        await asyncio.shield(self._begin_drain())
 
     async def close_sockets(self) -> None:
         """Close every socket with 1001 and wait until they are gone."""
@@ -223,9 +221,17 @@ class SocketsManager:
     async def _deliver(self, channel: str, event: str, data: object) -> None:
         await self.channels(channel, {"event": event, "data": data})
 
-    def _begin_drain(self) -> None:
+    def _begin_drain(self) -> asyncio.Task[None]:
         if self._draining is None:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
+        return self._draining
+
+    async def _finish_drain(self, patience: float | None) -> None:
+        draining = self._begin_drain()
+        await asyncio.wait([draining], timeout=patience)
+        for ws in self.sockets:
+            ws.connection.close(CloseCode.RESTART, "the server restarts")
+        await asyncio.shield(draining)
 
     async def _drain(self) -> None:
         connections = [ws.connection for ws in self.sockets]
@@ -236,8 +242,10 @@ class SocketsManager:
         for connection in connections:
             connection.close(CloseCode.RESTART, "the server restarts")
         await _gone(connections, None)
-        while self._tasks:  # channels that have nobody now
-            await asyncio.wait(self._tasks)
+        if self._tasks:  # channels that have nobody now
+            _, late = await asyncio.wait(self._tasks, timeout=self.limits.close_timeout)
+            for task in late:
+                task.cancel()
         if isinstance(self._broker, Broker):
             await self._broker.aclose()
 

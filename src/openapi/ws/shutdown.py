@@ -20,12 +20,12 @@ __all__ = ["ShutdownWatch"]
 class ShutdownWatch:
     """A manager's place among the connections of a server.
 
-    ``begin`` is called when the server starts to end, ``finish`` is awaited before handlers are
-    cancelled.
+    ``begin`` is called when the server starts to end; ``finish`` is awaited then, with the seconds
+    after which the server loses patience (None: never). As long again, and it cuts connections.
     """
 
     def __init__(
-        self, begin: Callable[[], object], finish: Callable[[], Awaitable[object]]
+        self, begin: Callable[[], object], finish: Callable[[float | None], Awaitable[object]]
     ) -> None:
         self._begin = begin
         self._finish = finish
@@ -46,4 +46,4 @@ class ShutdownWatch:
 
     async def shutdown(self, timeout: float | None = None) -> None:
         """Called by the server behind ``on_shutdown``."""
-        await self._finish()
+        await self._finish(timeout)

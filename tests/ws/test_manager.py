@@ -1,0 +1,322 @@
+"""The manager: what it tells, what it carries, and how it lets go of everybody."""
+
+import asyncio
+import logging
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from openapi.errors import CannotPublish, DeclarationError
+from openapi.ws import Broker, Limits, SocketsManager
+from openapi.ws.broker import Deliver
+from tests.conftest import Serve
+from tests.ws.endpoints import MANAGER, Endpoint, application
+from tests.ws.peer import peer
+from tests.ws.raw import CLOSE, RawSocket, masked
+
+
+async def test_server_info_counts_connections_and_subscribers(serve: Serve) -> None:
+    app = application()
+    url = await serve(app) / "stream"
+    async with peer(url) as one, peer(url) as other:
+        await one.call("subscribe", {"channel": "a"})
+        await one.call("subscribe", {"channel": "a", "event": "x.*"})
+        await other.call("subscribe", {"channel": "a"})
+        await other.call("subscribe", {"channel": "b", "event": "y"})
+        assert await one.call("info") == {
+            "connections": 2,
+            "channels": {"a": {"*": 2, "x.*": 1}, "b": {"y": 1}},
+        }
+
+
+async def test_a_view_can_publish(serve: Serve) -> None:
+    app = application()
+
+    async def notify(request: web.Request) -> web.Response:
+        await request.app[MANAGER].publish("c", "note", {"text": await request.text()})
+        return web.Response(status=204)
+
+    app.router.add_post("/notes", notify)
+    base = await serve(app)
+    async with peer(base / "stream") as client:
+        await client.call("subscribe", {"channel": "c"})
+        await post(base / "notes", "hello")
+        assert await client.message() == {
+            "channel": "c",
+            "event": "note",
+            "data": {"text": "hello"},
+        }
+
+
+async def post(url: URL, text: str) -> None:
+    async with aiohttp.ClientSession() as session, session.post(url, data=text) as response:
+        assert response.status == 204
+
+
+def test_an_unknown_broker_is_refused_when_the_manager_is_made() -> None:
+    with pytest.raises(DeclarationError) as refusal:
+        SocketsManager(broker="pigeon://post")
+    assert str(refusal.value) == (
+        "no broker for 'pigeon://post': its scheme must be one of memory://"
+    )
+
+
+def test_an_origin_that_can_never_match_is_refused_when_the_manager_is_made() -> None:
+    with pytest.raises(ValueError, match=r"https://example.com/"):
+        SocketsManager(origins=["https://example.com/"])
+
+
+class Recorder(Broker):
+    """Notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.deliver: Deliver | None = None
+
+    async def open(self, deliver: Deliver) -> None:
+        self.asked.append("open")
+        self.deliver = deliver
+
+    async def publish(self, channel: str, event: str, data: object) -> None:
+        self.asked.append(f"publish {channel} {event}")
+        assert self.deliver is not None
+        await self.deliver(channel, event, data)
+
+    async def subscribe(self, channel: str) -> None:
+        self.asked.append(f"subscribe {channel}")
+
+    async def unsubscribe(self, channel: str) -> None:
+        self.asked.append(f"unsubscribe {channel}")
+
+    async def aclose(self) -> None:
+        self.asked.append("close")
+
+
+async def test_a_broker_is_opened_once_and_asked_for_a_channel_once_and_closed_last(
+    serve: Serve,
+) -> None:
+    broker = Recorder()
+    app = application(sockets=SocketsManager(broker=broker))
+    url = await serve(app) / "stream"
+    async with peer(url) as one, peer(url) as other:
+        for client in (one, other):
+            await client.call("subscribe", {"channel": "c"})
+            await client.call("subscribe", {"channel": "c", "event": "x"})
+        await one.call("publish", {"channel": "c", "event": "x", "data": 1})
+        await one.call("unsubscribe", {"channel": "c"})
+        await other.call("unsubscribe", {"channel": "c", "event": "x"})
+        assert "unsubscribe c" not in broker.asked
+        await other.call("unsubscribe", {"channel": "c", "event": "*"})
+    await app[MANAGER].drain()
+    assert broker.asked == ["open", "subscribe c", "publish c x", "unsubscribe c", "close"]
+
+
+async def test_publishing_before_anybody_is_there_goes_nowhere_and_is_no_error() -> None:
+    await SocketsManager().publish("nobody", "", 1)
+
+
+async def test_a_closed_memory_broker_publishes_no_more() -> None:
+    sockets = SocketsManager()
+    await sockets.publish("c", "", 1)
+    await sockets.drain()
+    with pytest.raises(CannotPublish):
+        await sockets.publish("c", "", 1)
+
+
+async def test_a_background_task_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ValueError("in the background")
+
+    sockets = SocketsManager()
+    sockets.spawn(fail())
+    await sockets.drain()
+    assert "a background task of the sockets manager failed" in caplog.text
+    assert "in the background" in caplog.text
+
+
+async def test_a_broker_that_fails_to_unsubscribe_is_logged_and_harms_nobody(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Recorder):
+        async def unsubscribe(self, channel: str) -> None:
+            raise OSError("the wire is cut")
+
+    app = application(sockets=SocketsManager(broker=Failing()))
+    async with peer(await serve(app) / "stream") as client:
+        await client.call("subscribe", {"channel": "c"})
+    await app[MANAGER].drain()
+    assert "the wire is cut" in caplog.text
+
+
+async def test_a_broker_that_never_answers_does_not_hold_up_the_shutdown(serve: Serve) -> None:
+    class Stuck(Recorder):
+        async def unsubscribe(self, channel: str) -> None:
+            await asyncio.Event().wait()
+
+    broker = Stuck()
+    app = application(sockets=SocketsManager(broker=broker, limits=Limits(close_timeout=0.05)))
+    async with peer(await serve(app) / "stream") as client:
+        await client.call("subscribe", {"channel": "c"})
+    await app[MANAGER].drain()
+    assert broker.asked[-1] == "close"
+
+
+async def test_sockets_can_all_be_closed(serve: Serve) -> None:
+    app = application()
+    url = await serve(app) / "stream"
+    async with peer(url) as one, peer(url) as other:
+        await app[MANAGER].close_sockets()
+        assert (await one.closed())[0] == (await other.closed())[0] == 1001
+        assert app[MANAGER].server_info() == {"connections": 0, "channels": {}}
+
+
+class Working(Endpoint):
+    """Its calls last until the test lets them end."""
+
+    entered: asyncio.Event
+    finish: asyncio.Event
+
+    async def ws_rpc_work(self, payload: dict[str, Any]) -> str:
+        self.entered.set()
+        await self.finish.wait()
+        return "done"
+
+
+class Draining:
+    """A server on its way down, with one client that has a call in flight."""
+
+    def __init__(self, limits: Limits) -> None:
+        class Endpoint(Working):
+            entered = asyncio.Event()
+            finish = asyncio.Event()
+
+        self.endpoint = Endpoint
+        self.sockets = SocketsManager(limits=limits)
+        self.app = application(Endpoint, self.sockets)
+        self.runner = web.AppRunner(self.app, shutdown_timeout=30)
+
+    async def start(self) -> URL:
+        await self.runner.setup()
+        site = web.TCPSite(self.runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self.runner.addresses[0][:2]
+        return URL.build(scheme="http", host=host, port=port, path="/stream")
+
+
+async def test_a_shutdown_lets_calls_in_flight_finish_and_refuses_new_ones() -> None:
+    server = Draining(Limits())
+    async with peer(await server.start()) as client:
+        await client.send({"id": "work", "method": "work"})
+        await server.endpoint.entered.wait()
+        shutdown = asyncio.create_task(server.runner.cleanup())
+        notice = await client.receive()
+        assert notice["event"] == "$reconnect"
+        assert notice["data"]["code"] == 1012
+        assert 0 <= notice["data"]["after"] <= 30_000
+        error = await client.error("info")
+        assert error["code"] == -32009
+        assert error["retry_after"] == notice["data"]["after"]
+        server.endpoint.finish.set()
+        assert (await client.receive())["response"] == "done"
+        assert await client.closed() == (1012, "the server restarts")
+        await shutdown
+        assert server.sockets.server_info() == {"connections": 0, "channels": {}}
+
+
+async def test_a_shutdown_ends_idle_sockets_at_once() -> None:
+    server = Draining(Limits())
+    url = await server.start()
+    async with peer(url) as one, peer(url) as other:
+        await server.runner.cleanup()
+        assert (await one.closed())[0] == (await other.closed())[0] == 1012
+
+
+async def test_a_call_that_does_not_finish_within_the_window_is_cancelled() -> None:
+    server = Draining(Limits(drain_window=0.05))
+    async with peer(await server.start()) as client:
+        await client.send({"id": "work", "method": "work"})
+        await server.endpoint.entered.wait()
+        await server.runner.cleanup()
+        assert (await client.receive())["event"] == "$reconnect"
+        assert (await client.closed())[0] == 1012
+
+
+async def test_a_peer_that_ignores_the_shutdown_is_cut_off() -> None:
+    server = Draining(Limits(close_timeout=0.05))
+    socket = await RawSocket.open(await server.start())
+    await server.runner.cleanup()  # though the peer sends no closing frame
+    assert await socket.close_code() == 1012
+    await socket.shut()
+
+
+async def test_a_shutdown_still_hears_what_its_peers_say() -> None:
+    """aiohttp feeds no parser of its own any more once a server shuts down."""
+    server = Draining(Limits(close_timeout=600))
+    socket = await RawSocket.open(await server.start())
+    shutdown = asyncio.create_task(server.runner.cleanup())
+    assert await socket.close_code() == 1012
+    socket.writer.write(masked(CLOSE, b"\x03\xf4"))
+    await shutdown  # as soon as the closing frame was answered, not after ten minutes
+    await socket.shut()
+
+
+async def test_a_server_with_less_patience_than_the_window_still_says_goodbye() -> None:
+    server = Draining(Limits())
+    server.runner = web.AppRunner(server.app, shutdown_timeout=0.05)
+    async with peer(await server.start()) as client:
+        await client.send({"id": "work", "method": "work"})
+        await server.endpoint.entered.wait()
+        await server.runner.cleanup()
+        assert (await client.receive())["event"] == "$reconnect"
+        assert (await client.closed())[0] == 1012
+
+
+async def test_clients_are_spread_over_the_time_that_they_need_to_come_back(serve: Serve) -> None:
+    app = application()
+    url = await serve(app) / "stream"
+    sockets = await asyncio.gather(*(RawSocket.open(url) for _ in range(200)))
+    drain = asyncio.create_task(app[MANAGER].drain())
+    notices = [await socket.receive() for socket in sockets]
+    afters = [notice["data"]["after"] for notice in notices]
+    assert 0 <= min(afters) < 200 < 800 < max(afters) <= 1000  # 200 clients a second
+    for socket in sockets:
+        socket.writer.write(masked(CLOSE, b"\x03\xf4"))
+    await drain
+    for socket in sockets:
+        await socket.shut()
+
+
+async def test_draining_twice_is_one_drain(serve: Serve) -> None:
+    app = application()
+    async with peer(await serve(app) / "stream") as client:
+        await asyncio.gather(app[MANAGER].drain(), app[MANAGER].drain())
+        assert (await client.receive())["event"] == "$reconnect"
+        assert (await client.closed())[0] == 1012
+
+
+async def test_one_manager_serves_several_endpoints_and_watches_their_server_once(
+    serve: Serve,
+) -> None:
+    app = application()
+    app.router.add_view("/other", Endpoint)
+    base = await serve(app)
+    async with peer(base / "stream") as one, peer(base / "other") as other:
+        await one.call("subscribe", {"channel": "c"})
+        await other.call("publish", {"channel": "c", "data": 1})
+        assert (await one.message())["data"] == 1
+        assert (await other.call("info"))["connections"] == 2
+
+
+def test_the_shutdown_writes_nothing_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        server = Draining(Limits())
+        async with peer(await server.start()) as client:
+            await client.call("info")
+            await server.runner.cleanup()
+
+    with caplog.at_level(logging.INFO, logger="openapi"):
+        asyncio.run(run())
+    assert [record for record in caplog.records if record.name.startswith("openapi")] == []
