@@ -323,8 +323,7 @@ class Connection(asyncio.Protocol):
         except InvalidData as exc:
             raise RpcError(ErrorCode.INVALID_PARAMETERS, INVALID, errors=exc.errors) from exc
         except asyncio.CancelledError as exc:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if _is_cancelled():
                 raise
             # Something that the handler awaited was cancelled, not the call.
             raise _internal_error(call, exc) from exc
@@ -395,6 +394,15 @@ class Connection(asyncio.Protocol):
         self._session.close()
         for task in tuple(self._tasks):
             task.cancel()
+
+
+def _is_cancelled() -> bool:
+    """Whether the current task is being cancelled, and not only something that it awaits.
+
+    A function, so that no frame of a call's traceback holds its own task: that would be a cycle.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _internal_error(
