@@ -1,8 +1,6 @@
-"""The Autobahn test suite, as run by kosoku, against an echo server made of the protocol core."""
+"""The Autobahn test suite, against an echo server made of the protocol core."""
 
 import asyncio
-import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,11 +16,7 @@ from openapi.protocol.websocket import (
     pong_frame,
     text_frame,
 )
-
-CASES = 517
-LARGE_CASES = 54  # 9: limits and performance
-COMPRESSION_CASES = 216  # 12 and 13: each exchanges 1,000 messages
-INFORMATIONAL = {"7.1.6", "7.13.1", "7.13.2"}  # what a server does there is its own affair
+from tests.autobahn import CASES, QUICK, QUICK_CASES, assert_conforms, run_suite
 
 
 class Echo(asyncio.Protocol):
@@ -82,46 +76,19 @@ class Echo(asyncio.Protocol):
         )
 
 
-async def run_suite(report: Path, *options: str) -> dict[str, tuple[str, str]]:
-    """Run the suite; return the verdicts of each case, on its messages and on its close."""
+async def verdicts(report: Path, *options: str) -> dict[str, tuple[str, str]]:
     server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        process = await asyncio.create_subprocess_exec(
-            Path(sys.executable).with_name("kosoku"),
-            *("-m", "fuzzingclient", "-p", "2", "-o", str(report), *options, f"127.0.0.1:{port}"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-    index = report / "index.json"
-    assert index.exists(), f"kosoku made no report:\n{output.decode()}"
-    (cases,) = json.loads(index.read_text()).values()
-    return {name: (case["behavior"], case["behaviorClose"]) for name, case in cases.items()}
-
-
-def assert_conforms(verdicts: dict[str, tuple[str, str]], cases: int) -> None:
-    """Every case is OK, but for three that only inform."""
-    assert len(verdicts) == cases
-    failed = {
-        name: verdict
-        for name, verdict in verdicts.items()
-        if verdict != (("INFORMATIONAL",) * 2 if name in INFORMATIONAL else ("OK", "OK"))
-    }
-    assert failed == {}
+        return await run_suite(f"127.0.0.1:{port}", report, *options)
 
 
 @pytest.mark.timeout(300)
 async def test_every_autobahn_case_but_the_slow_ones_passes(tmp_path: Path) -> None:
-    verdicts = await run_suite(tmp_path, "-x", "9.*", "-x", "12.*", "-x", "13.*")
-    assert_conforms(verdicts, CASES - LARGE_CASES - COMPRESSION_CASES)
+    assert_conforms(await verdicts(tmp_path, *QUICK), QUICK_CASES)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1800)
 async def test_every_autobahn_case_passes(tmp_path: Path) -> None:
-    assert_conforms(await run_suite(tmp_path), CASES)
+    assert_conforms(await verdicts(tmp_path), CASES)

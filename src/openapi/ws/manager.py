@@ -29,6 +29,8 @@ WsHandlerType: TypeAlias = Callable[[str, Any], None]
 
 #: How many clients are sent back a second, at a shutdown, within ``limits.drain_window``.
 _RETURNING_PER_SECOND: Final = 200
+#: Seconds over which even a few are sent back: a server needs as long to start.
+_SOONEST_RETURN: Final = 1.0
 
 
 class Websocket:
@@ -235,7 +237,8 @@ class SocketsManager:
 
     async def _drain(self) -> None:
         connections = [ws.connection for ws in self.sockets]
-        window = min(self.limits.drain_window, len(connections) / _RETURNING_PER_SECOND)
+        spread = max(_SOONEST_RETURN, len(connections) / _RETURNING_PER_SECOND)
+        window = min(self.limits.drain_window, spread)
         for connection in connections:
             connection.drain(after=round(random.uniform(0, window) * 1000))
         await _gone(connections, self.limits.drain_window)
