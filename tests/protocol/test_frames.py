@@ -376,3 +376,21 @@ def test_a_text_format_that_gives_what_json_cannot_say_gives_a_parse_error() -> 
     codec = ObjectCodec(lambda text: {"id": 1, "method": "m", "payload": object()}, json.dumps)
 
     assert failure("x", codec) == {"error": {"code": -32700, "message": "JSON string expected"}}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        JSON.decode('{"id": 1, "method": "m"}'),
+        Answer.of(1, "m", b"1"),
+        Error(code=1, message="no"),
+        Failure(error=Error(code=1, message="no")),
+        Message(channel="c", event="e", data=1),
+        Reconnect(after=1, code=1012),
+    ],
+    ids=lambda frame: type(frame).__name__,
+)
+def test_frames_do_not_change(frame: Any) -> None:
+    for field in frame.__struct_fields__:
+        with pytest.raises(AttributeError):
+            setattr(frame, field, None)
