@@ -1,0 +1,67 @@
+"""A board of tasks: a method that refuses."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from openapi.spec import ApiPath
+from openapi.ws import RpcError, SocketsManager, WsPathMixin
+
+
+@dataclass
+class NewTask:
+    title: str
+    minutes: int = 30
+
+
+@dataclass
+class Task(NewTask):
+    id: int = 0
+    done: bool = False
+
+
+# [types]
+@dataclass
+class Which:
+    id: int
+
+
+# [/types]
+
+SOCKETS = web.AppKey("SOCKETS", SocketsManager)
+TASKS = web.AppKey("TASKS", dict[int, Task])
+
+routes = web.RouteTableDef()
+
+
+@routes.view("/board")
+class Board(ApiPath, WsPathMixin):
+    """The board"""
+
+    SOCKETS_KEY = SOCKETS
+
+    async def ws_rpc_add(self, payload: NewTask) -> Task:
+        """Add a task"""
+        tasks = self.request.app[TASKS]
+        task = Task(title=payload.title, minutes=payload.minutes, id=len(tasks) + 1)
+        tasks[task.id] = task
+        return task
+
+    # [finish]
+    async def ws_rpc_finish(self, payload: Which) -> Task:
+        """Mark a task as done"""
+        task = self.request.app[TASKS].get(payload.id)
+        if task is None:
+            raise RpcError(404, "There is no such task", data={"id": payload.id})
+        task.done = True
+        return task
+
+    # [/finish]
+
+
+def create_app() -> web.Application:
+    app = web.Application()
+    app[SOCKETS] = SocketsManager()
+    app[TASKS] = {}
+    app.add_routes(routes)
+    return app
