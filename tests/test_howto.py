@@ -1,0 +1,334 @@
+"""What the how-to pages show, each file done as its page says."""
+
+import asyncio
+import json
+import shlex
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from openapi_spec_validator import validate as validate_document
+from yarl import URL
+
+import docs.examples.howto.carry_broker as carry_broker
+import docs.examples.howto.carry_manager as carry_manager
+import docs.examples.howto.http_operations as http_operations
+import docs.examples.howto.options as options
+import docs.examples.howto.publish as publish
+import docs.examples.howto.raise_errors as raise_errors
+import docs.examples.howto.shut_down as shut_down
+import docs.examples.howto.validate as validate
+import docs.examples.howto.validate_pydantic as validate_pydantic
+from openapi.errors import ErrorCode
+from openapi.ws import SocketsManager
+from tests.cli.process import ROOT, Terminal, run, served
+from tests.conftest import Serve
+from tests.ws.endpoints import application
+from tests.ws.peer import peer
+
+pytestmark = pytest.mark.filterwarnings(
+    # the documented line, app["web_sockets"] = …
+    "ignore:It is recommended to use web.AppKey:aiohttp.web.NotAppKeyWarning"
+)
+
+ITEM = {"name": "tea", "price": 2.5}
+
+
+class TestValidate:
+    """docs/how-to/validate.md"""
+
+    async def test_payloads_and_results_are_typed(self, serve: Serve) -> None:
+        url = await serve(validate.create_app()) / "shop"
+        async with peer(url) as client:
+            order = {"items": [ITEM, ITEM | {"size": "large"}], "wanted": "2026-12-24"}
+            assert await client.call("order", order) == {"total": 5.0}
+            assert await client.call("order_as_dict", order) == {"total": 5.0}
+            assert await client.call("quote", order) == {"total": 5.0}
+            assert await client.call("echo", {"x": [1]}) == {"x": [1]}
+
+    async def test_the_page_shows_the_answer_to_a_wrong_order(self, serve: Serve) -> None:
+        page = (ROOT / "docs/how-to/validate.md").read_text("utf-8")
+        payload, answer = (
+            json.loads(block.partition("```")[0]) for block in page.split("```json\n")[1:3]
+        )
+        url = await serve(validate.create_app()) / "shop"
+        async with peer(url) as client:
+            assert await client.error("order", payload) == answer
+
+    async def test_pydantic_models_are_types_too(self, serve: Serve) -> None:
+        url = await serve(validate_pydantic.create_app()) / "people"
+        async with peer(url) as client:
+            assert await client.call("greet", {"name": "Ada", "age": 36}) == "Hello Ada"
+            errors = (await client.error("greet", {"name": "", "age": -1, "x": 0}))["errors"]
+            assert set(errors) == {"name", "age", "x"}
+
+
+class TestRaiseErrors:
+    """docs/how-to/raise-errors.md"""
+
+    async def test_each_kind_of_error_is_answered(
+        self, serve: Serve, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        url = await serve(raise_errors.create_app()) / "shop"
+        async with peer(url) as client:
+            assert await client.call("buy", {"item": "tea"}) == 2
+            assert await client.error("buy", {"item": "tea", "count": 4}) == {
+                "code": 1001,
+                "message": "Not so many are left",
+                "data": {"left": 3},
+                "retry_after": 60_000,
+            }
+            refused = await client.error("reserve", {"item": "cake", "count": 11})
+            assert refused["code"] == ErrorCode.INVALID_PARAMETERS
+            assert refused["errors"] == {"item": "unknown item", "count": "at most 10"}
+            failed = await client.error("fail")
+            assert failed["code"] == ErrorCode.INTERNAL_ERROR
+            assert failed["data"]["error_id"] in caplog.text
+
+    async def test_a_method_that_is_overridden_refuses_by_who_asks(self, serve: Serve) -> None:
+        url = await serve(raise_errors.create_app()) / "shop"
+        news = {"channel": "news", "event": "e", "data": 1}
+        staff = {"Authorization": "Bearer staff"}
+        async with peer(url) as visitor, peer(url, additional_headers=staff) as colleague:
+            assert (await visitor.error("publish", news))["code"] == ErrorCode.NOT_ALLOWED
+            assert await colleague.call("publish", news) == news
+
+
+class TestPublish:
+    """docs/how-to/publish.md"""
+
+    async def test_a_view_and_a_task_publish(self, serve: Serve) -> None:
+        url = await serve(publish.create_app())
+        async with peer(url / "stream") as client, aiohttp.ClientSession() as session:
+            await client.call("subscribe", {"channel": "house"})
+            async with session.post(url / "alarm") as response:
+                assert response.status == 204
+            assert await client.message() == {
+                "channel": "house",
+                "event": "alarm",
+                "data": {"floor": 1},
+            }
+            await client.call("subscribe", {"channel": "clock"})
+            assert (await client.message())["event"] == "tick"
+
+
+class TestCarryMessages:
+    """docs/how-to/carry-messages.md"""
+
+    async def test_a_manager_carries_its_messages_itself(self, serve: Serve) -> None:
+        url = await serve(carry_manager.create_app()) / "stream"
+        async with peer(url) as client:
+            await client.call("subscribe", {"channel": "c"})
+            await client.call("publish", {"channel": "c", "event": "e", "data": 1})
+            assert await client.message() == {"channel": "c", "event": "e", "data": 1}
+            for method in ("subscribe", "publish"):
+                refused = await client.error(method, {"channel": "_"} | _data(method))
+                assert set(refused["errors"]) == {"channel"}
+            await client.call("unsubscribe", {"channel": "c"})
+
+    async def test_a_broker_carries_from_one_server_to_the_other(self) -> None:
+        hub = carry_broker.Hub()
+        async with _running(carry_broker.create_app(hub)) as one:
+            async with _running(carry_broker.create_app(hub)) as other:
+                async with peer(one / "stream") as listener, peer(other / "stream") as publisher:
+                    await listener.call("subscribe", {"channel": "c"})
+                    message = {"channel": "c", "event": "e", "data": 1}
+                    await publisher.call("publish", message)
+                    assert await listener.message() == message
+                    await listener.call("unsubscribe", {"channel": "c"})
+                    assert hub.channels == {}
+                    await listener.call("subscribe", {"channel": "c"})
+        assert hub.channels == {}
+
+
+def _data(method: str) -> dict[str, Any]:
+    return {"data": 1} if method == "publish" else {}
+
+
+class _running:
+    """An application that is served, and ends as a server does."""
+
+    def __init__(self, app: web.Application) -> None:
+        self.runner = web.AppRunner(app, shutdown_timeout=10.0)
+
+    async def __aenter__(self) -> URL:
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        host, port = self.runner.addresses[0][:2]
+        return URL.build(scheme="http", host=host, port=port)
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.runner.cleanup()
+
+
+class TestOptions:
+    """docs/how-to/limits.md, docs/how-to/origins-and-proxies.md, docs/how-to/compress.md"""
+
+    async def test_a_message_over_the_limit_is_refused(self, serve: Serve) -> None:
+        url = await serve(application(sockets=options.limited)) / "stream"
+        async with peer(url) as client:
+            await client.send("x" * 20_000)
+            assert (await client.receive())["error"]["data"] == {
+                "limit": "message_bytes",
+                "max": 16_384,
+                "size": 20_000,
+            }
+
+    @pytest.mark.parametrize(
+        ("origin", "allowed"),
+        [
+            ("https://example.com", True),
+            ("http://localhost:3000", True),
+            ("http://localhost", False),
+            ("https://evil.example", False),
+        ],
+    )
+    async def test_pages_of_the_list_may_connect(
+        self, serve: Serve, origin: str, allowed: bool
+    ) -> None:
+        url = await serve(application(sockets=_like(options.open_to_two_pages))) / "stream"
+        if allowed:
+            async with peer(url, origin=origin) as client:
+                assert await client.call("info")
+        else:
+            with pytest.raises(Exception, match="HTTP 403"):
+                async with peer(url, origin=origin):
+                    pass
+
+    @pytest.mark.parametrize("asked", ["deflate", None])
+    async def test_who_asks_for_compression_gets_it(self, serve: Serve, asked: str | None) -> None:
+        url = await serve(application(sockets=_like(options.compressing))) / "stream"
+        async with peer(url, compression=asked) as client:
+            assert client.compressed == (asked is not None)
+            data = "x" * 1000
+            await client.call("subscribe", {"channel": "c"})
+            await client.call("publish", {"channel": "c", "event": "e", "data": data})
+            assert (await client.message())["data"] == data
+
+
+def _like(manager: SocketsManager) -> SocketsManager:
+    """A manager serves one application, and the tests have several."""
+    return SocketsManager(origins=manager.origins, deflate=manager.deflate)
+
+
+class TestShutDown:
+    """docs/how-to/shut-down.md"""
+
+    async def test_a_call_in_flight_is_answered_and_the_client_told_when_to_come_back(self) -> None:
+        running = _running(shut_down.create_app())
+        async with running as url, peer(url / "stream") as client:
+            await client.send({"id": 1, "method": "slow"})
+            await (await client.socket.ping())  # the call is in flight
+            ending = asyncio.create_task(running.runner.cleanup())
+            assert (await client.receive())["event"] == "$reconnect"
+            assert (await client.receive())["response"] == "done"
+            assert await client.closed() == (1012, "the server restarts")
+            await ending
+
+    async def test_it_can_be_drained_while_http_is_served(self) -> None:
+        app = shut_down.create_app()
+        async with _running(app) as url, peer(url / "stream") as client:
+            await client.call("slow")
+            draining = asyncio.create_task(shut_down.before_a_deployment(app))
+            assert (await client.receive())["event"] == "$reconnect"
+            assert await client.closed() == (1012, "the server restarts")
+            await draining
+            async with aiohttp.ClientSession() as session, session.get(url / "none") as response:
+                assert response.status == 404
+
+    def test_it_is_served_with_patience(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        told: dict[str, Any] = {}
+        monkeypatch.setattr(web, "run_app", lambda app, **options: told.update(options))
+        shut_down.main()
+        assert told["shutdown_timeout"] > 20.0
+
+
+class TestHttpOperations:
+    """docs/how-to/http-operations.md"""
+
+    @pytest.fixture
+    async def url(self, serve: Serve) -> AsyncIterator[URL]:
+        yield await serve(http_operations.create_app())
+
+    async def test_operations_are_typed(self, url: URL) -> None:
+        async with aiohttp.ClientSession() as session:
+
+            async def ask(method: str, path: str, **options: Any) -> tuple[int, Any]:
+                where = str(url).rstrip("/") + path
+                async with session.request(method, where, **options) as response:
+                    text = await response.text()
+                    return response.status, json.loads(text) if text else None
+
+            book = {"title": "Emma", "id": 1}
+            assert await ask("PUT", "/books/1", json={"title": "Emma"}) == (200, book)
+            assert await ask("GET", "/books?word=mm&limit=1") == (200, [book])
+            assert (await ask("GET", "/books?limit=0"))[0] == 422
+            assert await ask("PUT", "/books/x", json={"title": "Emma"}) == (
+                404,
+                {"message": "Not found"},
+            )
+            assert (await ask("PUT", "/books/1", data="{"))[0] == 400
+            assert await ask("PUT", "/books/1", json={"title": "EMMA"}) == (
+                422,
+                {"errors": [{"field": "title", "message": "do not shout"}]},
+            )
+            assert await ask("DELETE", "/books/1") == (204, None)
+            assert await ask("GET", "/books") == (200, [])
+
+    async def test_the_document_is_correct(self, url: URL) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url / "openapi.json") as response,
+        ):
+            document = await response.json()
+        validate_document(document)
+        assert set(document["paths"]) == {"/books", "/books/{id}"}
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[str]:
+    """``HOST:PORT`` of the documented example."""
+    with served("examples/stream/main.py:setup_app") as host:
+        yield host
+
+
+class TestTheCommandLine:
+    """docs/how-to/command-line.md: each command is run, and shows what the page says."""
+
+    PAGE = ROOT / "docs/how-to/command-line.md"
+    INFO = "openapi call localhost:8080/stream info"
+    INFO_PIPED = "openapi call localhost:8080/stream info | cat"
+    JSON = """openapi publish localhost:8080/stream news world '{"n": 1}' --json"""
+    WRONG = "openapi call localhost:8080/stream nothing"
+    LISTEN = "openapi listen localhost:8080/stream news 'w*' --count 1 --timeout 5"
+
+    def block(self, command: str) -> list[str]:
+        """What the page shows for a command."""
+        page = self.PAGE.read_text("utf-8")
+        assert f"$ {command}\n" in page
+        return page.partition(f"$ {command}\n")[2].partition("```")[0].splitlines()
+
+    def arguments(self, command: str, host: str) -> list[str]:
+        return shlex.split(command.replace("localhost:8080", host))[1:]
+
+    @pytest.mark.parametrize(("command", "code"), [(INFO, 0), (JSON, 0), (WRONG, 1)])
+    def test_on_a_terminal(self, host: str, command: str, code: int) -> None:
+        with Terminal(*self.arguments(command, host)) as terminal:
+            assert terminal.wait() == code
+        assert [text.rstrip() for text in terminal.text.splitlines()] == self.block(command)
+
+    def test_in_a_pipe(self, host: str) -> None:
+        done = run(*self.arguments(self.INFO_PIPED.removesuffix(" | cat"), host))
+        assert done.stdout.splitlines() == self.block(self.INFO_PIPED)
+
+    def test_listening_ends_by_itself(self, host: str) -> None:
+        with Terminal(*self.arguments(self.LISTEN, host)) as terminal:
+            terminal.wait_for("listening")
+            run(*self.arguments(self.JSON, host))
+            assert terminal.wait() == 0
+        note, message = terminal.text.splitlines()
+        time = len("18:37:07")
+        shown = self.block(self.LISTEN)
+        assert [note, message[time:].rstrip()] == [shown[0], shown[1][time:]]
