@@ -637,21 +637,27 @@ def test_a_wrong_query_names_every_faulty_field() -> None:
 
 def test_a_dictionary_is_as_good_as_an_instance() -> None:
     schema = Schema[Item](Item)
-    assert schema.encode({"name": "tea", "price": 1}) == b'{"name":"tea","price":1}'
+    sent = b'{"name":"tea","price":1,"colour":"red"}'
+    assert schema.encode({"name": "tea", "price": 1}) == sent
+    assert schema.encode(Item("tea", 1)) == sent
     assert schema.dump(Item("tea", 1)) == {"name": "tea", "price": 1, "colour": "red"}
 
 
 @pytest.mark.parametrize(
     ("hint", "value", "sent"),
     [
-        (Item, {"name": "", "price": 1, "secret": 2}, {"name": "", "price": 1}),
-        (Closed, {"firstName": "", "secret": 2}, {"firstName": ""}),
+        (Item, {"name": "", "price": 1, "secret": 2}, {"name": "", "price": 1, "colour": "red"}),
+        (Closed, {"firstName": "", "secret": 2}, {"firstName": "", "lastName": ""}),
         (
             Open,
             {"a": 1, "inner": {"name": "", "price": 1, "b": 2}},
-            {"a": 1, "inner": {"name": "", "price": 1}},
+            {"a": 1, "inner": {"name": "", "price": 1, "colour": "red"}},
         ),
-        (list[Item], [{"name": "", "price": 1, "b": 2}], [{"name": "", "price": 1}]),
+        (
+            list[Item],
+            [{"name": "", "price": 1, "b": 2}],
+            [{"name": "", "price": 1, "colour": "red"}],
+        ),
         (dict[str, Movie], {"a": {"title": "", "b": 2}}, {"a": {"title": ""}}),
         (Circle | Square, {"type": "Square", "side": 1, "b": 2}, {"type": "Square", "side": 1}),
         (tuple[Movie, int], [{"title": "", "b": 2}, 1], [{"title": ""}, 1]),
@@ -783,6 +789,12 @@ def test_a_value_without_a_json_form_is_refused() -> None:
             encode_json(value)
     with pytest.raises(Unserializable):
         Schema[object](Any).encode(object())
+
+
+@pytest.mark.parametrize("text", [b"{bad", b"\xff", b"1e999", b"9" * 400])
+def test_raw_text_that_is_no_json_is_not_sent(text: bytes) -> None:
+    with pytest.raises(InvalidData):
+        Schema[object](Any).encode([msgspec.Raw(text)])
 
 
 # Declarations

@@ -16,13 +16,15 @@ Rules that all of them share, whatever validates them:
 * an integer is between -2**63 and 2**64 - 1, in untyped data too: ``integer out of range``
 * a bool is no integer and "1" is no number; an integer is a float
 * a refusal names every faulty field, up to :data:`MAX_FAULTS`
+* a field that is left out has its default, in what was decoded and in what is sent
 
 ``_build`` makes a shape of a hint, ``_shape`` finds what is wrong with data, ``_faults`` says it,
+``_complete`` gives instances the defaults that msgspec leaves out, ``_write`` writes any value,
 ``_document`` writes the JSON Schema, and ``_pydantic`` is the one file that imports pydantic.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar, cast, get_type_hints
 
 import msgspec
@@ -30,7 +32,9 @@ import msgspec
 from openapi.errors import DeclarationError, InvalidData, Unserializable
 from openapi.schema import _document, _faults, _shape
 from openapi.schema._build import shape_of
+from openapi.schema._complete import completer
 from openapi.schema._faults import MAX_FAULTS, TOO_DEEP
+from openapi.schema._write import encode_json
 
 __all__ = ["MAX_FAULTS", "Schema", "encode_json", "hints_of"]
 
@@ -73,16 +77,21 @@ class Schema(Generic[T]):
         self.is_object = self._shape.is_object
         # what msgspec does not check: unknown fields of most types, and the size of integers
         parts = _shape.reachable(self._shape)
-        self._attempt: Callable[[_Text], T] = _attempt(
-            msgspec.json.Decoder(cast("Any", hint), dec_hook=_faults.built).decode,
-            self._shape if any(part.is_open for part in parts) else None,
-            self._faults_of_text if any(part.is_wide for part in parts) else None,
-        )
+        fits = self._shape.fits if any(part.is_open for part in parts) else None
+        guard = _guard(self._faults_of_text) if any(part.is_wide for part in parts) else None
+        # what msgspec leaves out: defaults
+        fill = self._shape.fill if any(part.has_defaults for part in parts) else None
+        self._complete = completer(hint)
+        decode = msgspec.json.Decoder(cast("Any", hint), dec_hook=_faults.built).decode
+        self._received: Callable[[_Text], T] = _received(decode, fits, guard, self._complete)
+        self._sent = _sent(decode, fits, guard, fill)
+        self._whole = self._shape.whole
+        self._whole_sent = _sent(decode, fits, guard, None)
 
     def decode(self, data: _Text) -> T:
         """Read JSON text. Raises :class:`InvalidData`."""
         try:
-            return self._attempt(data)
+            return self._received(data)
         except _REFUSALS as error:
             raise InvalidData(self._faults_of_text(data) or _reason(error)) from error
 
@@ -98,7 +107,10 @@ class Schema(Generic[T]):
                 value = self._shape.widened(value)
             faults.collect(self._shape.faults, value)
             if not faults.errors:
-                return cast("T", _faults.converted(value, self.hint, strict=not lax))
+                result = _faults.converted(value, self.hint, strict=not lax)
+                if self._complete is not None:
+                    self._complete(result)
+                return cast("T", result)
         except RecursionError:
             faults.errors[""] = TOO_DEEP
         except (msgspec.ValidationError, TypeError) as error:
@@ -110,18 +122,26 @@ class Schema(Generic[T]):
         """Write as JSON text that :meth:`decode` accepts; what the type does not have is left out.
 
         ``value`` is an instance of the type, or anything else that has its form: a dict for a
-        dataclass is welcome. NaN and Infinity become null, so they do not fit a ``float``.
+        dataclass is welcome. Fields with a default are always written, whichever it is, but for
+        those that a Struct with ``omit_defaults`` omits. NaN and Infinity become null, so they do
+        not fit a ``float``.
 
         Raises :class:`InvalidData` if it does not fit and :class:`Unserializable` if it has no
         JSON form.
         """
         data = encode_json(value)
         try:
-            self._attempt(data)
+            return (self._whole_sent if type(value) is self._whole else self._sent)(data)
+        except Unserializable:  # of a default; it is a TypeError, but no refusal
+            raise
         except _REFUSALS:
             data = msgspec.json.encode(self._pruned(data))
-            self.decode(data)
-        return data
+        try:
+            return self._sent(data)
+        except Unserializable:
+            raise
+        except _REFUSALS as error:
+            raise InvalidData(self._faults_of_text(data) or _reason(error)) from error
 
     def dump(self, value: object) -> object:
         """Do as :meth:`encode`, but to builtins: dict, list, str, int, float, bool and None."""
@@ -142,6 +162,8 @@ class Schema(Generic[T]):
             return self._shape.pruned(_read(data))
         except RecursionError as error:
             raise InvalidData({"": TOO_DEEP}) from error
+        except (msgspec.DecodeError, UnicodeError) as error:  # of a msgspec.Raw in the value
+            raise InvalidData(self._faults_of_text(data)) from error
 
     def _faults_of_text(self, data: _Text) -> dict[str, str]:
         """Name every faulty field of JSON text, as far as a walk over it can tell."""
@@ -161,38 +183,78 @@ def _reason(error: Exception) -> dict[str, str]:
     return dict([_faults.reason(error)])
 
 
-def _attempt(
-    decode: Callable[[_Text], T],
-    names: _shape.Shape | None,
-    integers: Callable[[_Text], object] | None,
-) -> Callable[[_Text], T]:
-    """Add to a decoder the checks that it lacks: of the ``names`` of fields, and of ``integers``.
+# All that is done each time, when nothing is wrong, is done in the next two.
 
-    All that is done each time, when nothing is wrong, is done here. Raises _REFUSALS.
-    """
-    if names is None and integers is None:
+
+def _received(
+    decode: Callable[[_Text], T],
+    fits: Callable[[object], bool] | None,
+    guard: Callable[[_Text], None] | None,
+    complete: Callable[[T], None] | None,
+) -> Callable[[_Text], T]:
+    """Add to a decoder the checks that it lacks, and defaults to its result. Raises _REFUSALS."""
+    if fits is None and guard is None and complete is None:
         return decode
-    fits = None if names is None else names.fits
     builtins = msgspec.json.Decoder().decode
 
-    def attempt(data: _Text) -> T:
+    def received(data: _Text) -> T:
         value = decode(data)
         if fits is not None and not fits(builtins(data)):
             raise _Unfit
-        if integers is not None:
-            # An integer of more than 63 bits has 19 digits, two of them among every ninth byte.
-            # To look for those costs less than to walk over the data; what only looks like such
-            # an integer (a long fraction, a number in a string) costs the walk.
+        if guard is not None:
             if isinstance(data, str):
                 suspect = _PAIR(data[::9]) is not None
             else:
                 text = data if type(data) is bytes else bytes(data)
                 suspect = _PAIR_OF_BYTES(text[::9]) is not None
-            if suspect and _LONG in _bytes(data).translate(_DIGITS) and integers(data):
-                raise _Unfit
+            if suspect:
+                guard(data)
+        if complete is not None:
+            complete(value)
         return value
 
-    return attempt
+    return received
+
+
+def _sent(
+    decode: Callable[[_Text], object],
+    fits: Callable[[object], bool] | None,
+    guard: Callable[[_Text], None] | None,
+    fill: Callable[[object], bool] | None,
+) -> Callable[[bytes], bytes]:
+    """Make what checks data as :func:`_received` does, and adds defaults. Raises _REFUSALS."""
+    builtins = msgspec.json.Decoder().decode
+
+    def sent(data: bytes) -> bytes:
+        if fits is not None or fill is not None:
+            value = builtins(data)
+            if fill is not None and fill(value):
+                data = msgspec.json.encode(value)
+            decode(data)
+            if fits is not None and not fits(value):
+                raise _Unfit
+        else:
+            decode(data)
+        if guard is not None and _PAIR_OF_BYTES(data[::9]) is not None:
+            guard(data)
+        return data
+
+    return sent
+
+
+def _guard(faults: Callable[[_Text], object]) -> Callable[[_Text], None]:
+    """Make what raises _Unfit for JSON text with an integer that is out of range.
+
+    An integer of more than 63 bits has 19 digits, two of them among every ninth byte. To look for
+    those first costs less than this; what only looks like such an integer here (a long fraction, a
+    number in a string) costs a walk over the data.
+    """
+
+    def guard(data: _Text) -> None:
+        if _LONG in _bytes(data).translate(_DIGITS) and faults(data):
+            raise _Unfit
+
+    return guard
 
 
 def _bytes(data: _Text) -> bytes:
@@ -205,16 +267,6 @@ def _read(data: _Text) -> object:
         return msgspec.json.decode(data)
     except msgspec.ValidationError:
         return msgspec.json.decode(_ENDLESS.sub(b"9" * 308, _bytes(data)))
-
-
-def encode_json(value: object) -> bytes:
-    """Write any value as JSON; NaN and Infinity become null. Raises :class:`Unserializable`."""
-    try:
-        return msgspec.json.encode(value, enc_hook=_plain)
-    except RecursionError as error:
-        raise Unserializable("the value is nested too deeply, or contains itself") from error
-    except (TypeError, ValueError) as error:
-        raise Unserializable(str(error)) from error
 
 
 def hints_of(function: Callable[..., object]) -> dict[str, object]:
@@ -230,15 +282,3 @@ def hints_of(function: Callable[..., object]) -> dict[str, object]:
             f"{name}: an annotation cannot be resolved ({error}); the types of handlers are needed "
             "when the program runs: define them in the module, outside `if TYPE_CHECKING:`"
         ) from error
-
-
-def _plain(value: object) -> object:
-    """Give msgspec a simpler form of a value that it cannot write."""
-    for base in (str, int, float):  # msgspec takes no subclasses of these
-        if isinstance(value, base):
-            return base(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if _faults.is_model(type(value)):
-        return _faults.pydantic().dumped(value)
-    raise TypeError(f"`{type(value).__name__}` has no JSON form")

@@ -16,6 +16,7 @@ from openapi.schema._shape import (
     ANYTHING,
     ARRAY,
     Array,
+    Default,
     Leaf,
     Model,
     Object,
@@ -26,6 +27,7 @@ from openapi.schema._shape import (
     Union,
     reachable,
 )
+from openapi.schema._write import json_form
 
 __all__ = ["label", "shape_of"]
 
@@ -87,6 +89,9 @@ def _is_unbounded(node: mi.IntType) -> bool:
     low = node.ge if node.ge is not None else node.gt
     high = node.le if node.le is not None else node.lt
     return low is None or high is None or low < SMALLEST or high > LARGEST
+
+
+_Fielded = mi.NamedTupleType | mi.StructType | mi.DataclassType | mi.TypedDictType
 
 
 class _Builder:
@@ -155,9 +160,7 @@ class _Builder:
         array.item = self.shape(node.item_type, f"{where}[]")
         return array
 
-    def _fielded(
-        self, node: mi.NamedTupleType | mi.StructType | mi.DataclassType | mi.TypedDictType
-    ) -> None:
+    def _fielded(self, node: _Fielded) -> None:
         shape: Object | Row
         tag = None
         if isinstance(node, mi.StructType):
@@ -172,12 +175,39 @@ class _Builder:
         self._made[id(node)] = shape
         if tag is not None:
             leaf = Leaf(Literal[tag.value], choices=[tag.value])
-            shape.add(tag.field, leaf, required=isinstance(shape, Row))
+            shape.add(
+                tag.field, leaf, required=isinstance(shape, Row), default=_default_of(tag.value)
+            )
         where = label(node.cls)
         _refuse_fields_without_a_way_in(node.cls, where)
         for field in node.fields:
             part = self.shape(field.type, f"{where}.{field.name}")
-            shape.add(field.encode_name, part, required=field.required)
+            default = _default(node, field)
+            shape.add(field.encode_name, part, required=field.required, default=default)
+
+
+def _default(node: _Fielded, field: mi.Field) -> Default | None:
+    """What an instance that was made without the field is written with; None if without it."""
+    cls: Any = typing.get_origin(node.cls) or node.cls
+    is_struct = isinstance(node, mi.StructType) and not node.array_like
+    if is_struct and cls.__struct_config__.omit_defaults:
+        return None
+    if hasattr(cls, "__attrs_attrs__") and field.name.startswith("_"):
+        return None  # msgspec does not write private attributes of these, not even when set
+    if field.default_factory in (list, dict):
+        return cast("Default", field.default_factory)
+    if field.default_factory is not msgspec.NODEFAULT:
+        make = field.default_factory
+        return lambda: json_form(make())
+    if field.default is not msgspec.NODEFAULT:
+        return _default_of(field.default)
+    return None  # UNSET
+
+
+def _default_of(value: object) -> Default:
+    if value is None or type(value) in (bool, int, str):
+        return lambda: value
+    return lambda: json_form(value)
 
 
 def _refuse_fields_without_a_way_in(cls: Any, where: str) -> None:

@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import SchemaValidator
 from pydantic_core.core_schema import IntSchema, ModelSchema
 
-__all__ = ["BaseModel", "documents", "dumped", "faults", "validated"]
+__all__ = ["BaseModel", "documents", "dumped", "faults", "fields", "validated"]
 
 if tuple(map(int, VERSION.split(".")[:2])) < (2, 13):
     raise ImportError(f"this is pydantic {VERSION}")
@@ -40,6 +40,11 @@ def faults(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
 def dumped(value: BaseModel) -> object:
     """An instance as builtins, with what a decoder of it accepts: no computed fields."""
     return value.model_dump(mode="json", by_alias=True, exclude_computed_fields=True)
+
+
+def fields(value: BaseModel) -> object:
+    """An instance as a dictionary, in which dates and the like stay what they are."""
+    return value.model_dump(by_alias=True, exclude_computed_fields=True)
 
 
 def documents(model: type[BaseModel]) -> tuple[str, dict[str, dict[str, Any]]]:

@@ -6,6 +6,7 @@ but strict Structs pass. So each shape answers what msgspec does not:
 =========== ==================================================================================
 fits        has data that msgspec took only known fields? (on the way in, each time: fast)
 faults      everything that is wrong with data (only after a refusal)
+fill        add the fields that data has not, and defaults for (on the way out, each time: fast)
 pruned      the data without unknown fields (on the way out, only after a refusal)
 widened     the data with a list where a lone string stands for one (query strings)
 =========== ==================================================================================
@@ -61,6 +62,10 @@ class Shape:
     """Whether it may be an integer without bounds."""
     is_open = False
     """Whether it has fields whose names msgspec does not check."""
+    has_defaults = False
+    """Whether it has fields, in itself, that are written though the data has them not."""
+    whole: type[Any] | None = None
+    """A class whose instances are written with all fields, so that nothing is to be filled."""
     batch: object = None
     """The hint by which many are judged at once, if that is cheap; see :func:`_are_faultless`."""
 
@@ -82,6 +87,13 @@ class Shape:
                     self.faults(item, f"{path}[{index}]", found)
         else:
             check_number(value, path, found)
+
+    def fill(self, value: Any) -> bool:
+        """Add to data what it lacks, in place, and tell whether it lacked anything.
+
+        Data that does not fit may stay as it is: whether it fits is found out afterwards.
+        """
+        return False
 
     def pruned(self, value: object) -> object:
         return value
@@ -157,6 +169,10 @@ _OBJECT: Final = Leaf(dict)
 ARRAY: Final = Leaf(list)
 
 
+Default = Callable[[], object]
+"""Makes the default of a field, as builtins."""
+
+
 class Tag(NamedTuple):
     """What tells a Struct from others in a union."""
 
@@ -175,23 +191,38 @@ class Object(Shape):
         self.is_open = not closed
         self.tag = tag
         self.fields: dict[str, tuple[Shape, bool]] = {}  # shape, required
+        self._defaults: list[tuple[str, Default]] = []
         self._only_required = False
         self._deeper: list[tuple[str, Callable[[Any], bool]]] = []
-        cls = typing.get_origin(hint) or hint
+        self._deeper_to_fill: list[tuple[str, Callable[[Any], bool]]] = []
+        cls: Any = typing.get_origin(hint) or hint
+        self._struct = cls if issubclass(cls, msgspec.Struct) else None
         hooks = ("__post_init__", "__attrs_attrs__")
         self._has_hooks = any(hasattr(cls, hook) for hook in hooks)
 
-    def add(self, name: str, shape: Shape, *, required: bool) -> None:
+    def add(
+        self, name: str, shape: Shape, *, required: bool, default: Default | None = None
+    ) -> None:
         self.fields[name] = (shape, required)
+        if default is not None:
+            self._defaults.append((name, default))
+            self.has_defaults = True
 
     def finish(self) -> None:
-        """Prepare :meth:`fits`, when the shapes of all fields are complete."""
+        """Prepare :meth:`fits` and :meth:`fill`, when the shapes of all fields are complete."""
         self._only_required = all(required for _, required in self.fields.values())
         self._deeper = [
             (name, shape.fits)
             for name, (shape, _) in self.fields.items()
             if any(part.is_open for part in reachable(shape))
         ]
+        self._deeper_to_fill = [
+            (name, shape.fill)
+            for name, (shape, _) in self.fields.items()
+            if any(part.has_defaults for part in reachable(shape))
+        ]
+        if not self._deeper_to_fill:
+            self.whole = self._struct
         # arrays inside it are judged in batches themselves
         if all(isinstance(part, (Leaf, Object, Union)) for part in reachable(self)):
             self.batch = self.hint
@@ -228,6 +259,21 @@ class Object(Shape):
                 found.add(at(path, name), "unknown field")
         if self._has_hooks and len(found.errors) == before:
             _check_hooks(value, self.hint, path, found)
+
+    def fill(self, value: Any) -> bool:
+        if type(value) is not dict:
+            return False
+        filled = False
+        # as many as there are, but not the same: then some are unknown, and it does not fit
+        if len(value) != len(self.fields):
+            for name, default in self._defaults:
+                if name not in value:
+                    value[name] = default()
+                    filled = True
+        for name, fill in self._deeper_to_fill:
+            if name in value and fill(value[name]):
+                filled = True
+        return filled
 
     def pruned(self, value: object) -> object:
         if not isinstance(value, dict):
@@ -274,6 +320,10 @@ class Array(Shape):
                 for index, item in enumerate(batch, start):
                     self.item.faults(item, f"{path}[{index}]", found)
 
+    def fill(self, value: Any) -> bool:
+        # a sum, for all of them have to be filled
+        return type(value) is list and sum(map(self.item.fill, value)) > 0
+
     def pruned(self, value: object) -> object:
         return [self.item.pruned(item) for item in value] if _is_array(value) else value
 
@@ -293,12 +343,19 @@ class Row(Shape):
         self.is_open = not closed
         self.tag = tag
         self.items: list[Shape] = []
+        self._defaults: list[Default | None] = []
         self._required = 0
         self._has_hooks = hasattr(typing.get_origin(hint) or hint, "__post_init__")
 
-    def add(self, name: str, shape: Shape, *, required: bool) -> None:
+    def add(
+        self, name: str, shape: Shape, *, required: bool, default: Default | None = None
+    ) -> None:
         self.items.append(shape)
-        self._required += required
+        if required:
+            self._required += 1
+        else:
+            self._defaults.append(default)
+            self.has_defaults = True
 
     def has_tag_of(self, value: Any) -> bool:
         return self.tag is not None and list(value[:1]) == [self.tag.value]
@@ -323,6 +380,17 @@ class Row(Shape):
             shape.faults(item, f"{path}[{index}]", found)
         if self._has_hooks and len(found.errors) == before:
             _check_hooks(value, self.hint, path, found)
+
+    def fill(self, value: Any) -> bool:
+        if type(value) is not list or len(value) < self._required:
+            return False
+        size = len(value)
+        for default in self._defaults[size - self._required :]:
+            if default is None:  # what follows cannot be there without it
+                break
+            value.append(default())
+        inside = [shape.fill(item) for shape, item in zip(self.items, value, strict=False)]
+        return len(value) > size or any(inside)
 
     def pruned(self, value: object) -> object:
         if not _is_array(value):
@@ -381,6 +449,9 @@ class Table(Shape):
             return f"as a name: {reason(error)[1]}"
         return next(iter(faults.errors.values()), "")
 
+    def fill(self, value: Any) -> bool:
+        return type(value) is dict and sum(map(self.value.fill, value.values())) > 0
+
     def pruned(self, value: object) -> object:
         if not isinstance(value, dict):
             return value
@@ -396,9 +467,15 @@ class Model(Shape):
     """A pydantic model."""
 
     def __init__(self, model: type[Any]) -> None:
-        self.model = model
+        self.model = self.whole = model
         name, schemas = pydantic().documents(model)
         self.is_object = schemas[name].get("type") == "object"
+        self._names = schemas[name].get("properties", {}).keys()
+        self._is_flat = len(schemas) == 1 and b'"$ref"' not in msgspec.json.encode(schemas)
+        self.has_defaults = any(
+            schema.get("properties", {}).keys() - schema.get("required", ())
+            for schema in schemas.values()
+        )
         self._lists = {
             field
             for field, schema in schemas[name].get("properties", {}).items()
@@ -418,6 +495,25 @@ class Model(Shape):
         else:
             ANYTHING.faults(adapter.dumped(model), path, found)
 
+    def fill(self, value: Any) -> bool:
+        if self._is_flat and isinstance(value, dict) and value.keys() == self._names:
+            return False
+        adapter = pydantic()
+        try:
+            whole = adapter.dumped(adapter.validated(self.model, value))
+        except adapter.ValidationError:
+            return False
+        # An instance was written whole: it is left alone, for its validators may change a value
+        # each time. What an instance made of a dict would be written as is what is sent for it.
+        if _have_same_names(value, whole):
+            return False
+        if isinstance(value, dict):
+            value.clear()
+            value.update(whole)
+        else:
+            value[:] = whole
+        return True
+
     def widened(self, value: object) -> object:
         if not isinstance(value, dict):
             return value
@@ -425,6 +521,17 @@ class Model(Shape):
             name: [item] if name in self._lists and isinstance(item, str) else item
             for name, item in value.items()
         }
+
+
+def _have_same_names(one: object, other: object) -> bool:
+    """Tell whether two dicts, or two lists, differ in values only; True for anything else."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            _have_same_names(item, other[name]) for name, item in one.items()
+        )
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_have_same_names, one, other))
+    return True
 
 
 class Union(Shape):
@@ -437,6 +544,7 @@ class Union(Shape):
         self.is_object = all(member.is_object for member in members)
         # next to a model there is nothing but None
         self.model = next((member for member in members if isinstance(member, Model)), None)
+        self.whole = None if self.model is None else self.model.whole
         self.objects = [member for member in members if isinstance(member, (Object, Table))]
         self.arrays = [member for member in members if isinstance(member, (Array, Row))]
         leaves = [member for member in members if isinstance(member, Leaf)]
@@ -485,6 +593,10 @@ class Union(Shape):
         place = at(path, tags[0].field) if isinstance(value, dict) else f"{path}[0]"
         missing = tags[0].field not in value if isinstance(value, dict) else not value
         found.add(place, "required" if missing else one_of([tag.value for tag in tags]))
+
+    def fill(self, value: Any) -> bool:
+        chosen = self._chosen(value)
+        return chosen is not None and chosen.fill(value)
 
     def pruned(self, value: object) -> object:
         chosen = self._chosen(value)
