@@ -100,7 +100,7 @@ docs: $(venv)/.docs
 
 bench: $(venv)/.project
 	@test -f bench/run.py || { echo "there is no bench/run.py yet"; exit 1; }
-	$(python) bench/run.py $(BENCH)
+	$(python) -m bench.run $(BENCH)
 
 test-all: $(venv)/.node
 	@PATH="$(CURDIR)/$(venv)/bin:$$PATH" $(python) tools/test_all.py

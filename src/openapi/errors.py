@@ -6,6 +6,7 @@ OpenApiError
 ├── Unserializable         a value has no JSON form
 ├── RpcError               raised by a handler: the error that its caller shall get
 ├── CallFailed             raised by a client: the error that the server answered with
+├── TooSlow                raised by a client: the reader of a subscription fell behind
 ├── ConnectionClosed       the connection ended, or was refused, with a close code
 ├── CannotPublish          a manager refuses to publish to a channel
 ├── CannotSubscribe        a manager refuses a subscription to a channel
@@ -31,6 +32,7 @@ __all__ = [
     "InvalidData",
     "OpenApiError",
     "RpcError",
+    "TooSlow",
     "Unserializable",
     "may_reconnect",
 ]
@@ -160,6 +162,10 @@ class ConnectionClosed(OpenApiError, ConnectionError):
 
     def __str__(self) -> str:
         return f"the connection is closed ({self.code}{', ' + self.reason if self.reason else ''})"
+
+
+class TooSlow(OpenApiError):
+    """More messages waited for the reader of a subscription than may; the subscription ended."""
 
 
 class CannotPublish(OpenApiError, RuntimeError):

@@ -368,7 +368,7 @@ def test_what_a_text_format_of_the_application_cannot_write_is_unserializable(
 ) -> None:
     codec = ObjectCodec(json.loads, broken_by(error))
 
-    with pytest.raises(Unserializable, match="^encode_message failed: no such thing$"):
+    with pytest.raises(Unserializable, match="^encode_message failed: .*no such thing"):
         codec.encode(Reconnect(after=0, code=1012))
 
 

@@ -98,6 +98,18 @@ async def test_a_callback_that_fails_is_logged_and_removed_and_the_others_get_th
     assert sockets.channels.info() == {"c": {"*": 1}}
 
 
+async def test_a_carrier_survives_data_without_a_json_form(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = application()
+    async with peer(await serve(app) / "stream") as client:
+        await client.call("subscribe", {"channel": "c"})
+        await app[MANAGER].channels("c", {"event": "bad", "data": object()})
+        await app[MANAGER].channels("c", {"event": "good", "data": 1})
+        assert (await client.message())["event"] == "good"
+        assert "has no JSON form, and is dropped" in caplog.text
+
+
 async def test_data_without_a_json_form_is_the_publishers_error_and_nobody_elses(
     serve: Serve,
 ) -> None:

@@ -327,6 +327,14 @@ async def test_a_peer_that_sends_only_rubbish_is_closed_with_4503(serve: Serve) 
         assert (await client.closed())[0] == 4503
 
 
+async def test_messages_that_are_too_long_are_rubbish_too(serve: Serve) -> None:
+    sockets = SocketsManager(limits=Limits(errors=3, message_bytes=100))
+    async with peer(await serve(application(sockets=sockets)) / "stream") as client:
+        for _ in range(4):
+            await client.send("x" * 101)
+        assert (await client.closed())[0] == 4503
+
+
 async def test_a_message_that_is_too_long_is_refused_and_the_next_is_read(serve: Serve) -> None:
     async with peer(await serve(application()) / "stream") as client:
         await client.send("x" * 65_537)
@@ -394,7 +402,7 @@ async def test_compression_is_off_unless_asked_for(serve: Serve) -> None:
         await client.call("info")
 
 
-async def test_a_bug_in_answering_is_logged_and_harms_no_other_call(
+async def test_a_bug_in_answering_is_logged_and_its_call_ends_all_the_same(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(Endpoint):
@@ -403,10 +411,48 @@ async def test_a_bug_in_answering_is_logged_and_harms_no_other_call(
                 raise KeyError("a bug of the application's own")
             return super().encode_message(msg)
 
-    async with peer(await serve(application(Broken)) / "stream") as client:
-        await client.send({"id": "bug", "method": "info"})
-        assert (await client.call("info"))["connections"] == 1
+    sockets = SocketsManager(limits=Limits(calls=2))
+    async with peer(await serve(application(Broken, sockets)) / "stream") as client:
+        for _ in range(3):  # or the second would leave no room for a third
+            await client.send({"id": "bug", "method": "info"})
+            assert (await client.call("info"))["connections"] == 1
         assert "a call could not be answered" in caplog.text
+
+
+async def test_a_bug_in_reading_is_logged_and_ends_the_connection_with_1011(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Endpoint):
+        def decode_message(self, msg: str) -> Any:
+            raise KeyError("a bug of the application's own")
+
+    async with peer(await serve(application(Broken)) / "stream") as client:
+        await client.send({"id": 1, "method": "info"})
+        assert (await client.closed())[0] == 1011
+        assert "a message could not be read or refused" in caplog.text
+
+
+async def test_nan_is_no_message_in_a_format_of_ones_own_either(serve: Serve) -> None:
+    class Exclaiming(Endpoint):
+        def encode_message(self, msg: Any) -> str:
+            return super().encode_message(msg) + " "
+
+    async with peer(await serve(application(Exclaiming)) / "stream") as client:
+        await client.send('{"id": 1, "method": "info", "payload": {"a": NaN}}')
+        assert (await client.receive())["error"]["code"] == -32700
+
+
+async def test_notifications_that_could_not_run_are_counted_in_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = application()
+    async with peer(await serve(app) / "stream") as client:
+        for _ in range(3):
+            await client.send({"id": None, "method": "unknown"})
+        await client.call("info")
+        (ws,) = app[MANAGER].sockets
+    await ws.connection.wait_closed()
+    assert f"3 notifications of socket {ws.socket_id} could not run" in caplog.text
 
 
 async def test_messages_in_pieces_are_put_together(serve: Serve) -> None:

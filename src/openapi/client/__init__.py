@@ -9,6 +9,7 @@ async with connect("wss://example.com/stream") as client:
 
 from openapi.client.client import Client
 from openapi.client.connect import connect
-from openapi.client.subscription import Message, Subscription, TooSlow
+from openapi.client.subscription import Message, Subscription
+from openapi.errors import TooSlow
 
 __all__ = ["Client", "Message", "Subscription", "TooSlow", "connect"]

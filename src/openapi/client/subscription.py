@@ -16,21 +16,17 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from openapi.errors import ConnectionClosed, InvalidData, OpenApiError
+from openapi.errors import ConnectionClosed, InvalidData, OpenApiError, TooSlow
 from openapi.protocol import frames
 from openapi.protocol.patterns import Pattern
 from openapi.schema import Schema
 
-__all__ = ["Message", "Subscription", "SubscriptionState", "TooSlow"]
+__all__ = ["Message", "Subscription", "SubscriptionState"]
 
 T = TypeVar("T")
 
 _OVERHEAD: Final = 256
 """What a queued message costs besides its data, in bytes."""
-
-
-class TooSlow(OpenApiError):
-    """More messages waited for the reader of a subscription than may; the subscription ended."""
 
 
 class SubscriptionState(Enum):

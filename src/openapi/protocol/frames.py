@@ -196,8 +196,9 @@ class ObjectCodec:
         message = _decode_any(JSON.encode(frame))
         try:
             return self._encode(message).encode()
-        except (TypeError, ValueError) as exc:
-            raise Unserializable(f"encode_message failed: {exc}") from exc
+        except Exception as exc:
+            # Whatever it is, the call that is answered is to end, and the cause to be logged.
+            raise Unserializable(f"encode_message failed: {exc!r}") from exc
 
 
 JSON: Final = JsonCodec()

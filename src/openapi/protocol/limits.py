@@ -16,7 +16,7 @@ class Limits:
     fragments: int = 256
     """Fragments of an inbound message. More: close code 1009."""
     json_depth: int = 64
-    """Nesting of an inbound message's payload. Deeper: -32007."""
+    """Nesting of brackets in an inbound message, its own included. Deeper: -32007."""
     calls: int = 64
     """Calls in flight. More: -32004."""
     channels: int = 128

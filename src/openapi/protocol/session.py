@@ -88,7 +88,7 @@ class Session:
         self._codec = codec
         self._limits = limits
         self._retry_after = 0
-        self._notifications = 0
+        self._notifications: set[Incoming] = set()
         self.calls: dict[CallId, Incoming] = {}
         self.state = SessionState.OPEN
         self.failures = 0
@@ -97,7 +97,7 @@ class Session:
     @property
     def in_flight(self) -> int:
         """Calls and notifications that run."""
-        return len(self.calls) + self._notifications
+        return len(self.calls) + len(self._notifications)
 
     @property
     def drained(self) -> bool:
@@ -126,7 +126,7 @@ class Session:
             self._refuse(call, exc)
             return None
         if incoming.id is None:
-            self._notifications += 1
+            self._notifications.add(incoming)
         else:
             self.calls[incoming.id] = incoming
         return incoming
@@ -160,6 +160,10 @@ class Session:
             frame = Failure(id=call.id, method=call.method.name, error=Error.of(error))
             self._finish(call, self._codec.encode(frame))
 
+    def forget(self, call: Incoming) -> None:
+        """End a call that was neither answered nor failed, if it was not: nothing is sent."""
+        self._end(call)
+
     def drain(self, retry_after: int) -> None:
         """Refuse calls from now on, asking to come back after so many milliseconds."""
         if self.state is SessionState.OPEN:
@@ -170,22 +174,22 @@ class Session:
         """Forget everything. Calls that are answered later go nowhere."""
         self.state = SessionState.CLOSED
         self.calls.clear()
-        self._notifications = 0
+        self._notifications.clear()
         self._codec, self._send = JSON, _nowhere
 
     def _admit(self, call: Call) -> Incoming:
+        if self.state is SessionState.DRAINING:
+            raise RpcError(
+                ErrorCode.SHUTTING_DOWN,
+                "The server is shutting down, reconnect and call again",
+                retry_after=self._retry_after,
+            )
         method = self._methods.find(call.method)
         if method is None:
             raise RpcError(
                 ErrorCode.METHOD_NOT_FOUND,
                 INVALID,
                 errors={"method": f"{call.method} method not available"},
-            )
-        if self.state is SessionState.DRAINING:
-            raise RpcError(
-                ErrorCode.SHUTTING_DOWN,
-                "The server is shutting down, reconnect and call again",
-                retry_after=self._retry_after,
             )
         if call.id in self.calls:
             raise RpcError(
@@ -229,14 +233,12 @@ class Session:
 
     def _end(self, call: Incoming) -> bool:
         """Whether the call was in flight: it ends once, and never after the session."""
-        if self.state is SessionState.CLOSED:
+        if call in self._notifications:
+            self._notifications.remove(call)
+        elif call.id is not None and self.calls.get(call.id) is call:
+            del self.calls[call.id]
+        else:
             return False
-        if call.id is None:
-            self._notifications -= 1
-            return True
-        if self.calls.get(call.id) is not call:
-            return False
-        del self.calls[call.id]
         return True
 
 

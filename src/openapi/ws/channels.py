@@ -13,6 +13,7 @@ from openapi.errors import (
     ErrorCode,
     InvalidData,
     RpcError,
+    Unserializable,
 )
 from openapi.protocol.frames import Codec, Message
 from openapi.protocol.topics import TopicIndex
@@ -181,9 +182,18 @@ class Channels:
         self.index.clear()
 
     async def __call__(self, channel: str, message: Mapping[str, Any]) -> None:
-        """Deliver ``{"event", "data"}``. Raises Unserializable for data that has no JSON form."""
-        event = message.get("event") or ""
-        delivery = Delivery(Message(channel=channel, event=event, data=message.get("data")))
+        """Deliver ``{"event", "data"}``, as whatever carries messages does.
+
+        Data that has no JSON form is logged and dropped: a carrier has others to deliver.
+        """
+        try:
+            await self.deliver(channel, message.get("event") or "", message.get("data"))
+        except Unserializable:
+            logger.exception("a message on channel %r has no JSON form, and is dropped", channel)
+
+    async def deliver(self, channel: str, event: str, data: object) -> None:
+        """Deliver one message. Raises Unserializable for data that has no JSON form."""
+        delivery = Delivery(Message(channel=channel, event=event, data=data))
         # No await in this loop: nobody joins or leaves while the subscribers are gone through.
         waits = [
             wait

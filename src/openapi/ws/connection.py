@@ -176,6 +176,10 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._session.dropped:
+            logger.warning(
+                "%d notifications of socket %s could not run", self._session.dropped, self._endpoint
+            )
         self._end_calls()
         self._outbox.discard()
         self._held.clear()
@@ -260,10 +264,20 @@ class Connection(asyncio.Protocol):
     # Inside
 
     def _message(self, text: str) -> None:
-        call = self._session.receive(text)
+        try:
+            call = self._session.receive(text)
+        except Exception:
+            # Only code of the application's own, decode_message or encode_message, comes to this.
+            logger.exception("a message could not be read or refused")
+            self.close(CloseCode.INTERNAL_ERROR)
+            return
         if call is not None:
             self._start(call)
-        elif self._session.failures > self._limits.errors:
+        else:
+            self._end_rubbish()
+
+    def _end_rubbish(self) -> None:
+        if self._session.failures > self._limits.errors:
             self.close(CloseCode.TOO_MANY_ERRORS, "too many unreadable messages")
 
     def _control(self, event: Event) -> None:
@@ -272,6 +286,7 @@ class Connection(asyncio.Protocol):
                 self._outbox.send(pong_frame(payload))
             case TooBig(size):
                 self._session.oversized(size)
+                self._end_rubbish()
             case Closed(code, reason):
                 self._peer_closed(code, reason)
             case Broken(code, reason):
@@ -308,6 +323,7 @@ class Connection(asyncio.Protocol):
             except Unserializable as exc:
                 session.fail(call, _internal_error(call, exc))
         finally:
+            session.forget(call)
             running.connection = None
             self._release(running)
             if session.drained:

@@ -216,12 +216,9 @@ class SocketsManager:
             if isinstance(self._broker, str):
                 self._broker = broker_from_url(self._broker)
             if not self._broker_open:
-                await self._broker.open(self._deliver)
+                await self._broker.open(self.channels.deliver)
                 self._broker_open = True
             return self._broker
-
-    async def _deliver(self, channel: str, event: str, data: object) -> None:
-        await self.channels(channel, {"event": event, "data": data})
 
     def _begin_drain(self) -> asyncio.Task[None]:
         if self._draining is None:

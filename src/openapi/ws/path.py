@@ -118,10 +118,13 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
 
         Returns what JSON would have given. A ValueError means that ``msg`` is no message.
         """
-        return json.loads(msg)
+        return json.loads(msg, parse_constant=_no_json)
 
     def encode_message(self, msg: Any) -> str:
-        """Write a message, which is what JSON can say: dictionaries, lists, strings, numbers."""
+        """Write a message, which is what JSON can say: dictionaries, lists, strings, numbers.
+
+        An override is called for each socket; without one, a published message is encoded once.
+        """
         return encode_json(msg).decode()
 
     async def write(self, msg: Any) -> None:
@@ -140,6 +143,10 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
         ):
             return JSON
         return ObjectCodec(self.decode_message, self.encode_message)
+
+
+def _no_json(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _refuse(status: int, message: str, headers: dict[str, str]) -> web.Response:
