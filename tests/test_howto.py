@@ -21,6 +21,7 @@ import docs.examples.howto.raise_errors as raise_errors
 import docs.examples.howto.shut_down as shut_down
 import docs.examples.howto.validate as validate
 import docs.examples.howto.validate_pydantic as validate_pydantic
+from openapi.cli.commands import openapi
 from openapi.errors import ErrorCode
 from openapi.ws import SocketsManager
 from tests.cli.process import ROOT, Terminal, run, served
@@ -292,6 +293,16 @@ def host() -> Iterator[str]:
     """``HOST:PORT`` of the documented example."""
     with served("examples/stream/main.py:setup_app") as host:
         yield host
+
+
+def test_the_reference_has_every_command_and_option() -> None:
+    page = (ROOT / "docs/reference/command-line.md").read_text("utf-8")
+    parameters = [
+        parameter for command in openapi.commands.values() for parameter in command.params
+    ]
+    options = {option for parameter in parameters for option in parameter.opts if "-" in option}
+    assert {option for option in options if f"`{option}`" not in page} == set()
+    assert {name for name in openapi.commands if f"`openapi {name} " not in page} == set()
 
 
 class TestTheCommandLine:
