@@ -10,7 +10,7 @@ from aiohttp import web
 from yarl import URL
 
 from openapi.errors import CannotPublish, DeclarationError
-from openapi.ws import Broker, Limits, SocketsManager
+from openapi.ws import Broker, Limits, SocketsManager, Websocket
 from openapi.ws.broker import Deliver
 from tests.conftest import Serve
 from tests.ws.endpoints import MANAGER, Endpoint, application
@@ -149,6 +149,22 @@ async def test_a_broker_that_fails_to_unsubscribe_is_logged_and_harms_nobody(
         await client.call("subscribe", {"channel": "c"})
     await app[MANAGER].drain()
     assert "the wire is cut" in caplog.text
+
+
+async def test_a_manager_that_fails_to_remove_a_socket_is_logged_and_the_socket_ends(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(SocketsManager):
+        def remove(self, ws: Websocket) -> None:
+            super().remove(ws)
+            raise KeyError("a bug of the application's own")
+
+    app = application(sockets=Failing())
+    async with peer(await serve(app) / "stream") as client:
+        await client.call("info")
+        (ws,) = app[MANAGER].sockets
+    await ws.connection.wait_closed()
+    assert f"removing socket {ws.socket_id} failed" in caplog.text
 
 
 async def test_a_broker_that_never_answers_does_not_hold_up_the_shutdown(serve: Serve) -> None:

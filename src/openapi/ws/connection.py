@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             self._manager.disconnected(self, endpoint)
-        # Its handler waits for this: aiohttp must know by then that the transport is gone.
+        # aiohttp must know that the transport is gone before the handler, which waits, goes on.
         self._http.connection_lost(exc)
         if not self._closed.done():
             self._closed.set_result(None)
@@ -199,11 +199,6 @@ class Connection(asyncio.Protocol):
     def gone(self) -> bool:
         """Whether it is closing or closed: it takes no messages and no subscriptions."""
         return self._websocket.state is not State.OPEN or self._endpoint is None
-
-    @property
-    def endpoint(self) -> "Websocket | None":
-        """The endpoint's instance, as long as the connection lasts."""
-        return self._endpoint
 
     @property
     def queued_bytes(self) -> int:
@@ -235,10 +230,6 @@ class Connection(asyncio.Protocol):
     def send(self, text: str) -> None:
         """Send one text message."""
         self._send_text(text.encode())
-
-    def abort(self) -> None:
-        """Cut the connection."""
-        self._transport.abort()
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Say goodbye; cut the connection if the peer does not within ``limits.close_timeout``."""
