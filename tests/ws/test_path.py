@@ -66,8 +66,13 @@ async def test_a_page_of_another_origin_is_refused(url: URL, origin: str) -> Non
 
 
 async def test_behind_a_proxy_the_origin_is_the_one_that_the_browser_sees(url: URL) -> None:
-    forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "example.com"}
-    async with peer(url, origin="https://example.com", additional_headers=forwarded) as client:
+    forwarded = {
+        "X-Forwarded-Proto": "https, http",
+        "X-Forwarded-Host": "example.com, inner",
+        "X-Forwarded-Port": "8443",
+    }
+    origin = "https://example.com:8443"
+    async with peer(url, origin=origin, additional_headers=forwarded) as client:
         assert (await client.call("info"))["connections"] == 1
 
 

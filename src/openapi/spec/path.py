@@ -34,6 +34,7 @@ from multidict import MultiDict, MultiDictProxy, MultiMapping
 from yarl import URL
 
 from openapi.errors import DeclarationError, InvalidData
+from openapi.protocol.forwarded import sent_to
 from openapi.schema import Schema, encode_json
 from openapi.spec.operation import (
     JSON,
@@ -317,22 +318,14 @@ def is_automatic(method: object) -> bool:
 def full_url(request: web.BaseRequest) -> URL:
     """The URL that the client used, by the proxy's ``X-Forwarded-Proto``, ``-Host`` and ``-Port``.
 
-    Anybody can send these headers: believe them only behind a proxy that sets them. Without the
-    first two, or where they make no URL, it is the request's own.
+    Anybody can send these headers: believe them only behind a proxy that sets them. What they do
+    not tell, or tell wrongly, is the request's own.
     """
-    proto, host, port = (
-        request.headers.get(f"X-Forwarded-{name}", "").partition(",")[0].strip()
-        for name in ("Proto", "Host", "Port")
-    )
-    if proto not in ("http", "https") or not host:
-        return request.url
+    scheme, host = sent_to(request.headers, scheme=request.scheme, host=request.host)
     try:
-        url = URL(f"{proto}://{host}").origin()
-        if port and int(port) != url.port:
-            url = url.with_port(int(port))
+        return URL(f"{scheme}://{host}").origin().join(request.rel_url)
     except ValueError:
         return request.url
-    return url.join(request.rel_url)
 
 
 def _joined(data: MultiMapping[Any]) -> dict[str, Any]:

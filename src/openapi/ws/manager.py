@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Coroutine
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from openapi.errors import CloseCode
+from openapi.errors import CannotPublish, CannotSubscribe, CloseCode
 from openapi.protocol.handshake import check_origins
 from openapi.protocol.limits import Limits
 from openapi.ws.broker import Broker, broker_from_url
+from openapi.ws.carrier import Carrier
 from openapi.ws.channels import Channels
 from openapi.ws.heartbeat import Heartbeat
 from openapi.ws.outbox import Flusher
@@ -76,9 +77,10 @@ class SocketsManager:
     limits: Limits = Limits()
     origins: Collection[str] | None = None
     deflate: bool = False
-    _broker: str | Broker = "memory://"
-    _broker_open: bool = False
-    _draining: asyncio.Task[None] | None = None
+    # What is the manager's own has two underscores: a subclass, which need not know of this
+    # class's __init__, shall not meet it by accident.
+    __broker: str | Broker = "memory://"
+    __draining: asyncio.Task[None] | None = None
 
     def __init__(
         self,
@@ -88,7 +90,7 @@ class SocketsManager:
         origins: Collection[str] | None = None,
         deflate: bool = False,
     ) -> None:
-        self._broker = broker_from_url(broker) if isinstance(broker, str) else broker
+        self.__broker = broker_from_url(broker) if isinstance(broker, str) else broker
         self.limits = limits
         if origins is not None:
             check_origins(origins)
@@ -116,16 +118,16 @@ class SocketsManager:
         return Heartbeat(asyncio.get_running_loop(), self.limits)
 
     @cached_property
-    def _watch(self) -> ShutdownWatch:
-        return ShutdownWatch(self._begin_drain, self._finish_drain)
+    def __watch(self) -> ShutdownWatch:
+        return ShutdownWatch(self.__begin_drain, self.__finish_drain)
 
     @cached_property
-    def _tasks(self) -> set[asyncio.Task[None]]:
+    def __tasks(self) -> set[asyncio.Task[None]]:
         return set()
 
     @cached_property
-    def _opening(self) -> asyncio.Lock:
-        return asyncio.Lock()
+    def __carrier(self) -> Carrier:
+        return Carrier(self.__broker, self.channels.deliver)
 
     def add(self, ws: Websocket) -> None:
         """A socket connected."""
@@ -145,7 +147,9 @@ class SocketsManager:
         Raises CannotPublish where the channel cannot be published to, Unserializable for data that
         has no JSON form.
         """
-        broker = await self._open_broker()
+        broker = await self.__carrier.opened()
+        if broker is None:
+            raise CannotPublish("the server has shut down")
         await broker.publish(channel, event, data)
 
     async def subscribe(self, channel: str) -> None:
@@ -153,7 +157,9 @@ class SocketsManager:
 
         Raises CannotSubscribe where that cannot be.
         """
-        broker = await self._open_broker()
+        broker = await self.__carrier.opened()
+        if broker is None:
+            raise CannotSubscribe("the server has shut down")
         await broker.subscribe(channel)
 
     async def subscribe_to_event(self, channel: str, event: str) -> None:
@@ -161,8 +167,9 @@ class SocketsManager:
 
     async def unsubscribe(self, channel: str) -> None:
         """Have the messages of a channel no longer carried here: its last subscriber left."""
-        broker = await self._open_broker()
-        await broker.unsubscribe(channel)
+        broker = await self.__carrier.opened()
+        if broker is not None:
+            await broker.unsubscribe(channel)
 
     async def drain(self) -> None:
         """Let go of every socket without losing an answer. The server's shutdown does this.
@@ -171,7 +178,7 @@ class SocketsManager:
         do not all come at once; calls in flight have ``limits.drain_window`` to finish; then the
         sockets are closed with 1012, and the broker last.
         """
-        await asyncio.shield(self._begin_drain())
+        await asyncio.shield(self.__begin_drain())
 
     async def close_sockets(self) -> None:
         """Close every socket with 1001 and wait until they are gone."""
@@ -183,19 +190,21 @@ class SocketsManager:
     @property
     def draining(self) -> bool:
         """Whether no new connection is taken."""
-        return self._draining is not None
+        return self.__draining is not None
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something in the background. It belongs to the manager, which logs its failure."""
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        self.__tasks.add(task)
+        task.add_done_callback(self.__ended)
 
     def connected(self, ws: Websocket, request: "web.BaseRequest") -> None:
         """Called by an endpoint that accepted a connection."""
-        self._watch.watch(request)
-        self.heartbeat.add(ws.connection)
+        self.__watch.watch(request)
         self.add(ws)
+        self.heartbeat.add(ws.connection)
+        if self.draining:  # it began during the handshake
+            ws.connection.close(CloseCode.RESTART, "the server restarts")
 
     def disconnected(self, connection: "Connection", ws: Websocket) -> None:
         """Called by a connection that is gone."""
@@ -207,36 +216,24 @@ class SocketsManager:
             # A subclass's own code: the end of a connection must get to its end.
             logger.exception("removing socket %s failed", ws)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+    def __ended(self, task: asyncio.Task[None]) -> None:
+        self.__tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             logger.error("a background task of the sockets manager failed", exc_info=exc)
 
-    async def _open_broker(self) -> Broker:
-        if self._broker_open:
-            assert isinstance(self._broker, Broker)
-            return self._broker
-        async with self._opening:
-            if isinstance(self._broker, str):
-                self._broker = broker_from_url(self._broker)
-            if not self._broker_open:
-                await self._broker.open(self.channels.deliver)
-                self._broker_open = True
-            return self._broker
+    def __begin_drain(self) -> asyncio.Task[None]:
+        if self.__draining is None:
+            self.__draining = asyncio.get_running_loop().create_task(self.__drain())
+        return self.__draining
 
-    def _begin_drain(self) -> asyncio.Task[None]:
-        if self._draining is None:
-            self._draining = asyncio.get_running_loop().create_task(self._drain())
-        return self._draining
-
-    async def _finish_drain(self, patience: float | None) -> None:
-        draining = self._begin_drain()
+    async def __finish_drain(self, patience: float | None) -> None:
+        draining = self.__begin_drain()
         await asyncio.wait([draining], timeout=patience)
-        for ws in self.sockets:
+        for ws in tuple(self.sockets):
             ws.connection.close(CloseCode.RESTART, "the server restarts")
         await asyncio.shield(draining)
 
-    async def _drain(self) -> None:
+    async def __drain(self) -> None:
         connections = [ws.connection for ws in self.sockets]
         spread = max(_SOONEST_RETURN, len(connections) / _RETURNING_PER_SECOND)
         window = min(self.limits.drain_window, spread)
@@ -246,12 +243,11 @@ class SocketsManager:
         for connection in connections:
             connection.close(CloseCode.RESTART, "the server restarts")
         await _gone(connections, None)
-        if self._tasks:  # channels that have nobody now
-            _, late = await asyncio.wait(self._tasks, timeout=self.limits.close_timeout)
+        if self.__tasks:  # channels that have nobody now
+            _, late = await asyncio.wait(self.__tasks, timeout=self.limits.close_timeout)
             for task in late:
                 task.cancel()
-        if isinstance(self._broker, Broker):
-            await self._broker.aclose()
+        await self.__carrier.aclose()
 
 
 async def _gone(connections: "Collection[Connection]", timeout: float | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from openapi.errors import CloseCode
+from openapi.protocol.forwarded import sent_to
 from openapi.protocol.frames import JSON, Codec, ObjectCodec
 from openapi.protocol.handshake import Refused, negotiate
 from openapi.protocol.methods import MethodNamespace, MethodTable
@@ -67,12 +68,13 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
         version of the protocol, 503 while the server shuts down.
         """
         request, sockets = self.request, self.sockets
+        scheme, host = sent_to(request.headers, scheme=request.scheme, host=request.host)
         try:
             accepted = negotiate(
                 request.method,
                 request.headers,
-                scheme=request.headers.get("X-Forwarded-Proto", request.scheme),
-                host=request.headers.get("X-Forwarded-Host", request.host),
+                scheme=scheme,
+                host=host,
                 origins=sockets.origins,
                 subprotocols=SUBPROTOCOLS,
                 deflate=sockets.deflate,
@@ -104,8 +106,8 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
         )
         self.started = time.time()
         self.socket_id = secrets.token_urlsafe(16)
-        sockets.connected(self, request)
         self.connection.start()
+        sockets.connected(self, request)
         try:
             await self.connection.wait_closed()
         except asyncio.CancelledError:
