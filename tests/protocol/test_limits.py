@@ -5,6 +5,7 @@ Those that take a clock or a transport are attacked where these are: ``outbox_by
 """
 
 import json
+import re
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
@@ -185,3 +186,28 @@ def _broken(events: list[Event]) -> int:
     [event] = events
     assert isinstance(event, Broken)
     return event.code
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"calls": 0}, "Limits.calls must be an integer from 1, not 0"),
+        ({"outbox_bytes": -1}, "Limits.outbox_bytes must be an integer from 1, not -1"),
+        ({"errors": 1.5}, "Limits.errors must be an integer from 1, not 1.5"),
+        ({"channels": True}, "Limits.channels must be an integer from 1, not True"),
+        ({"pong_timeout": 0}, "Limits.pong_timeout must be more than 0 seconds, not 0"),
+        ({"close_timeout": None}, "Limits.close_timeout must be more than 0 seconds, not None"),
+        (
+            {"drain_window": float("inf")},
+            "Limits.drain_window must be more than 0 seconds, not inf",
+        ),
+        ({"ping_interval": -5}, "Limits.ping_interval must be more than 0 seconds, not -5"),
+    ],
+)
+def test_a_bound_that_bounds_nothing_is_refused(wrong: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        Limits(**wrong)
+
+
+def test_pings_can_be_turned_off() -> None:
+    assert Limits(ping_interval=None).ping_interval is None

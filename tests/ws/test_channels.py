@@ -1,6 +1,7 @@
 """Channels: who gets what, and subscriptions that race with each other and with the end."""
 
 import asyncio
+from datetime import date
 from typing import Any
 
 import pytest
@@ -206,6 +207,59 @@ async def test_a_socket_that_ends_while_it_subscribes_leaves_nothing_behind(serv
     await sockets.drain()
     assert sockets.asked == ["subscribe", "unsubscribe"]
     assert sockets.server_info() == {"connections": 0, "channels": {}}
+
+
+async def test_a_socket_that_ends_while_it_unsubscribes_leaves_nothing_behind(
+    serve: Serve,
+) -> None:
+    sockets = Slow()
+    sockets.go.set()
+    socket = await RawSocket.open(await serve(application(sockets=sockets)) / "stream")
+    (ws,) = sockets.sockets
+    socket.send({"id": 1, "method": "subscribe", "payload": {"channel": "c"}})
+    await socket.receive()
+    sockets.go.clear()
+    sockets.waits.clear()
+    ended: list[str] = []
+    unsubscribe = sockets.unsubscribe
+
+    async def noted(channel: str) -> None:
+        await unsubscribe(channel)
+        ended.append(channel)
+
+    sockets.unsubscribe = noted  # type: ignore[method-assign]
+    socket.send({"id": 2, "method": "unsubscribe", "payload": {"channel": "c"}})
+    await sockets.waits.wait()
+    socket.reset()
+    await ws.connection.wait_closed()
+    sockets.go.set()
+    await sockets.drain()
+    assert ended == ["c"]
+
+
+async def test_a_manager_may_refuse_an_event_as_it_starts_to_feed_it(serve: Serve) -> None:
+    class Feeding(SocketsManager):
+        async def subscribe_to_event(self, channel: str, event: str) -> None:
+            if event == "secret":
+                raise CannotSubscribe
+
+    sockets = Feeding()
+    async with peer(await serve(application(sockets=sockets)) / "stream") as client:
+        error = await client.error("subscribe", {"channel": "c", "event": "secret"})
+        assert error["errors"] == {"channel": "Invalid channel"}
+        assert sockets.channels.info() == {}
+        await client.call("subscribe", {"channel": "c", "event": "open"})
+        await client.error("subscribe", {"channel": "c", "event": "secret"})
+        assert sockets.channels.info() == {"c": {"open": 1}}
+
+
+async def test_a_callback_gets_what_would_come_over_the_wire() -> None:
+    sockets, inbox = SocketsManager(), Inbox()
+    await sockets.channels.register("c", "*", inbox)
+    await sockets.publish("c", "", {"when": date(2026, 1, 2), "set": (1, 2)})
+    assert inbox.messages == [("c", "", {"when": "2026-01-02", "set": [1, 2]})]
+    with pytest.raises(Unserializable):
+        await sockets.publish("nobody", "", object())
 
 
 async def test_leaving_a_channel_takes_every_pattern_and_leaving_a_pattern_only_that() -> None:

@@ -104,5 +104,5 @@ async def test_ten_thousand_lives_leave_no_entry_no_count_and_no_object(
     assert len(sockets.ever) == 2 * CYCLES
     assert sockets.server_info() == {"connections": 0, "channels": {}}
     assert len(sockets.heartbeat) == 0
-    assert (sockets._SocketsManager__tasks, sockets.channels._gates) == (set(), {})
+    assert (vars(sockets)["_SocketsManager__tasks"], sockets.channels._gates) == (set(), {})
     assert sockets.alive() == 0

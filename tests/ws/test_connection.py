@@ -230,6 +230,66 @@ async def test_a_subscription_whose_answer_never_comes_holds_no_more_than_the_li
         assert (await client.closed())[0] == 4008
 
 
+async def test_what_overflows_behind_an_answer_does_not_overtake_it(serve: Serve) -> None:
+    class Overflowing(Endpoint):
+        async def ws_rpc_subscribe(self, payload: dict[str, Any]) -> Any:
+            response = await super().ws_rpc_subscribe(payload)
+            for number in range(20):  # past the limit, and on
+                await self.sockets.publish(payload["channel"], str(number), "x" * 100)
+            return response
+
+    sockets = SocketsManager(limits=Limits(outbox_bytes=1000))
+    socket = await RawSocket.open(await serve(application(Overflowing, sockets)) / "stream")
+    socket.send({"id": 1, "method": "subscribe", "payload": {"channel": "c"}})
+    assert (await socket.receive())["id"] == 1
+    assert await socket.frame() == (CLOSE, b"\x0f\xa8reads too slowly")  # 4008, and no message
+    await socket.shut()
+
+
+async def test_a_breach_by_a_peer_that_reads_slowly_still_gets_all_that_was_queued(
+    serve: Serve,
+) -> None:
+    sockets = SocketsManager()
+    url = await serve(application(sockets=sockets)) / "stream"
+    slow = await RawSocket.open(url, receive_buffer=4096)
+    slow.send({"id": 1, "method": "subscribe", "payload": {"channel": "c"}})
+    await slow.receive()
+    (ws,) = sockets.sockets
+    published = 0
+    while ws.connection.queued_bytes < 500_000:
+        await sockets.publish("c", "", "x" * 10_000)
+        published += 1
+        await asyncio.sleep(0)
+    slow.writer.write(b"\x81\x00")
+    for _ in range(published):
+        assert (await slow.receive())["channel"] == "c"
+    assert await slow.close_code() == 1002
+    assert await slow.reader.read() == b""
+    await slow.shut()
+    await ws.connection.wait_closed()
+
+
+async def test_one_that_cannot_encode_a_message_is_closed_and_the_others_get_it(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Picky(Endpoint):
+        def encode_message(self, msg: Any) -> str:
+            if "data" in msg:
+                raise ValueError("I do not like it")
+            return super().encode_message(msg)
+
+    app = application(Picky)
+    app.router.add_view("/other", Endpoint)
+    base = await serve(app)
+    async with peer(base / "stream") as picky, peer(base / "other") as other:
+        for client in (picky, other):
+            await client.call("subscribe", {"channel": "c"})
+        await app[MANAGER].publish("c", "", 1)
+        assert (await other.message())["data"] == 1
+        assert (await picky.closed())[0] == 1011
+    assert "could not be encoded" in caplog.text
+
+
 async def test_a_ping_is_answered_with_its_payload(serve: Serve) -> None:
     socket = await RawSocket.open(await serve(application()) / "stream")
     socket.writer.write(masked(PING, b"are you there"))

@@ -180,6 +180,45 @@ async def test_a_broker_that_never_answers_does_not_hold_up_the_shutdown(serve: 
     assert broker.asked[-1] == "close"
 
 
+async def test_a_broker_that_fails_to_close_is_logged_and_the_clean_up_goes_on(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Recorder):
+        async def aclose(self) -> None:
+            raise OSError("the wire is cut")
+
+    sockets = SocketsManager(broker=Failing())
+    await sockets.publish("c", "", 1)
+    await sockets.drain()
+    assert "closing the broker failed" in caplog.text
+
+
+async def test_a_manager_that_no_socket_ever_came_to_is_closed_by_whoever_owns_it() -> None:
+    broker = Recorder()
+    async with SocketsManager(broker=broker) as sockets:
+        await sockets.publish("c", "x", 1)
+    assert broker.asked == ["open", "publish c x", "close"]
+
+
+async def test_a_connection_that_is_accepted_as_the_drain_begins_is_closed(serve: Serve) -> None:
+    app = application()
+
+    async def drain(request: web.Request, response: web.StreamResponse) -> None:
+        await app[MANAGER].drain()
+
+    app.on_response_prepare.append(drain)
+    async with peer(await serve(app) / "stream") as client:
+        assert (await client.closed())[0] == 1012
+    assert app[MANAGER].sockets == set()
+
+
+def test_a_subclass_with_an_origin_that_can_never_match_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"https://example.com/"):
+
+        class Wrong(SocketsManager):
+            origins = ("https://example.com/",)
+
+
 async def test_sockets_can_all_be_closed(serve: Serve) -> None:
     app = application()
     url = await serve(app) / "stream"

@@ -164,6 +164,25 @@ def test_a_closed_outbox_writes_what_waits_and_its_last_frame_and_takes_no_more(
     assert rig.transport.writes == [b"abye"]
 
 
+def test_what_is_to_follow_the_last_frame_waits_until_that_is_written(rig: Rig) -> None:
+    rig.fill_transport()
+    rig.outbox.send(b"a")
+    followed: list[int] = []
+    rig.outbox.close(b"bye", then=lambda: followed.append(len(rig.transport.writes)))
+    assert followed == []
+    rig.drain_transport()
+    rig.outbox.resume()
+    assert rig.transport.writes == [b"abye"]
+    assert followed == [1]  # once, behind the write
+
+
+def test_what_is_to_follow_an_overflow_follows_the_last_frame(rig: Rig) -> None:
+    followed: list[list[bytes]] = []
+    rig.outbox.send(bytes(2000))
+    rig.outbox.close(b"bye", then=lambda: followed.append(list(rig.transport.writes)))
+    assert followed == [[b"bye"]]
+
+
 def test_a_discarded_outbox_holds_nothing_and_calls_nobody(rig: Rig) -> None:
     rig.fill_transport()
     rig.outbox.send(b"a")

@@ -1,6 +1,7 @@
 """Every bound of a connection, in one place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import inf
 
 __all__ = ["Limits"]
 
@@ -37,3 +38,14 @@ class Limits:
     """For the peer's closing frame after ours; then the connection is cut."""
     drain_window: float = 30.0
     """For calls in flight to finish at a shutdown, and over which clients are spread."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a bound that can bound nothing."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None and field.name == "ping_interval":
+                continue
+            if field.type is int and (type(value) is not int or value < 1):
+                raise ValueError(f"Limits.{field.name} must be an integer from 1, not {value!r}")
+            if not isinstance(value, int | float) or not 0 < value < inf:
+                raise ValueError(f"Limits.{field.name} must be more than 0 seconds, not {value!r}")

@@ -1,6 +1,6 @@
 """One connection's conversation, answering side: what was asked, and what is still to be answered.
 
-    session = Session(methods, send=outbox.append)
+    session = Session(methods, send=outbox.append, limits=Limits())
     call = session.receive(text)        # refusals are sent by the session itself
     if call is not None:
         session.answer(call, call.method.encode(await call.method.function(self, call.payload)))
@@ -161,7 +161,7 @@ class Session:
             self._finish(call, self._codec.encode(frame))
 
     def forget(self, call: Incoming) -> None:
-        """End a call that was neither answered nor failed, if it was not: nothing is sent."""
+        """End a call without a word, if it has not ended yet."""
         self._end(call)
 
     def drain(self, retry_after: int) -> None:

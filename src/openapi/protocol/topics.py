@@ -162,6 +162,15 @@ class TopicIndex(Generic[S]):
             for channel in self._own.get(subscriber, ())
         }
 
+    def patterns(self, subscriber: S, channel: str) -> Collection[str]:
+        """What a subscriber has on one channel. It may be the index's own: do not change it."""
+        topic = self._channels.get(channel)
+        return () if topic is None else topic.members.get(subscriber, ())
+
+    def count(self, subscriber: S) -> int:
+        """On how many channels a subscriber has something."""
+        return len(self._own.get(subscriber, ()))
+
     def info(self) -> dict[str, dict[str, int]]:
         """How many have what: ``{channel: {pattern: subscribers}}``."""
         return {channel: self.channel_info(channel) for channel in self._channels}

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from openapi.errors import (
     CannotSubscribe,
@@ -15,9 +15,10 @@ from openapi.errors import (
     RpcError,
     Unserializable,
 )
-from openapi.protocol.frames import Codec, Message
+from openapi.protocol.frames import JSON, Codec, Message
 from openapi.protocol.topics import TopicIndex
 from openapi.protocol.websocket import text_frame
+from openapi.schema import Schema
 
 if TYPE_CHECKING:
     from openapi.ws.manager import SocketsManager
@@ -27,24 +28,42 @@ __all__ = ["CallbackType", "Channel", "Channels", "Delivery", "Event", "Subscrib
 logger = logging.getLogger(__name__)
 
 CallbackType: TypeAlias = Callable[[str, str, Any], Awaitable[Any]]
-"""``await callback(channel, event, data)``"""
+"""``await callback(channel, event, data)``, with the data as it came over the wire."""
+
+_ANYTHING: Final = Schema[dict[str, Any]](dict[str, Any])
 
 
 class Delivery:
-    """One message on its way to many sockets: encoded and framed once for each dialect."""
+    """One message on its way to many sockets: encoded and framed once for each dialect.
 
-    __slots__ = ("_frames", "message")
+    Raises Unserializable for data that has no JSON form, whoever is subscribed.
+    """
+
+    __slots__ = ("_data", "_frames", "_json", "message")
 
     def __init__(self, message: Message) -> None:
         self.message = message
+        self._json = JSON.encode(message)
+        self._data: Any = None
         self._frames: dict[tuple[Codec, int], bytes] = {}
 
+    @property
+    def data(self) -> Any:
+        """The data as whoever gets it over the wire sees it: dictionaries, lists, plain values."""
+        if self._data is None:
+            self._data = _ANYTHING.decode(self._json)["data"]
+        return self._data
+
     def frame(self, variant: tuple[Codec, int]) -> bytes:
-        """The WebSocket frame for a codec and a compression window in bits (0: none)."""
+        """The WebSocket frame for a codec and a compression window in bits (0: none).
+
+        Raises Unserializable where the codec, which is then an application's own, fails.
+        """
         frame = self._frames.get(variant)
         if frame is None:
             codec, window = variant
-            frame = self._frames[variant] = text_frame(codec.encode(self.message), window)
+            payload = self._json if codec is JSON else codec.encode(self.message)
+            frame = self._frames[variant] = text_frame(payload, window)
         return frame
 
 
@@ -80,7 +99,7 @@ class _Callback:
     async def deliver(self, delivery: Delivery) -> None:
         message = delivery.message
         try:
-            await self.callback(message.channel, message.event, message.data)
+            await self.callback(message.channel, message.event, delivery.data)
         except ChannelCallbackError:
             self.channels.leave(self)
         except Exception:
@@ -220,12 +239,14 @@ class Channels:
             try:
                 # Others may have gone through other gates meanwhile.
                 self._check_limits(subscriber, channel, event)
+                new = event not in self.index.patterns(subscriber, channel)
                 if not subscriber.gone:
                     self.index.subscribe(subscriber, channel, event)
             finally:
                 if channel not in self.index:
                     self._vacate_soon(channel)
-        await self.sockets.subscribe_to_event(channel, event)
+        if not subscriber.gone:
+            await self._feed(subscriber, channel, event, new)
         return Channel(channel, self)
 
     async def unregister(
@@ -236,10 +257,11 @@ class Channels:
         Raises InvalidData where it has none there.
         """
         subscriber = self._subscriber(callback)
-        if channel not in self.index.subscriptions(subscriber):
+        if not self.index.patterns(subscriber, channel):
             raise InvalidData({"channel": "Invalid channel"})
         if self.index.unsubscribe(subscriber, channel, event):
-            await self._vacate(channel)
+            # Who asks may be cancelled, when its connection ends; the broker is told all the same.
+            await asyncio.shield(self._vacate_soon(channel))
         return self.get(channel)
 
     def get_subscribed(self, callback: "CallbackType | Subscriber") -> dict[str, list[str]]:
@@ -260,11 +282,10 @@ class Channels:
     def _check_limits(self, subscriber: Subscriber, channel: str, event: str) -> None:
         if isinstance(subscriber, _Callback):
             return  # the application's own code
-        limits, mine = self.sockets.limits, self.index.subscriptions(subscriber)
-        patterns = mine.get(channel)
-        if patterns is None and len(mine) >= limits.channels:
+        limits, patterns = self.sockets.limits, self.index.patterns(subscriber, channel)
+        if not patterns and self.index.count(subscriber) >= limits.channels:
             raise _limit("channels", limits.channels, "channels are subscribed to")
-        if patterns is not None and event not in patterns and len(patterns) >= limits.patterns:
+        if event not in patterns and len(patterns) >= limits.patterns:
             raise _limit("patterns", limits.patterns, "patterns are subscribed to on this channel")
 
     async def _open(self, channel: str) -> None:
@@ -277,13 +298,23 @@ class Channels:
             self._vacate_soon(channel)
             raise
 
+    async def _feed(self, subscriber: Subscriber, channel: str, event: str, new: bool) -> None:
+        try:
+            await self.sockets.subscribe_to_event(channel, event)
+        except BaseException as exc:
+            if new and self.index.unsubscribe(subscriber, channel, event):
+                self._vacate_soon(channel)
+            if isinstance(exc, CannotSubscribe):
+                raise InvalidData({"channel": "Invalid channel"}) from None
+            raise
+
     async def _vacate(self, channel: str) -> None:
         async with self._gate(channel):
             if channel not in self.index:
                 await self.sockets.unsubscribe(channel)
 
-    def _vacate_soon(self, channel: str) -> None:
-        self.sockets.spawn(self._vacate(channel))
+    def _vacate_soon(self, channel: str) -> "asyncio.Task[None]":
+        return self.sockets.spawn(self._vacate(channel))
 
     @asynccontextmanager
     async def _gate(self, channel: str) -> AsyncIterator[None]:

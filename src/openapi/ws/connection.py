@@ -14,7 +14,7 @@ import asyncio
 import logging
 import secrets
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +36,7 @@ from openapi.protocol.websocket import (
     text_frame,
 )
 from openapi.ws.channels import Delivery
+from openapi.ws.hold import Hold
 from openapi.ws.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-logger = logging.getLogger("openapi.ws")
+logger = logging.getLogger(__name__)
 
 #: What a peer that is too slow is given to take its closing frame: seconds.
 _SLOW_CLOSE_TIMEOUT: Final = 0.5
@@ -56,13 +57,12 @@ _running: ContextVar["_Running | None"] = ContextVar("openapi.ws.running", defau
 
 
 class _Running:
-    """The call that the current task runs, and the channels that wait for its answer."""
+    """The call that the current task runs; of no connection any more when it has ended."""
 
-    __slots__ = ("connection", "held")
+    __slots__ = ("connection",)
 
     def __init__(self, connection: "Connection") -> None:
         self.connection: Connection | None = connection
-        self.held: list[str] = []
 
 
 class _Behind:
@@ -85,8 +85,7 @@ class Connection(asyncio.Protocol):
         "__weakref__",
         "_closed",
         "_endpoint",
-        "_held",
-        "_held_bytes",
+        "_hold",
         "_http",
         "_limits",
         "_loop",
@@ -131,8 +130,7 @@ class Connection(asyncio.Protocol):
         )
         self._session = Session(methods, send=self._send_text, codec=codec, limits=limits)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._held: dict[str, tuple[list[_Running], list[bytes]]] = {}
-        self._held_bytes = 0
+        self._hold = Hold()
         self._timer: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self.close_code: int = CloseCode.ABNORMAL
@@ -182,7 +180,7 @@ class Connection(asyncio.Protocol):
             )
         self._end_calls()
         self._outbox.discard()
-        self._held.clear()
+        self._hold.drop()
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             self._manager.disconnected(self, endpoint)
@@ -203,7 +201,7 @@ class Connection(asyncio.Protocol):
     @property
     def queued_bytes(self) -> int:
         """Bytes that wait for the peer to read."""
-        return self._outbox.size + self._held_bytes
+        return self._outbox.size + self._hold.size
 
     async def wait_closed(self) -> None:
         """Wait until the transport is gone."""
@@ -211,10 +209,14 @@ class Connection(asyncio.Protocol):
 
     def deliver(self, delivery: Delivery) -> None:
         """Send a published message, behind the answer of the call that subscribed to it."""
-        frame = delivery.frame(self._variant)
-        if self._held and (waiting := self._held.get(delivery.message.channel)) is not None:
-            self._held_bytes += len(frame)
-            waiting[1].append(frame)
+        try:
+            frame = delivery.frame(self._variant)
+        except Unserializable:
+            # Its own encode_message failed: the others shall not miss the message for that.
+            logger.exception("a message could not be encoded for socket %s", self._endpoint)
+            self._loop.call_soon(self.close, CloseCode.INTERNAL_ERROR)
+            return
+        if self._hold and self._hold.keep(delivery.message.channel, frame):
             if self.queued_bytes > self._limits.outbox_bytes:
                 self._overflow()
         else:
@@ -223,9 +225,8 @@ class Connection(asyncio.Protocol):
     def hold(self, channel: str) -> None:
         """Keep a channel's messages until the call of the current task is answered."""
         running = _running.get()
-        if running is not None and running.connection is self and channel not in running.held:
-            running.held.append(channel)
-            self._held.setdefault(channel, ([], []))[0].append(running)
+        if running is not None and running.connection is self:
+            self._hold.begin(channel, running)
 
     def send(self, text: str) -> None:
         """Send one text message."""
@@ -233,7 +234,11 @@ class Connection(asyncio.Protocol):
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Say goodbye; cut the connection if the peer does not within ``limits.close_timeout``."""
-        self._close(code, reason, timeout=self._limits.close_timeout)
+        self._close(code, reason)
+
+    def restart(self) -> None:
+        """Close, for the server ends and its client may come back."""
+        self._close(CloseCode.RESTART, "the server restarts")
 
     def drain(self, after: int) -> None:
         """Close once no call is in flight, having told the peer to come back in ``after`` ms."""
@@ -242,7 +247,7 @@ class Connection(asyncio.Protocol):
             codec = self._variant[0]
             self._send_text(codec.encode(Reconnect(after=after, code=CloseCode.RESTART)))
             if not self._session.in_flight:
-                self.close(CloseCode.RESTART, "the server restarts")
+                self.restart()
 
     def ping(self) -> None:
         """See :class:`openapi.ws.heartbeat.Beating`."""
@@ -316,9 +321,10 @@ class Connection(asyncio.Protocol):
         finally:
             session.forget(call)
             running.connection = None
-            self._release(running)
+            for frame in self._hold.end(running):
+                self._outbox.send(frame)
             if session.drained:
-                self.close(CloseCode.RESTART, "the server restarts")
+                self.restart()
 
     async def _result(self, call: Incoming) -> bytes:
         """What the handler answers, as JSON; whatever goes wrong becomes an RpcError."""
@@ -346,22 +352,9 @@ class Connection(asyncio.Protocol):
     def _send_text(self, payload: bytes) -> None:
         self._outbox.send(text_frame(payload, self._variant[1]))
 
-    def _release(self, running: _Running) -> None:
-        for channel in running.held:
-            waiting = self._held.get(channel)
-            if waiting is None:
-                continue
-            waiting[0].remove(running)
-            if not waiting[0]:
-                del self._held[channel]
-                for frame in waiting[1]:
-                    self._held_bytes -= len(frame)
-                    self._outbox.send(frame)
-
     def _overflow(self) -> None:
         # Not now: whoever publishes is in the middle of going through the subscribers.
-        self._held.clear()
-        self._held_bytes = 0
+        self._hold.drop()
         self._loop.call_soon(self._too_slow)
 
     def _too_slow(self) -> None:
@@ -370,31 +363,42 @@ class Connection(asyncio.Protocol):
 
     def _peer_closed(self, code: int, reason: str) -> None:
         frame = self._websocket.close(CloseCode.NORMAL if code == CloseCode.NO_STATUS else code)
-        if frame:  # it was the first to close
-            self._say_goodbye(frame, code, reason, timeout=self._limits.close_timeout)
         # The server ends the TCP connection (RFC 6455 section 7.1.1), behind what is queued.
-        self._transport.close()
+        if frame:
+            self._say_goodbye(frame, code, reason, then=self._transport.close)
+        else:  # ours was the first
+            self._transport.close()
 
     def _peer_broke(self, code: int, reason: str) -> None:
         frame = self._websocket.close(code, reason)
-        if frame:
-            self._say_goodbye(frame, code, reason, timeout=self._limits.close_timeout)
         # What it goes on sending stays unread: closing now would reset the connection, and our
         # closing frame could be lost with it.
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        half = self._transport.can_write_eof()
+        end = self._transport.write_eof if half else self._transport.close
+        if frame:
+            self._say_goodbye(frame, code, reason, then=end)
         else:
-            self._transport.close()
+            end()
 
-    def _close(self, code: int, reason: str, *, timeout: float) -> None:
+    def _close(self, code: int, reason: str, *, timeout: float | None = None) -> None:
         frame = self._websocket.close(code, reason)
         if frame and self._endpoint is not None:
             self._say_goodbye(frame, code, reason, timeout=timeout)
 
-    def _say_goodbye(self, frame: bytes, code: int, reason: str, *, timeout: float) -> None:
+    def _say_goodbye(
+        self,
+        frame: bytes,
+        code: int,
+        reason: str,
+        *,
+        timeout: float | None = None,
+        then: Callable[[], object] | None = None,
+    ) -> None:
         self.close_code, self.close_reason = code, reason
         self._end_calls()
-        self._outbox.close(frame)
+        self._outbox.close(frame, then=then)
+        if timeout is None:
+            timeout = self._limits.close_timeout
         self._timer = self._loop.call_later(timeout, self._transport.abort)
 
     def _end_calls(self) -> None:

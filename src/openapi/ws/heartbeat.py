@@ -21,6 +21,7 @@ class Beating(Protocol):
     alive: bool
     """Set by the connection whenever anything arrives, cleared here."""
     awaits_pong: bool
+    """Whether it was pinged, and nothing was looked at since."""
     slot: "set[Beating] | None"
 
     def ping(self) -> None:

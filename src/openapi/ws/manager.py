@@ -5,7 +5,7 @@ import logging
 import random
 from collections.abc import Callable, Collection, Coroutine
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from openapi.errors import CannotPublish, CannotSubscribe, CloseCode
 from openapi.protocol.handshake import check_origins
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketsManager", "Websocket", "WsHandlerType"]
 
-logger = logging.getLogger("openapi.ws")
+logger = logging.getLogger(__name__)
 
 WsHandlerType: TypeAlias = Callable[[str, Any], None]
 
@@ -192,11 +192,24 @@ class SocketsManager:
         """Whether no new connection is taken."""
         return self.__draining is not None
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def __aenter__(self) -> Self:
+        """Own the manager's life, where no socket may ever come: leaving it drains it."""
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.drain()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.origins is not None:
+            check_origins(cls.origins)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something in the background. It belongs to the manager, which logs its failure."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self.__tasks.add(task)
         task.add_done_callback(self.__ended)
+        return task
 
     def connected(self, ws: Websocket, request: "web.BaseRequest") -> None:
         """Called by an endpoint that accepted a connection."""
@@ -204,7 +217,7 @@ class SocketsManager:
         self.add(ws)
         self.heartbeat.add(ws.connection)
         if self.draining:  # it began during the handshake
-            ws.connection.close(CloseCode.RESTART, "the server restarts")
+            ws.connection.restart()
 
     def disconnected(self, connection: "Connection", ws: Websocket) -> None:
         """Called by a connection that is gone."""
@@ -230,7 +243,7 @@ class SocketsManager:
         draining = self.__begin_drain()
         await asyncio.wait([draining], timeout=patience)
         for ws in tuple(self.sockets):
-            ws.connection.close(CloseCode.RESTART, "the server restarts")
+            ws.connection.restart()
         await asyncio.shield(draining)
 
     async def __drain(self) -> None:
@@ -241,13 +254,17 @@ class SocketsManager:
             connection.drain(after=round(random.uniform(0, window) * 1000))
         await _gone(connections, self.limits.drain_window)
         for connection in connections:
-            connection.close(CloseCode.RESTART, "the server restarts")
+            connection.restart()
         await _gone(connections, None)
         if self.__tasks:  # channels that have nobody now
             _, late = await asyncio.wait(self.__tasks, timeout=self.limits.close_timeout)
             for task in late:
                 task.cancel()
-        await self.__carrier.aclose()
+        try:
+            await self.__carrier.aclose()
+        except Exception:
+            # The application has more to clean up behind this.
+            logger.exception("closing the broker failed")
 
 
 async def _gone(connections: "Collection[Connection]", timeout: float | None) -> None:

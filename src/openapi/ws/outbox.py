@@ -53,6 +53,7 @@ class Outbox:
         "_paused",
         "_scheduled",
         "_size",
+        "_then",
         "_transport",
         "_unsent",
     )
@@ -76,6 +77,7 @@ class Outbox:
         self._paused = False
         self._closed = False
         self._overflowed = False
+        self._then: Callable[[], object] = _nothing
 
     @property
     def size(self) -> int:
@@ -106,6 +108,8 @@ class Outbox:
             else:
                 data = self._next_write()
             self._transport.write(data)
+        if self._closed and not frames:
+            self._end()
 
     def pause(self) -> None:
         """The transport is full: write nothing until :meth:`resume`."""
@@ -118,25 +122,31 @@ class Outbox:
         self._unsent = 0
         self.flush()
 
-    def close(self, last: bytes) -> None:
-        """Take in nothing more; write what waits, and ``last`` behind it.
+    def close(self, last: bytes, *, then: Callable[[], object] | None = None) -> None:
+        """Take in nothing more; write what waits, and ``last`` behind it, and call ``then``.
 
         After an overflow that is ``last`` alone: the transport has it behind what it holds.
         """
         self._closed = True
+        self._then = then or _nothing
         if self._overflowed:
             self._transport.write(last)
+            self._end()
         else:
             self._frames.append(last)
             self._size += len(last)
             self.flush()
 
     def discard(self) -> None:
-        """The transport is gone: drop everything, the callback too."""
+        """The transport is gone: drop everything, the callbacks too."""
         self._closed = True
         self._frames.clear()
         self._size = self._unsent = 0
-        self._on_overflow = _nothing
+        self._on_overflow = self._then = _nothing
+
+    def _end(self) -> None:
+        then, self._then = self._then, _nothing
+        then()
 
     def _overflow(self) -> None:
         self._closed = self._overflowed = True

@@ -111,7 +111,7 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
         try:
             await self.connection.wait_closed()
         except asyncio.CancelledError:
-            self.connection.close(CloseCode.RESTART, "the server restarts")
+            self.connection.restart()
             raise
         return response
 

@@ -1,0 +1,61 @@
+"""Messages of a subscription that wait until the call that opened it is answered.
+
+    hold.begin("orders", call)      # before the subscription takes effect
+    hold.keep("orders", frame)      # True: it waits; False: it may go out
+    hold.end(call)                  # behind its answer: the frames that may go out now
+
+A call that subscribes may go on for a while before it returns, and messages come meanwhile; their
+receiver shall see the answer first. Who holds a channel is any call, so that two that subscribe to
+one channel are both answered before its messages go out, in order.
+"""
+
+from collections import deque
+
+__all__ = ["Hold"]
+
+
+class Hold:
+    """What waits for answers, on one connection."""
+
+    __slots__ = ("_channels", "_full", "size")
+
+    def __init__(self) -> None:
+        self._channels: dict[str, tuple[set[object], deque[bytes]]] = {}
+        self._full = False
+        self.size = 0
+        """Bytes that wait."""
+
+    def begin(self, channel: str, call: object) -> None:
+        """Keep the messages of a channel until a call has ended."""
+        self._channels.setdefault(channel, (set(), deque()))[0].add(call)
+
+    def keep(self, channel: str, frame: bytes) -> bool:
+        """Take a frame in if its channel is held. After :meth:`drop` it goes nowhere then."""
+        held = self._channels.get(channel)
+        if held is None:
+            return False
+        if not self._full:
+            held[1].append(frame)
+            self.size += len(frame)
+        return True
+
+    def end(self, call: object) -> list[bytes]:
+        """A call has ended: the frames that nothing holds any more, channel by channel."""
+        free: list[bytes] = []
+        for channel, (calls, frames) in tuple(self._channels.items()):
+            calls.discard(call)
+            if not calls:
+                del self._channels[channel]
+                free += frames
+                self.size -= sum(map(len, frames))
+        return free
+
+    def drop(self) -> None:
+        """Forget what waits, and what will: nothing may overtake the answers all the same."""
+        self._full = True
+        self.size = 0
+        for _, frames in self._channels.values():
+            frames.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self._channels)
