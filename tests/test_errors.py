@@ -15,6 +15,7 @@ from openapi.errors import (
     InvalidData,
     OpenApiError,
     RpcError,
+    UnexpectedData,
     Unserializable,
     may_reconnect,
 )
@@ -25,6 +26,7 @@ from openapi.errors import (
     [
         (DeclarationError, TypeError),
         (InvalidData, ValueError),
+        (UnexpectedData, ValueError),
         (Unserializable, TypeError),
         (RpcError, Exception),
         (CallFailed, Exception),
@@ -46,6 +48,8 @@ def test_every_exception_can_be_caught_as_the_librarys_and_as_pythons(
 def test_the_error_of_another_server_is_not_taken_for_an_answer_to_ones_own_caller() -> None:
     assert not issubclass(CallFailed, RpcError)
     assert not issubclass(RpcError, CallFailed)
+    assert not issubclass(UnexpectedData, InvalidData)
+    assert not issubclass(InvalidData, UnexpectedData)
 
 
 def test_codes_are_those_of_the_wire() -> None:

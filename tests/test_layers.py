@@ -96,6 +96,13 @@ def imports_of(source: str, package: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, name if base.startswith("openapi") and is_module(name) else base
 
 
+def is_private(name: str, package: str) -> bool:
+    """Whether the module ``name``, or what it is in, belongs to another package alone."""
+    parts = name.split(".")
+    homes = (".".join(parts[:n]) for n, part in enumerate(parts) if part.startswith("_"))
+    return not all(f"{package}.".startswith(f"{home}.") for home in homes)
+
+
 def allowed_packages(where: str) -> frozenset[str]:
     """The entry with the longest prefix of the file's path decides."""
     prefixes = [prefix for prefix in PACKAGES if where.startswith(prefix)]
@@ -117,6 +124,8 @@ def faults(source: str, where: str) -> list[str]:
                 wrong = f"the layer {layer} has no arrows: add it to ARROWS, and to the drawing"
             elif target != layer and target not in ARROWS[layer]:
                 wrong = f"{layer} may not know {target}"
+            elif is_private(name, package):
+                wrong = "a module with an underscore is its own package's"
             elif name.startswith(BROKERS) and where not in KNOW_BROKERS:
                 wrong = "only ws/broker.py and ws/brokers/__init__.py may name a concrete broker"
         elif top in sys.stdlib_module_names:
@@ -156,6 +165,9 @@ def test_a_file_imports_only_what_its_layer_may_know(file: Path) -> None:
         ("ws/brokers/redis.py", "import nats"),
         ("cli/x.py", "from ..ws.brokers import memory"),
         ("unknown/x.py", "from openapi import errors"),
+        ("protocol/x.py", "from openapi.schema._builtins import plain"),
+        ("protocol/x.py", "from ..schema import _builtins"),
+        ("spec/x.py", "import openapi.schema._build"),
     ],
 )
 def test_a_wrong_import_is_found(where: str, source: str) -> None:
@@ -168,6 +180,7 @@ def test_a_wrong_import_is_found(where: str, source: str) -> None:
         ("protocol/x.py", "from collections.abc import Mapping\nfrom urllib.parse import quote"),
         ("protocol/x.py", "from ..errors import InvalidData\nfrom . import topics"),
         ("protocol/frames.py", "import msgspec"),
+        ("schema/x.py", "from openapi.schema import _build\nfrom openapi.schema._build import x"),
         ("ws/broker.py", "from .brokers import memory"),
         ("ws/brokers/redis.py", "import redis.asyncio\nfrom ..broker import Broker"),
         ("cli/x.py", "import click\nfrom .. import __version__"),

@@ -32,7 +32,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openapi.errors import DeclarationError, InvalidData, Unserializable
-from openapi.schema import MAX_FAULTS, Schema, encode_json, hints_of
+from openapi.schema import MAX_FAULTS, Schema, encode_json, hints_of, is_json
 
 if TYPE_CHECKING:
     from fractions import Fraction as OnlyForTypeCheckers
@@ -890,3 +890,45 @@ def test_a_hint_that_cannot_be_resolved_names_the_function() -> None:
 
     with pytest.raises(DeclarationError, match=r"method: an annotation cannot be resolved .*Only"):
         hints_of(method)
+
+
+def test_the_schema_of_a_hint_is_made_once() -> None:
+    assert Schema.of(list[int]) is Schema.of(list[int])
+    schema: Schema[int] = Schema(int)
+    assert Schema.of(schema) is schema
+    assert Schema.of(Annotated[int, []]).decode(b"1") == 1
+
+
+def test_the_schemas_that_are_kept_are_bounded() -> None:
+    first = Schema.of(Literal["first"])
+    for n in range(600):
+        Schema.of(Literal[f"{n}"])
+    assert Schema.of(Literal["first"]) is not first
+
+
+def test_a_hint_that_is_no_type_is_built_and_refused_once() -> None:
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]  # that is what makes it so
+
+    for hint in (complex, Unhashable()):
+        with pytest.raises(DeclarationError) as caught:
+            Schema.of(hint)
+        assert not isinstance(caught.value.__context__, DeclarationError)
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        (b"{}", True),
+        ("1", True),
+        (b"9" * 400, True),
+        (b"[" * 5 + b"]" * 5, True),
+        (b"", False),
+        (b"{", False),
+        (b'"\xff"', False),
+        ("NaN", False),
+        (b"[" * 100_000 + b"]" * 100_000, False),
+    ],
+)
+def test_what_can_be_read_as_json_is_told_from_what_cannot(text: bytes | str, known: bool) -> None:
+    assert is_json(text) is known

@@ -12,8 +12,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel, Field, computed_field
 
-from openapi.schema import Schema
-from openapi.schema._builtins import plain
+from openapi.schema import Schema, fields_of, plain
 
 
 class Level(Enum):
@@ -124,3 +123,30 @@ def test_a_decoded_instance_has_its_defaults_as_a_dictionary_too() -> None:
 def test_what_has_no_plain_form_is_refused() -> None:
     with pytest.raises(TypeError, match="`object` has no form as plain builtins"):
         plain([object()])
+
+
+@attrs.define
+class Loose:
+    inner: list[Span]
+
+
+@pytest.mark.parametrize(
+    ("value", "fields"),
+    [
+        ({"a": 1}, {"a": 1}),
+        (Camel("Ada"), {"first_name": "Ada", "more": ()}),
+        (Loose([Span(date(2026, 1, 2))]), {"inner": [Span(date(2026, 1, 2))]}),
+        (Inner(on=date(2026, 1, 2)), {"level": Level.LOW, "at": date(2026, 1, 2)}),
+        (
+            Order(UUID(int=1)),
+            {"id": UUID(int=1), "level": Level.LOW, "spans": [], "names": {}, "extra": None},
+        ),
+        ([1], None),
+        (1, None),
+        (None, None),
+    ],
+)
+def test_fields_are_those_of_an_instance_one_level_deep(
+    value: object, fields: dict[str, Any] | None
+) -> None:
+    assert fields_of(value) == fields

@@ -3,6 +3,7 @@
 OpenApiError
 ├── DeclarationError       a class, method or type was declared wrongly; raised when it is defined
 ├── InvalidData            data does not fit its type; names every faulty field
+├── UnexpectedData         raised by a client: what the server sent does not fit the type asked for
 ├── Unserializable         a value has no JSON form
 ├── RpcError               raised by a handler: the error that its caller shall get
 ├── CallFailed             raised by a client: the error that the server answered with
@@ -12,8 +13,9 @@ OpenApiError
 ├── CannotSubscribe        a manager refuses a subscription to a channel
 └── ChannelCallbackError   raised by a channel callback that wants to be removed
 
-``RpcError`` and ``CallFailed`` are no relatives on purpose: an error that a handler got from
-another server must not become, unseen, the answer to its own caller.
+``RpcError`` and ``CallFailed`` are no relatives on purpose, and neither are ``InvalidData`` and
+``UnexpectedData``: what went wrong between a handler and another server must not become, unseen,
+the answer to the handler's own caller.
 """
 
 from collections.abc import Mapping
@@ -33,6 +35,7 @@ __all__ = [
     "OpenApiError",
     "RpcError",
     "TooSlow",
+    "UnexpectedData",
     "Unserializable",
     "may_reconnect",
 ]
@@ -97,12 +100,8 @@ class DeclarationError(OpenApiError, TypeError):
     """A class, a method or a type was declared wrongly. Raised when it is defined."""
 
 
-class InvalidData(OpenApiError, ValueError):
-    """Data does not fit its type.
-
-    ``errors`` is ``{path: text}`` with every faulty field: ``{"items[1].price": "required"}``.
-    The path of the data as a whole is the empty string.
-    """
+class _FaultyData(OpenApiError, ValueError):
+    """Data with the list of its faulty fields."""
 
     def __init__(self, errors: Mapping[str, str]) -> None:
         self.errors: dict[str, str] = dict(errors)
@@ -110,6 +109,21 @@ class InvalidData(OpenApiError, ValueError):
 
     def __str__(self) -> str:
         return "; ".join(f"{path}: {text}" if path else text for path, text in self.errors.items())
+
+
+class InvalidData(_FaultyData):
+    """Data does not fit its type.
+
+    ``errors`` is ``{path: text}`` with every faulty field: ``{"items[1].price": "required"}``.
+    The path of the data as a whole is the empty string.
+    """
+
+
+class UnexpectedData(_FaultyData):
+    """What the server sent does not fit the type asked for. Raised by a client.
+
+    ``errors`` is that of :class:`InvalidData`, which is its cause.
+    """
 
 
 class Unserializable(OpenApiError, TypeError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from openapi.client import connect
 from openapi.ws import CannotSubscribe, Limits, RpcError, SocketsManager, Websocket, WsPathMixin
 from openapi.ws.pubsub import Publish, Subscribe
 
@@ -74,6 +75,11 @@ class Endpoint(WsPathMixin, Subscribe, Publish):
 
     async def ws_rpc_fail(self, payload: dict[str, Any]) -> None:
         raise RpcError(7, "no", data={"why": 1}, errors={"a": "b"}, retry_after=5)
+
+    async def ws_rpc_relay(self, payload: dict[str, Any]) -> Any:
+        """Ask another server, which answers something else than was expected."""
+        async with connect(payload["url"]) as client:
+            return await client.call("echo", {"sum": "3"}, returns=Sum)
 
     async def ws_rpc_note(self, payload: dict[str, Any]) -> None:
         type(self).noted.put_nowait(payload)

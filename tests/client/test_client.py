@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from random import Random
 from typing import Annotated, Any, Protocol
 
@@ -19,6 +20,7 @@ from openapi.errors import (
     DeclarationError,
     ErrorCode,
     InvalidData,
+    UnexpectedData,
     Unserializable,
 )
 from tests.client.servers import GATE, MANAGER, Add, Endpoint, Peer, Sum, application
@@ -74,9 +76,18 @@ class TestCalls:
         assert await client.call("echo") == {}
 
     async def test_a_response_of_another_type_names_its_fields(self, client: Client) -> None:
-        with pytest.raises(InvalidData) as caught:
+        with pytest.raises(UnexpectedData) as caught:
             await client.call("echo", {"sum": "3", "more": 1}, returns=Sum)
         assert set(caught.value.errors) == {"sum", "more"}
+        assert isinstance(caught.value.__cause__, InvalidData)
+
+    async def test_a_method_that_another_server_surprises_does_not_blame_its_caller(
+        self, client: Client, url: URL
+    ) -> None:
+        with pytest.raises(CallFailed) as caught:
+            await client.call("relay", {"url": str(url)})
+        assert caught.value.code == ErrorCode.INTERNAL_ERROR
+        assert caught.value.errors is None
 
     async def test_a_type_that_is_not_hashable_is_a_type(self, client: Client) -> None:
         hint = Annotated[dict[str, int], []]
@@ -197,12 +208,13 @@ class TestSubscriptions:
             await client.publish("sums", "new", {"sum": "1"})
             await client.publish("sums", "new", 1)
             await client.publish("sums", "new", Sum(2))
-            with pytest.raises(InvalidData) as caught:
+            with pytest.raises(UnexpectedData) as caught:
                 await anext(messages)
             assert list(caught.value.errors) == ["data.sum"]
-            with pytest.raises(InvalidData) as caught:
+            with pytest.raises(UnexpectedData) as caught:
                 await anext(messages)
             assert list(caught.value.errors) == ["data"]
+            assert isinstance(caught.value.__cause__, InvalidData)
             assert (await anext(messages)).data == Sum(2)
 
     async def test_overlapping_patterns_each_get_their_own_messages(self, client: Client) -> None:
@@ -293,6 +305,63 @@ class TestSubscriptions:
         assert (await anext(first)).data == 1
         await first.__aexit__(None, None, None)
         assert channels(app) == {}
+
+    @pytest.mark.parametrize("patterns", [1, 30])
+    async def test_what_is_given_up_while_the_server_does_not_answer_leaves_next_to_nothing(
+        self, client: Client, app: web.Application, patterns: int
+    ) -> None:
+        manager = app[MANAGER]
+        for n in range(30):
+            with pytest.raises(TimeoutError):
+                async with client.subscribe("slow", f"{n % patterns}", timeout=0.001):
+                    pass
+        await _turns(5)  # the last one is being cancelled
+        assert len(client._subscriptions._tasks) == patterns
+        assert client._pending._calls.keys() == set(range(1, patterns + 1))
+        assert all(
+            not pattern.lock._waiters for pattern in client._subscriptions._patterns.values()
+        )
+        await manager.opened.wait()
+        manager.gate.set()
+        await client._subscriptions.wait_idle()
+        assert channels(app) == {}
+        assert client._subscriptions._patterns == {}
+
+    async def test_what_waits_for_its_turn_to_be_sent_can_be_given_up(
+        self, url: URL, app: web.Application
+    ) -> None:
+        async with connect(url, calls=1) as client:
+            waiting = asyncio.create_task(client.call("wait"))
+            await Endpoint.waiting.wait()
+            for n in range(30):
+                with pytest.raises(TimeoutError):
+                    async with client.subscribe("host", f"{n}", timeout=0.001):
+                        pass
+            await _turns(5)  # the last one is being cancelled
+            assert client._subscriptions._tasks == set()
+            assert client._subscriptions._patterns == {}
+            app[GATE].set()
+            await waiting
+            assert channels(app) == {}
+
+    async def test_leaving_while_the_server_does_not_answer_is_one_task(
+        self, scripted: Scripted
+    ) -> None:
+        async def script(peer: Peer) -> None:
+            for _ in range(5):
+                await peer.answer({"subscribed": {}})
+            await peer.gone()
+
+        async with connect(await scripted(script), close_timeout=0.01) as client:
+            async with AsyncExitStack() as stack:
+                for _ in range(5):
+                    await stack.enter_async_context(client.subscribe("host"))
+            for _ in range(5):
+                with pytest.raises(TimeoutError):
+                    async with client.subscribe("host", timeout=0.001):
+                        pass
+            await _turns(5)  # the last one is being cancelled
+            assert len(client._subscriptions._tasks) == 1
 
     async def test_a_reader_that_is_too_slow_reads_what_it_has_and_then_is_told(
         self, client: Client, app: web.Application
@@ -530,6 +599,8 @@ class TestTheEnd:
         async with connect(await scripted(script), close_timeout=0.05) as client:
             async with client.subscribe("host"):
                 pass
+            assert len(client._pending) == 1  # the server was told, and has not answered
+            assert client.closed is None
 
     async def test_a_failure_in_the_body_is_what_comes_out(
         self, url: URL, app: web.Application

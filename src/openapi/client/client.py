@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import lru_cache
-from typing import Any, Final, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from aiohttp import ClientWebSocketResponse
 
 from openapi.client.link import Link
 from openapi.client.subscription import Subscription
 from openapi.client.subscriptions import Subscriptions
-from openapi.errors import CloseCode, ConnectionClosed
+from openapi.errors import CloseCode, ConnectionClosed, InvalidData, UnexpectedData
 from openapi.protocol.frames import Answer, Failure, Message, Reconnect, read, write
 from openapi.protocol.pending import Outcome, Pending
 from openapi.schema import Schema, encode_json
@@ -19,8 +18,6 @@ from openapi.schema import Schema, encode_json
 __all__ = ["Client"]
 
 T = TypeVar("T")
-
-_ANYTHING: Final = Schema[Any](Any)
 
 
 class Client:
@@ -43,7 +40,7 @@ class Client:
             ws, receive=self._received, queue_bytes=queue_bytes, close_timeout=close_timeout
         )
         self._turns = asyncio.Semaphore(calls)
-        self._pending = Pending(limit=calls, freed=self._turns.release)
+        self._pending = Pending(freed=self._turns.release)
         self._subscriptions = Subscriptions(self._ask, leave_timeout=close_timeout)
         self._ended = asyncio.Event()
         self._ignored = 0
@@ -91,12 +88,17 @@ class Client:
         response, by default dicts, lists and plain values; ``timeout`` is in seconds, None waits
         for ever. A call waits its turn while as many as the connection allows are in flight.
 
-        Raises CallFailed with the server's error, ConnectionClosed, TimeoutError, InvalidData for
-        a response that does not fit ``returns``, Unserializable for a payload without a JSON form.
+        Raises CallFailed with the server's error, ConnectionClosed, TimeoutError, UnexpectedData
+        for a response that does not fit ``returns``, Unserializable for a payload without a JSON
+        form.
         """
-        schema = _schema_of(returns)
+        schema = Schema.of(returns)
         async with _deadline(timeout, f"{method!r} was not answered"):
-            return schema.decode(await self._ask(method, payload))
+            response = await self._ask(method, payload)
+        try:
+            return schema.decode(response)
+        except InvalidData as exc:
+            raise UnexpectedData(exc.errors) from exc
 
     async def notify(self, method: str, payload: object = None) -> None:
         """Call a method without an answer; returns when it is queued to be sent.
@@ -159,7 +161,7 @@ class Client:
         return Subscription(
             channel,
             event,
-            _schema_of(type),
+            Schema.of(type),
             queue_bytes=queue_bytes,
             open=open,
             close=self._subscriptions.close,
@@ -189,7 +191,12 @@ class Client:
         await self._subscriptions.wait_idle()
 
     async def _ask(
-        self, method: str, payload: object, *, answered: Callable[[], object] = lambda: None
+        self,
+        method: str,
+        payload: object,
+        *,
+        sent: Callable[[], object] = lambda: None,
+        answered: Callable[[], object] = lambda: None,
     ) -> bytes:
         body = _json_of(payload)
         ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -208,6 +215,7 @@ class Client:
             self._turns.release()
             raise
         self._link.send(asked.message)
+        sent()
         try:
             outcome = await ended
         except asyncio.CancelledError:
@@ -231,20 +239,6 @@ class Client:
 
 def _json_of(payload: object) -> bytes:
     return b"{}" if payload is None else encode_json(payload)
-
-
-def _schema_of(hint: object) -> Schema[Any]:
-    if hint is Any:
-        return _ANYTHING
-    try:
-        return _known(hint)
-    except TypeError:  # not hashable
-        return Schema(hint)
-
-
-@lru_cache(maxsize=256)
-def _known(hint: object) -> Schema[Any]:
-    return Schema(hint)
 
 
 @asynccontextmanager

@@ -16,7 +16,13 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from openapi.errors import ConnectionClosed, InvalidData, OpenApiError, TooSlow
+from openapi.errors import (
+    ConnectionClosed,
+    InvalidData,
+    OpenApiError,
+    TooSlow,
+    UnexpectedData,
+)
 from openapi.protocol import frames
 from openapi.protocol.patterns import Pattern
 from openapi.schema import Schema
@@ -55,7 +61,8 @@ class Subscription(Generic[T]):
     Entering it subscribes, leaving it unsubscribes. The iteration ends with ConnectionClosed when
     the connection ends (but stops if this client closed it), with TooSlow when more than
     ``queue_bytes`` wait to be read, and with CallFailed when the server takes the subscription
-    back. A message whose data does not fit ``type`` raises InvalidData; the next one can be read.
+    back. A message whose data does not fit ``type`` raises UnexpectedData; the next one can be
+    read.
     """
 
     def __init__(
@@ -155,4 +162,4 @@ class Subscription(Generic[T]):
             return self._schema.decode(message.data)
         except InvalidData as exc:
             errors = {f"data.{path}" if path else "data": text for path, text in exc.errors.items()}
-            raise InvalidData(errors) from None
+            raise UnexpectedData(errors) from exc

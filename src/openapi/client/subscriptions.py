@@ -3,7 +3,8 @@
 The server knows one subscription for a pattern of a channel, here there may be several. Every one
 of them asks the server, and the last to leave tells it. Asking and telling are tasks of their own,
 one after another for each pattern: whoever waits for one of them may be cancelled at any time, and
-what the server and this client believe still agrees.
+what the server and this client believe still agrees. While a server does not answer, a pattern has
+at most one task that asks and one that tells, besides those that somebody waits for.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias
 
-from openapi.client.subscription import Subscription, SubscriptionState
+from openapi.client.subscription import Subscription
 from openapi.errors import CallFailed, ConnectionClosed, ErrorCode, InvalidData, OpenApiError
 from openapi.protocol.frames import Message
 from openapi.protocol.topics import SERVER_EVENT
@@ -26,20 +27,30 @@ _Any: TypeAlias = Subscription[Any]
 
 
 class Ask(Protocol):
-    """Calls a method of the server. ``answered`` is called before any later message is read."""
+    """Calls a method of the server.
+
+    ``sent`` is called when it cannot be taken back any more, and ``answered`` with the response,
+    before any later message is read.
+    """
 
     def __call__(
-        self, method: str, payload: object, *, answered: Callable[[], object] = ...
+        self,
+        method: str,
+        payload: object,
+        *,
+        sent: Callable[[], object] = ...,
+        answered: Callable[[], object] = ...,
     ) -> Awaitable[object]: ...
 
 
 class _Pattern:
     """One pattern of a channel: who wants it, and whether the server may believe that we do."""
 
-    __slots__ = ("lock", "members", "told", "users")
+    __slots__ = ("leaving", "lock", "members", "told", "users")
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
+        self.leaving: asyncio.Task[None] | None = None
         self.users = 0
         self.members: set[_Any] = set()
         self.told = False
@@ -65,17 +76,22 @@ class Subscriptions:
 
     async def open(self, subscription: _Any) -> None:
         """Subscribe. Raises CallFailed where the server refuses, and ConnectionClosed."""
-        joining = self._spawn(self._join(subscription))
+        asked = asyncio.Event()
+        joining = self._spawn(self._join(subscription, asked.set))
         try:
             await asyncio.shield(joining)
         except BaseException:
             subscription.end(None)
+            if not asked.is_set():
+                joining.cancel()
             self._leave_soon(subscription)
             raise
 
     async def close(self, subscription: _Any) -> None:
         """Unsubscribe. What comes from now on is dropped; returns when the server has answered."""
-        await asyncio.wait([self._leave_soon(subscription)], timeout=self._leave_timeout)
+        leaving = self._leave_soon(subscription)
+        if leaving is not None:
+            await asyncio.wait([leaving], timeout=self._leave_timeout)
 
     def deliver(self, message: Message) -> None:
         """Hand a message to everyone whose pattern it fits."""
@@ -102,41 +118,54 @@ class Subscriptions:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _join(self, subscription: _Any) -> None:
+    async def _join(self, subscription: _Any, sent: Callable[[], object]) -> None:
         async with self._one_at_a_time(subscription) as pattern:
-            if subscription.state is not SubscriptionState.NEW:
-                return  # it was left before its turn came
 
             def answered() -> None:
                 pattern.told = True
                 if subscription.begin():
                     pattern.members.add(subscription)
                     self._open.setdefault(subscription.channel, {})[subscription] = None
+                else:  # it was given up meanwhile
+                    self._leave_soon(subscription)
 
             payload = {"channel": subscription.channel, "event": subscription.event}
-            await self._ask("subscribe", payload, answered=answered)
+            await self._ask("subscribe", payload, sent=sent, answered=answered)
 
-    def _leave_soon(self, subscription: _Any) -> "asyncio.Task[None]":
+    def _leave_soon(self, subscription: _Any) -> "asyncio.Task[None] | None":
+        """Returns what tells the server, if it is to be told."""
         members = self._open.get(subscription.channel)
         if members is not None:
             members.pop(subscription, None)
             if not members:
                 del self._open[subscription.channel]
-        return self._spawn(self._leave(subscription))
+        key = (subscription.channel, subscription.event)
+        pattern = self._patterns.get(key)
+        if pattern is None:
+            return None
+        pattern.members.discard(subscription)
+        if pattern.leaving is None and pattern.told and not pattern.members:
+            pattern.leaving = self._spawn(self._leave(subscription))
+        self._forget(key, pattern)
+        return pattern.leaving
 
     async def _leave(self, subscription: _Any) -> None:
         async with self._one_at_a_time(subscription) as pattern:
-            pattern.members.discard(subscription)
-            if pattern.members or not pattern.told:
-                return
-            pattern.told = False
-            payload = {"channel": subscription.channel, "event": subscription.event}
             try:
-                await self._ask("unsubscribe", payload)
-            except ConnectionClosed:
-                pass  # and with it the subscription
-            except CallFailed as exc:
-                logger.warning("cannot unsubscribe from %r: %s", subscription.channel, exc)
+                if pattern.told and not pattern.members:
+                    pattern.told = False
+                    await self._tell(subscription)
+            finally:
+                pattern.leaving = None
+
+    async def _tell(self, subscription: _Any) -> None:
+        payload = {"channel": subscription.channel, "event": subscription.event}
+        try:
+            await self._ask("unsubscribe", payload)
+        except ConnectionClosed:
+            pass  # and with it the subscription
+        except CallFailed as exc:
+            logger.warning("cannot unsubscribe from %r: %s", subscription.channel, exc)
 
     @asynccontextmanager
     async def _one_at_a_time(self, subscription: _Any) -> AsyncIterator[_Pattern]:
@@ -148,8 +177,11 @@ class Subscriptions:
                 yield pattern
         finally:
             pattern.users -= 1
-            if not (pattern.users or pattern.members or pattern.told):
-                del self._patterns[key]
+            self._forget(key, pattern)
+
+    def _forget(self, key: tuple[str, str], pattern: _Pattern) -> None:
+        if not (pattern.users or pattern.members or pattern.told or pattern.leaving):
+            del self._patterns[key]
 
     def _server_event(self, message: Message) -> None:
         if message.event != f"{SERVER_EVENT}unsubscribed":

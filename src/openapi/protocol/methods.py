@@ -17,8 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from openapi.errors import DeclarationError, ErrorCode, InvalidData, RpcError
-from openapi.schema import Schema, encode_json, hints_of
-from openapi.schema._builtins import plain
+from openapi.schema import Schema, encode_json, hints_of, plain
 
 __all__ = ["Method", "MethodNamespace", "MethodTable", "ws_rpc"]
 

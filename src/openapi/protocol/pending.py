@@ -1,6 +1,6 @@
 """One connection's conversation, asking side: our calls, until each of them is answered.
 
-    pending = Pending(limit=64)
+    pending = Pending()
     call = pending.ask("add", b'{"a": 1, "b": 2}', ended)
     send(call.message)
     pending.settle(read(text))      # calls ended(b'{"sum": 3}'), or ended(CallFailed(…))
@@ -20,8 +20,8 @@ from enum import Enum
 from itertools import count
 from typing import Final, TypeAlias
 
-from openapi.errors import CallFailed, ConnectionClosed, ErrorCode
-from openapi.protocol.frames import Answer, CallId, Failure, write
+from openapi.errors import CallFailed, ConnectionClosed
+from openapi.protocol.frames import Answer, CallId, Error, Failure, write
 
 __all__ = ["Asked", "AskedState", "Outcome", "Pending"]
 
@@ -56,15 +56,15 @@ class Asked:
 
 
 class Pending:
-    """The calls in flight, at most ``limit`` of them.
+    """The calls in flight.
 
-    ``freed`` is called whenever one ends, and there is room for another.
+    How many there may be is up to whoever asks: ``freed`` is called whenever one ends, and there
+    is room for another.
     """
 
-    __slots__ = ("_calls", "_closed", "_freed", "_ids", "limit")
+    __slots__ = ("_calls", "_closed", "_freed", "_ids")
 
-    def __init__(self, *, limit: int, freed: Callable[[], object] = lambda: None) -> None:
-        self.limit: Final = limit
+    def __init__(self, *, freed: Callable[[], object] = lambda: None) -> None:
         self._freed = freed
         self._ids = count(1)
         self._calls: dict[CallId, Asked] = {}
@@ -76,17 +76,10 @@ class Pending:
     def ask(self, method: str, payload: bytes, ended: Callable[[Outcome], object]) -> Asked:
         """Begin a call. ``ended`` is called once with how it ended, unless it is abandoned.
 
-        Raises CallFailed past the limit, as the server would, and ConnectionClosed after
-        :meth:`close`.
+        Raises ConnectionClosed after :meth:`close`.
         """
         if self._closed is not None:
             raise ConnectionClosed(*self._closed)
-        if len(self._calls) >= self.limit:
-            raise CallFailed(
-                ErrorCode.TOO_MANY_CALLS,
-                f"{self.limit} calls are in flight, wait for an answer before the next",
-                data={"limit": "calls", "max": self.limit},
-            )
         id = next(self._ids)
         call = self._calls[id] = Asked(id, write(id, method, payload), ended)
         return call
@@ -116,7 +109,15 @@ class Pending:
             self._freed()
 
     def _refused(self, frame: Answer | Failure) -> Asked | None:
-        """The call that was too long for the server: it says how long, for it read no id."""
-        data = frame.error.data if isinstance(frame, Failure) else None
-        size = data.get("size") if isinstance(data, dict) else None
-        return next((call for call in self._calls.values() if len(call.message) == size), None)
+        """The call that was too long for the server, which read no id of it.
+
+        It says what it takes and how long the message was; no call that it takes is matched. Of
+        several that are too long, and equally so, it is the oldest, and the server refuses the
+        others too. What remains: a notification of that length ends one of these before its own
+        refusal comes, and where a server says less the call waits for its timeout.
+        """
+        match frame:
+            case Failure(error=Error(data={"max": int(most), "size": int(size)})) if size > most:
+                calls = self._calls.values()
+                return next((call for call in calls if len(call.message) == size), None)
+        return None

@@ -25,6 +25,7 @@ Rules that all of them share, whatever validates them:
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar, cast, get_type_hints
 
 import msgspec
@@ -32,11 +33,12 @@ import msgspec
 from openapi.errors import DeclarationError, InvalidData, Unserializable
 from openapi.schema import _document, _faults, _shape
 from openapi.schema._build import shape_of
+from openapi.schema._builtins import fields_of, plain
 from openapi.schema._complete import completer
 from openapi.schema._faults import MAX_FAULTS, TOO_DEEP
 from openapi.schema._write import encode_json
 
-__all__ = ["MAX_FAULTS", "Schema", "encode_json", "hints_of"]
+__all__ = ["MAX_FAULTS", "Schema", "encode_json", "fields_of", "hints_of", "is_json", "plain"]
 
 T = TypeVar("T")
 
@@ -87,6 +89,21 @@ class Schema(Generic[T]):
         self._sent = _sent(decode, fits, guard, fill)
         self._whole = self._shape.whole
         self._whole_sent = _sent(decode, fits, guard, None)
+
+    @staticmethod
+    def of(hint: object) -> "Schema[Any]":
+        """Return the schema of a hint, which is made once; of a schema, itself.
+
+        The last 512 are kept. A hint that is not hashable, as ``Annotated[int, []]``, is built
+        anew each time. Raises :class:`DeclarationError` as the class does.
+        """
+        if isinstance(hint, Schema):
+            return hint
+        try:
+            hash(hint)
+        except TypeError:
+            return Schema(hint)
+        return _known(hint)
 
     def decode(self, data: _Text) -> T:
         """Read JSON text. Raises :class:`InvalidData`."""
@@ -179,6 +196,11 @@ class Schema(Generic[T]):
         return faults.errors
 
 
+@lru_cache(maxsize=512)
+def _known(hint: object) -> Schema[Any]:
+    return Schema(hint)
+
+
 def _reason(error: Exception) -> dict[str, str]:
     return dict([_faults.reason(error)])
 
@@ -267,6 +289,15 @@ def _read(data: _Text) -> object:
         return msgspec.json.decode(data)
     except msgspec.ValidationError:
         return msgspec.json.decode(_ENDLESS.sub(b"9" * 308, _bytes(data)))
+
+
+def is_json(data: _Text) -> bool:
+    """Tell whether a text is JSON that can be read, whatever its integers: a walk over it."""
+    try:
+        _read(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return True
 
 
 def hints_of(function: Callable[..., object]) -> dict[str, object]:

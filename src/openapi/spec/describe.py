@@ -20,7 +20,7 @@ from typing import Any, Final
 from openapi.errors import DeclarationError
 from openapi.protocol.methods import Method
 from openapi.schema import Schema
-from openapi.spec.operation import UNDECLARED, Operation, schema_of
+from openapi.spec.operation import METHODS, UNDECLARED, Operation
 from openapi.spec.parameters import parameters_of
 from openapi.spec.path import ApiPath, ErrorMessage, ValidationErrors, is_automatic
 
@@ -33,8 +33,6 @@ __all__ = [
     "describe",
 ]
 
-# Those of an OpenAPI 3.1 path item, in the order in which people read them.
-_METHODS: Final = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
 _VARIABLE: Final = re.compile(r"\{([^{}]*)\}")
 _UPGRADE: Final = {
     101: "The connection is a WebSocket from here on",
@@ -145,11 +143,11 @@ def _endpoint(path: str, view: type[ApiPath]) -> Endpoint:
 
 
 def _operations(endpoint: Endpoint, view: type[ApiPath]) -> Iterator[EndpointOperation]:
-    path_schema = None if view.path_schema is None else schema_of(view.path_schema)
+    path_schema = None if view.path_schema is None else Schema.of(view.path_schema)
     if path_schema is not None:
         _check_variables(endpoint, view, path_schema)
     rpc: Mapping[str, Method] | None = getattr(view, "rpc_methods", None)
-    for method in _METHODS:
+    for method in METHODS:
         function = getattr(view, method, None)
         if function is None or is_automatic(function):
             continue
@@ -176,7 +174,7 @@ def _operations(endpoint: Endpoint, view: type[ApiPath]) -> Iterator[EndpointOpe
 
 
 def _responses(operation: Operation, *, path: bool, upgrades: bool) -> Iterator[EndpointResponse]:
-    message, errors = schema_of(ErrorMessage), schema_of(ValidationErrors)
+    message, errors = Schema.of(ErrorMessage), Schema.of(ValidationErrors)
     found: dict[int, EndpointResponse] = {}
 
     def add(status: int, description: str, schema: Schema[Any] | None = None) -> None:

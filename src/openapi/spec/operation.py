@@ -3,10 +3,10 @@
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from openapi.errors import DeclarationError
 from openapi.schema import Schema
@@ -24,14 +24,16 @@ __all__ = [
     "declared_tags",
     "names_of",
     "op",
-    "schema_of",
 ]
 
 View = TypeVar("View", bound="ApiPath")
 
 JSON: Final = "application/json"
-METHODS: Final = frozenset(method.lower() for method in hdrs.METH_ALL)
-"""The names of the methods of a view that answer requests."""
+METHODS: Final = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
+"""The methods of a view that answer requests, in the order in which people read them.
+
+Those of HTTP but CONNECT, which asks for no path.
+"""
 
 _NO_BODY: Final = frozenset({204, 205, 304})  # RFC 9110 sections 15.3.5, 15.3.6, 15.4.5
 
@@ -53,22 +55,6 @@ class Operation:
 
 
 UNDECLARED: Final = Operation()
-
-
-@lru_cache(maxsize=512)
-def _cached_schema(hint: Any) -> Schema[Any]:
-    return Schema(hint)
-
-
-def schema_of(hint: Any) -> Schema[Any]:
-    """The schema of a type hint, made once. Raises :class:`DeclarationError`."""
-    if isinstance(hint, Schema):
-        return hint
-    try:
-        hash(hint)
-    except TypeError:
-        return Schema(hint)
-    return _cached_schema(hint)
 
 
 class op:
@@ -204,7 +190,7 @@ def declared_schema(place: str, name: str, hint: Any) -> Schema[Any] | None:
     if hint is None:
         return None
     try:
-        return schema_of(hint)
+        return Schema.of(hint)
     except DeclarationError as exc:
         raise DeclarationError(f"{place}: {name}: {exc}") from exc
 

@@ -25,7 +25,7 @@ server's fault and no client's: it is raised as it is, and becomes a 500.
 """
 
 from collections.abc import Awaitable, Generator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NoReturn, TypeVar, overload
 
 from aiohttp import web
@@ -35,7 +35,7 @@ from yarl import URL
 
 from openapi.errors import DeclarationError, InvalidData
 from openapi.protocol.forwarded import sent_to
-from openapi.schema import Schema, encode_json
+from openapi.schema import Schema, encode_json, fields_of, is_json
 from openapi.spec.operation import (
     JSON,
     METHODS,
@@ -44,7 +44,6 @@ from openapi.spec.operation import (
     declared_schema,
     declared_tags,
     names_of,
-    schema_of,
 )
 
 __all__ = [
@@ -132,13 +131,14 @@ class ApiPath(web.View):
     async def json_data(self) -> Any:
         """The JSON of the body, as dicts, lists and plain values; its content type does not matter.
 
-        Raises 400 if it is not JSON, 413 if it is too long, 422 if a number in it is too large.
+        Raises 400 if it is no JSON, or nested too deeply to be read; 413 if it is too long; 422 if
+        a number in it is too large.
         """
         data = await self._body(self.request.read())
         try:
             return _anything.decode(data)
         except InvalidData as exc:
-            if "" in exc.errors:
+            if not is_json(data):
                 self.raise_bad_data(exc)
             self.raise_validation_error(errors=exc)
 
@@ -215,14 +215,14 @@ class ApiPath(web.View):
         Raises :class:`DeclarationError` where nothing was declared under that name.
         """
         if not isinstance(schema, str):
-            return schema_of(schema)
+            return Schema.of(schema)
         found = self._declared(schema)
         if found is None:
             raise DeclarationError(
                 f"{type(self).__name__}.{self.request.method.lower()}: {schema} was not declared,"
                 f" write @op({schema}=...) or pass a type"
             )
-        return schema_of(found)
+        return Schema.of(found)
 
     # ---- data on the way out
 
@@ -233,7 +233,7 @@ class ApiPath(web.View):
         returns the data as they are. Raises :class:`InvalidData` if they do not fit: a 500.
         """
         found = self._declared(schema) if isinstance(schema, str) else schema
-        return data if found is None else schema_of(found).dump(data)
+        return data if found is None else Schema.of(found).dump(data)
 
     def json_response(
         self, data: object = None, *, status: int | None = None, **kwargs: Any
@@ -334,18 +334,10 @@ def _joined(data: MultiMapping[Any]) -> dict[str, Any]:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """The fields of an instance by name; one level deep, their values as they are."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    if is_dataclass(value):
-        return {item.name: getattr(value, item.name) for item in fields(value)}
-    kind = type(value)
-    if hasattr(kind, "__struct_fields__"):
-        return {name: getattr(value, name) for name in kind.__struct_fields__}
-    if hasattr(kind, "__attrs_attrs__"):
-        return {item.name: getattr(value, item.name) for item in kind.__attrs_attrs__}
-    if hasattr(kind, "__pydantic_validator__"):
-        return dict(value)
-    raise DeclarationError(
-        f"{kind.__name__} has no fields that the path's could be merged with, use cleaned()"
-    )
+    found = fields_of(value)
+    if found is None:
+        raise DeclarationError(
+            f"{type(value).__name__} has no fields that the path's could be merged with, use"
+            " cleaned()"
+        )
+    return found
