@@ -260,6 +260,7 @@ class TestCall:
         [
             (["call", "localhost", "echo", "{a: 1}"], "'{a: 1}' is no JSON: quote it"),
             (["call", "localhost", "echo", '{"a": 1%s}' % ("0" * 30)], "is no JSON: a: integer"),
+            (["call", "localhost", "echo", "9" * 30], "is no JSON: integer out of range"),
             (["call", "ftp://localhost/", "echo"], "write ws://HOST:PORT/PATH"),
             (["call", "ws://[", "echo"], "write ws://HOST:PORT/PATH"),
             (["call", "localhost"], "Missing argument 'METHOD'"),

@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from openapi.errors import DeclarationError
 from openapi.spec import ApiPath, Documents, OpenApiInfo, op
-from openapi.spec.routes import api_routes
+from openapi.spec.routes import api_routes, handlers
 from tests.conftest import Serve
 from tests.spec.conftest import Client
 from tests.spec.tasks import StreamPath, TaskPath, TasksPath, add_routes
@@ -238,3 +238,14 @@ def test_what_is_no_api_path_is_no_route_of_the_api() -> None:
     app.router.add_view("/other", Other)
     app.router.add_view("/api", Api)
     assert list(api_routes(app)) == [("/api", "*", Api)]
+    assert list(handlers(app)) == [("/other", "*", Other), ("/api", "*", Api)]
+
+
+def test_the_handler_of_the_document_says_what_it_is() -> None:
+    app = web.Application()
+    Documents().setup(app)
+    found = [(path, method, handler.__doc__) for path, method, handler in handlers(app)]
+    assert found == [
+        ("/openapi.json", "HEAD", "OpenAPI document"),
+        ("/openapi.json", "GET", "OpenAPI document"),
+    ]

@@ -18,7 +18,7 @@ from openapi.cli.load import BrokenApplication, NoApplication, load
 from openapi.cli.output import Output
 from openapi.cli.serve import serve as serve_until_stopped
 from openapi.errors import InvalidData
-from openapi.schema import Schema
+from openapi.schema import Schema, is_json
 
 __all__ = ["call", "listen", "openapi", "publish", "serve"]
 
@@ -46,7 +46,7 @@ def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> obje
     try:
         return _anything.decode(text)
     except InvalidData as exc:
-        why = str(exc) if "" not in exc.errors else "quote it for the shell, as in '{\"n\": 1}'"
+        why = str(exc) if is_json(text) else "quote it for the shell, as in '{\"n\": 1}'"
         raise click.BadParameter(f"{text!r} is no JSON: {why}") from exc
 
 

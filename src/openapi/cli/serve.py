@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -18,14 +18,14 @@ from yarl import URL
 from openapi import __version__
 from openapi.cli.load import BrokenApplication, Factory, said
 from openapi.cli.output import Output, printable
+from openapi.spec.operation import METHODS
+from openapi.spec.routes import handlers
 from openapi.ws import WsPathMixin
 
 __all__ = ["Route", "routes_of", "serve"]
 
 #: What a request in flight is given to end at a shutdown: seconds.
 _REQUEST_TIMEOUT: Final = 10.0
-
-_HTTP_METHODS: Final = ("get", "post", "put", "patch", "delete", "options")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +89,23 @@ async def _started(runner: web.AppRunner) -> None:
 
 
 def routes_of(app: web.Application) -> Iterator[Route]:
-    """What an application answers, in the order of its router."""
-    for route in app.router.routes():
-        path = route.resource.canonical if route.resource is not None else ""
-        handler: Any = route.handler
+    """What an application answers, in the order of its router; HEAD goes without saying."""
+    for path, method, handler in handlers(app):
         if not inspect.isclass(handler):
-            if route.method != "HEAD":
-                yield Route(route.method, path, _summary(handler))
+            if method != "HEAD":
+                yield Route(method, path, _summary(handler))
             continue
         if issubclass(handler, WsPathMixin):
             yield Route("WS", path, " · ".join(handler.rpc_methods))
-        for name in _HTTP_METHODS:
-            method = getattr(handler, name, None)
-            wanted = route.method in ("*", name.upper())
-            if method is None or not wanted or method is getattr(WsPathMixin, name, None):
+        for name in METHODS:
+            answers = getattr(handler, name, None)
+            wanted = name != "head" and method in ("*", name.upper())
+            if answers is None or not wanted or answers is getattr(WsPathMixin, name, None):
                 continue
-            yield Route(name.upper(), path, _summary(method))
+            yield Route(name.upper(), path, _summary(answers))
 
 
 def _summary(function: object) -> str:
-    if getattr(function, "__module__", "") == "openapi.spec.routes":
-        return "OpenAPI document"
     return (inspect.getdoc(function) or "").partition("\n")[0]
 
 

@@ -12,7 +12,7 @@ from openapi.spec.openapi31 import openapi31
 from openapi.spec.operation import JSON
 from openapi.spec.path import ApiPath
 
-__all__ = ["Documents", "api_routes"]
+__all__ = ["Documents", "api_routes", "handlers"]
 
 
 class Documents:
@@ -78,6 +78,7 @@ class Documents:
             built[:] = [encode_json(self.openapi(app))]
 
         async def answer(request: web.Request) -> web.Response:
+            """OpenAPI document"""
             return web.Response(body=built[0], content_type=JSON)
 
         app.on_startup.append(build)
@@ -94,11 +95,15 @@ class Documents:
         )
 
 
-def api_routes(app: web.Application) -> Iterator[tuple[str, str, type[ApiPath]]]:
-    """The path, HTTP method (``*`` for all) and class of every :class:`ApiPath` route."""
+def handlers(app: web.Application) -> Iterator[tuple[str, str, Any]]:
+    """The path, HTTP method (``*`` for all) and handler, which may be a view, of every route."""
     for route in app.router.routes():
-        handler = route.handler
+        path = route.resource.canonical if route.resource is not None else ""
+        yield path or "/", route.method, route.handler
+
+
+def api_routes(app: web.Application) -> Iterator[tuple[str, str, type[ApiPath]]]:
+    """Those of :func:`handlers` that are an :class:`ApiPath`."""
+    for path, method, handler in handlers(app):
         if isinstance(handler, type) and issubclass(handler, ApiPath):
-            resource = route.resource
-            path = resource.canonical if resource is not None else ""
-            yield path or "/", route.method, handler
+            yield path, method, handler
