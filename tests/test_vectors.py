@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 from yarl import URL
 
+from openapi import client
 from openapi.errors import CloseCode, ErrorCode, may_reconnect
 from openapi.ws import Limits
 from tests.conftest import Serve
@@ -38,7 +40,6 @@ RESERVED_ERRORS = {
     ErrorCode.BROKER_UNAVAILABLE,
 }
 RESERVED_CLOSINGS = {
-    CloseCode.INTERNAL_ERROR,
     CloseCode.CREDENTIALS_EXPIRED,
     CloseCode.POSITION_LOST,
     CloseCode.NOT_AUTHENTICATED,
@@ -46,8 +47,9 @@ RESERVED_CLOSINGS = {
     CloseCode.TOO_MANY_CONNECTIONS,
 }
 NEVER_SENT = {CloseCode.NO_STATUS, CloseCode.ABNORMAL}
-# It takes a clock, or a peer that stops reading, to come here: tests of the server's own do that.
-UNHURRIED_CLOSINGS = {CloseCode.NO_PONG, CloseCode.TOO_SLOW}
+# It takes a clock, a peer that stops reading, or an application with a fault, to come here: tests
+# of the server's own do that.
+UNHURRIED_CLOSINGS = {CloseCode.NO_PONG, CloseCode.TOO_SLOW, CloseCode.INTERNAL_ERROR}
 UNHURRIED_LIMITS = {"outbox_bytes", "ping_interval", "pong_timeout", "close_timeout"}
 FRAMES = {"call", "notification", "result", "failure", "message", "reconnect"}
 METHODS = {"publish", "subscribe", "unsubscribe"}
@@ -116,6 +118,18 @@ def test_the_contract_has_every_limit_with_its_default() -> None:
     said = {row[0].strip("`"): row[1] for row in rows("Limits")}
 
     assert said == {field.name: f"{field.default:,}" for field in fields(Limits)}
+
+
+def test_the_contract_has_the_bounds_of_the_client() -> None:
+    opening, subscribing = signature(client.connect), signature(client.Client.subscribe)
+    assert opening.parameters["message_bytes"].default == 4 * 1024**2
+    assert opening.parameters["calls"].default == 64
+    for function in (opening, subscribing):
+        assert function.parameters["queue_bytes"].default == 1024**2
+
+    said = CONTRACT.partition("## Limits")[2].partition("\n|")[0]
+    for text in ("`message_bytes` (4 MiB)", "`calls` (64)", "`queue_bytes` (1 MiB)"):
+        assert text in said
 
 
 def test_vectors_have_names_of_their_own() -> None:
