@@ -93,6 +93,15 @@ class Sample:
 
 
 @dataclass
+class Hardware:
+    """What does not change as long as the machine runs. ``booted`` is seconds since the epoch."""
+
+    processors: int
+    memory_mib: int
+    booted: float
+
+
+@dataclass
 class Top:
     by: Literal["cpu", "memory"] = "cpu"
     limit: Annotated[int, Meta(ge=1, le=100)] = 10
@@ -124,6 +133,7 @@ class Machine:
     """Samples of this machine. psutil blocks, and keeps state: it has one thread, and no other."""
 
     def __init__(self) -> None:
+        self.hardware: Hardware | None = None
         self.latest: Sample | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="psutil")
         self._at = 0.0
@@ -141,6 +151,12 @@ class Machine:
         self._thread.shutdown(wait=False)
 
     def _sample(self) -> Sample:
+        if self.hardware is None:
+            self.hardware = Hardware(
+                processors=psutil.cpu_count() or 1,
+                memory_mib=psutil.virtual_memory().total // MIB,
+                booted=psutil.boot_time(),
+            )
         now = time.monotonic()
         seconds, self._at = now - self._at, now
         disk_before, self._disk = self._disk, psutil.disk_io_counters()
@@ -213,12 +229,14 @@ class Monitor(ApiPath, WsPathMixin, Subscribe, Publish):
 
     async def ws_rpc_info(self, payload: dict[str, Any]) -> Info:
         """What machine this is"""
+        hardware = self.request.app[MACHINE].hardware
+        assert hardware is not None  # it is looked at before anybody is served
         return Info(
             host=platform.node(),
             system=f"{platform.system()} {platform.release()}",
-            processors=psutil.cpu_count() or 1,
-            memory_mib=psutil.virtual_memory().total // MIB,
-            up=str(timedelta(seconds=round(time.time() - psutil.boot_time()))),
+            processors=hardware.processors,
+            memory_mib=hardware.memory_mib,
+            up=str(timedelta(seconds=round(time.time() - hardware.booted))),
             python=platform.python_version(),
             connections=self.sockets.server_info()["connections"],
         )

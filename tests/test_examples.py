@@ -5,12 +5,14 @@ import json
 import shlex
 import subprocess
 import sys
+import threading
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 import websockets
 from openapi_spec_validator import validate
@@ -172,6 +174,26 @@ class TestTheMonitor:
             assert info.connections == 1
             assert info.processors >= 1
 
+    async def test_whatever_asks_psutil_does_it_in_the_one_thread(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        threads = set()
+
+        def watched(function: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                threads.add(threading.current_thread().name)
+                return function(*args, **kwargs)
+
+            return call
+
+        for name in ("boot_time", "cpu_count", "cpu_percent", "process_iter", "virtual_memory"):
+            monkeypatch.setattr(psutil, name, watched(getattr(psutil, name)))
+        url = await serve(monitor.create_app())
+        async with connect(url / "stream") as client:
+            await client.call("info", returns=monitor.Info)
+            await client.call("processes")
+        assert threads == {"psutil_0"}
+
     async def test_a_note_that_is_posted_reaches_who_listens(self, url: URL) -> None:
         async with (
             connect(url / "stream") as client,
@@ -202,16 +224,23 @@ class TestTheMonitor:
             validate(document)
         assert set(document["paths"]) == {"/stream", "/notes"}
 
-    async def test_it_does_not_stop_the_loop_while_it_looks(self, url: URL) -> None:
-        loop = asyncio.get_running_loop()
+    async def test_it_does_not_stop_the_loop_while_it_looks(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loop, looking, go = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+        def look(percpu: bool) -> list[float]:
+            loop.call_soon_threadsafe(looking.set)
+            assert go.wait(10), "the loop, which was to let it go, stood still"
+            return [50.0]
+
+        monkeypatch.setattr(psutil, "cpu_percent", look)
         machine = monitor.Machine()
         sampling = asyncio.create_task(machine.sample())
-        turns = 0
-        while not sampling.done():
-            turns += 1
-            await asyncio.sleep(0)
-        assert turns > 2
-        assert loop.is_running()
+        await looking.wait()
+        assert not sampling.done()
+        go.set()
+        assert (await sampling).cpu.percent == 50.0
         machine.close()
 
     async def test_a_publisher_that_fails_is_told_at_once(
