@@ -185,14 +185,20 @@ async def test_a_handler_that_fails_answers_an_error_and_the_connection_lives_on
         assert await client.call("echo", {"x": 1}) == {"x": 1}
 
 
-async def test_cancelling_is_not_swallowed(serve: Serve) -> None:
-    """Row 3: a call is cancelled with its connection, and sees it."""
-    url, gate = await start(serve)
+async def test_cancelling_is_not_swallowed(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """Row 3: a call is cancelled with its connection, sees it, and that is no failure."""
+    sockets = Departures()
+    url, gate = await start(serve, sockets=sockets)
     async with peer(url) as client:
         await client.send({"id": 1, "method": "wait"})
         await gate.entered.wait()
+        assert not gate.cancelled.is_set()
 
     await gate.cancelled.wait()
+    await sockets.gone.wait()
+    assert sockets.server_info()["connections"] == 0
+    assert not gate.open.is_set()
+    assert caplog.messages == []
 
 
 async def test_a_handler_that_raises_cancelled_error_by_itself_ends_nothing_but_its_call(
