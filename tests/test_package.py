@@ -39,3 +39,9 @@ def test_the_source_distribution_has_what_the_readme_refers_to(names: set[str]) 
 
 def test_the_source_distribution_has_nothing_that_was_installed_or_built(names: set[str]) -> None:
     assert [name for name in names if "node_modules" in name or name.startswith("build/")] == []
+
+
+def test_the_pure_core_of_the_makefile_is_there() -> None:
+    found = re.search(r"^pure := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert found is not None
+    assert [path for path in found[1].split(",") if not any(ROOT.glob(path))] == []

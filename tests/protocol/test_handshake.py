@@ -352,10 +352,9 @@ def steps(name: str, value: str) -> int:
         "Origin",
     ],
 )
-def test_80_kib_of_rubbish_in_a_header_take_no_more_steps_than_8_kib(name: str, piece: str) -> None:
-    taken = steps(name, (piece * 8192)[:8192])
-    assert taken <= 1000
-    assert steps(name, (piece * 81920)[:81920]) == taken
+def test_80_kib_of_rubbish_in_a_header_take_a_thousand_steps_at_most(name: str, piece: str) -> None:
+    # 64 elements take 650; all of them, of the longest piece, would take more than 10,000.
+    assert steps(name, (piece * 81920)[:81920]) <= 1000
 
 
 def test_200_lines_of_a_list_are_read_up_to_a_bound() -> None:
