@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -81,6 +82,20 @@ async def test_the_end_of_a_connection_cancels_its_calls(
     await socket.shut()
 
 
+class NoException(BaseException):
+    """What a handler should not raise."""
+
+
+@dataclass
+class Fragile:
+    """A type whose own check has a bug."""
+
+    a: int
+
+    def __post_init__(self) -> None:
+        raise KeyError("the secret of the validator")
+
+
 class Failing(WsPathMixin):
     """Fails in every way."""
 
@@ -95,6 +110,21 @@ class Failing(WsPathMixin):
 
     async def ws_rpc_cancelled(self, payload: dict[str, Any]) -> None:
         raise asyncio.CancelledError
+
+    async def ws_rpc_cancels_itself(self, payload: dict[str, Any]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    async def ws_rpc_no_exception(self, payload: dict[str, Any]) -> None:
+        raise NoException("the secret of the exception")
+
+    async def ws_rpc_validator(self, payload: Fragile) -> None:
+        raise AssertionError("nobody comes here")
+
+    async def ws_rpc_result_validator(self, payload: dict[str, Any]) -> Fragile:
+        return {"a": 1}  # type: ignore[return-value]
 
     async def ws_rpc_not_json(self, payload: dict[str, Any]) -> object:
         return Failing
@@ -120,7 +150,19 @@ async def failing(serve: Serve) -> URL:
     return await serve(application(Failing)) / "stream"
 
 
-@pytest.mark.parametrize("method", ["bug", "runtime", "timeout", "cancelled", "wrong_result"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "bug",
+        "runtime",
+        "timeout",
+        "cancelled",
+        "cancels_itself",
+        "no_exception",
+        "wrong_result",
+        "result_validator",
+    ],
+)
 async def test_a_handler_that_fails_answers_with_an_id_that_the_log_has(
     failing: URL, caplog: pytest.LogCaptureFixture, method: str
 ) -> None:
@@ -132,6 +174,18 @@ async def test_a_handler_that_fails_answers_with_an_id_that_the_log_has(
         assert repr(method) in record.getMessage()
         assert record.exc_info is not None
         assert "secret" not in str(error)
+        assert await client.call("ok") == "ok"
+
+
+async def test_a_payload_type_that_fails_is_an_internal_error_and_harms_no_other_call(
+    failing: URL, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with peer(failing) as client:
+        error = await client.error("validator", {"a": 1})
+        assert (error["code"], error["message"]) == (-32603, "Internal error")
+        assert error["data"]["error_id"] in caplog.text
+        assert await client.call("ok") == "ok"
+        await client.send({"id": None, "method": "validator", "payload": {"a": 1}})
         assert await client.call("ok") == "ok"
 
 
@@ -402,6 +456,18 @@ async def test_a_message_that_is_too_long_is_refused_and_the_next_is_read(serve:
         assert error["code"] == -32007
         assert error["data"] == {"limit": "message_bytes", "max": 65_536, "size": 65_537}
         assert (await client.call("info"))["connections"] == 1
+
+
+async def test_a_burst_in_one_turn_of_the_loop_is_not_the_readers_fault(serve: Serve) -> None:
+    class Bursting(Endpoint):
+        async def ws_rpc_burst(self, payload: dict[str, Any]) -> None:
+            for number in range(1200):  # more than the outbox holds, without an await that waits
+                await self.sockets.publish("c", str(number), "x" * 1000)
+
+    async with peer(await serve(application(Bursting)) / "stream", max_queue=None) as client:
+        await client.call("subscribe", {"channel": "c"})
+        await client.call("burst")
+        assert [message["event"] for message in client.messages] == [str(n) for n in range(1200)]
 
 
 async def test_a_socket_that_reads_nothing_is_closed_with_4008(serve: Serve) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from yarl import URL
 
 from openapi.errors import CannotPublish, DeclarationError
@@ -217,6 +218,64 @@ def test_a_subclass_with_an_origin_that_can_never_match_is_refused() -> None:
 
         class Wrong(SocketsManager):
             origins = ("https://example.com/",)
+
+
+async def test_a_broker_that_never_closes_does_not_hold_up_the_shutdown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Stuck(Recorder):
+        async def aclose(self) -> None:
+            await asyncio.Event().wait()
+
+    sockets = SocketsManager(broker=Stuck(), limits=Limits(close_timeout=0.05))
+    await sockets.publish("c", "", 1)
+    await sockets.drain()
+    assert "closing the broker failed" in caplog.text
+
+
+async def test_a_handshake_that_ends_behind_the_begin_of_the_shutdown_is_closed_at_once() -> None:
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    class Late(Draining):
+        async def start(self) -> URL:
+            @web.middleware
+            async def hesitate(request: web.Request, handler: Handler) -> web.StreamResponse:
+                entered.set()
+                await go.wait()
+                return await handler(request)
+
+            self.app.middlewares.append(hesitate)
+            return await super().start()
+
+    server = Late(Limits())
+    url = await server.start()
+    opening = asyncio.create_task(RawSocket.open(url))  # the first that the manager ever sees
+    await entered.wait()
+    shutdown = asyncio.create_task(server.runner.cleanup())
+    while server.runner.sites:  # noqa: ASYNC110 - the runner announces nothing
+        await asyncio.sleep(0)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    go.set()
+    socket = await opening
+    assert await socket.close_code() == 1012
+    socket.writer.write(masked(CLOSE, b"\x03\xf4"))
+    await shutdown
+    await socket.shut()
+
+
+async def test_a_manager_that_fails_to_add_a_socket_closes_it_with_1011(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refusing(SocketsManager):
+        def add(self, ws: Websocket) -> None:
+            raise web.HTTPForbidden
+
+    sockets = Refusing()
+    async with peer(await serve(application(sockets=sockets)) / "stream") as client:
+        assert (await client.closed())[0] == 1011
+    assert len(sockets.heartbeat) == 0
+    assert "adding socket" in caplog.text
 
 
 async def test_sockets_can_all_be_closed(serve: Serve) -> None:

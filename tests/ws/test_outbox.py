@@ -141,10 +141,24 @@ def test_a_long_queue_is_written_in_pieces_until_the_transport_is_full() -> None
 
 
 def test_at_its_limit_it_takes_the_last_byte_and_not_one_more(rig: Rig) -> None:
-    rig.outbox.send(bytes(1000))
+    rig.fill_transport()
+    rig.outbox.send(bytes(999))  # the transport has one
     assert rig.overflows == 0
     rig.outbox.send(b"x")
     assert rig.overflows == 1
+
+
+def test_a_burst_within_one_turn_is_written_at_once_and_is_no_overflow(rig: Rig) -> None:
+    for _ in range(10):
+        rig.outbox.send(bytes(600))
+    assert (len(rig.transport.writes), rig.overflows, rig.outbox.size) == (5, 0, 0)
+
+
+def test_a_burst_that_the_transport_does_not_take_overflows(rig: Rig) -> None:
+    rig.transport.fill = rig.outbox
+    for _ in range(3):
+        rig.outbox.send(bytes(600))
+    assert (len(rig.transport.writes), rig.overflows) == (1, 1)
 
 
 def test_an_overflow_drops_what_waits_and_is_told_once(rig: Rig) -> None:
@@ -178,6 +192,7 @@ def test_what_is_to_follow_the_last_frame_waits_until_that_is_written(rig: Rig) 
 
 def test_what_is_to_follow_an_overflow_follows_the_last_frame(rig: Rig) -> None:
     followed: list[list[bytes]] = []
+    rig.fill_transport()
     rig.outbox.send(bytes(2000))
     rig.outbox.close(b"bye", then=lambda: followed.append(list(rig.transport.writes)))
     assert followed == [[b"bye"]]

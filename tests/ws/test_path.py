@@ -16,7 +16,7 @@ from openapi.ws.pubsub import Publish, Subscribe
 from tests.conftest import Serve
 from tests.ws.endpoints import MANAGER, Endpoint, application
 from tests.ws.peer import peer
-from tests.ws.raw import RawSocket, message
+from tests.ws.raw import HANDSHAKE, RawSocket, message
 
 
 @pytest.fixture
@@ -51,6 +51,15 @@ async def test_every_other_version_of_the_protocol_is_refused(url: URL, version:
     assert status == 426
     assert "13" in body["message"]
     assert headers["Sec-WebSocket-Version"] == "13"
+
+
+async def test_a_websocket_needs_http_1_1(url: URL) -> None:
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    handshake = HANDSHAKE.format(path=url.path, host=url.host, port=url.port)
+    writer.write(handshake.replace("HTTP/1.1", "HTTP/1.0").encode())
+    assert b" 400 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_a_page_of_the_same_origin_may_connect(url: URL) -> None:

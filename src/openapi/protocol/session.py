@@ -44,14 +44,21 @@ class SessionState(Enum):
 
 
 class Incoming:
-    """A call to run: its method and its decoded payload. ``id`` is None for a notification."""
+    """A call to run: its method and its decoded payload. ``id`` is None for a notification.
 
-    __slots__ = ("id", "method", "payload")
+    ``broken`` is what the code of the payload's own type raised, where that failed: the call is to
+    be failed instead of run.
+    """
 
-    def __init__(self, id: CallId | None, method: Method, payload: Any) -> None:
+    __slots__ = ("broken", "id", "method", "payload")
+
+    def __init__(
+        self, id: CallId | None, method: Method, payload: Any, broken: Exception | None = None
+    ) -> None:
         self.id: Final = id
         self.method: Final = method
         self.payload: Final = payload
+        self.broken: Final = broken
 
 
 class Session:
@@ -205,6 +212,9 @@ class Session:
             payload = method.decode(call.payload)
         except InvalidData as exc:
             raise RpcError(ErrorCode.INVALID_PARAMETERS, INVALID, errors=exc.errors) from None
+        except Exception as exc:
+            # A validator of the application's failed. Whoever runs calls logs and answers it.
+            return Incoming(call.id, method, None, broken=exc)
         return Incoming(call.id, method, payload)
 
     def _refuse(self, call: Call, error: RpcError) -> None:

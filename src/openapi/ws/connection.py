@@ -22,7 +22,7 @@ from aiohttp import web
 
 from openapi.errors import CloseCode, ErrorCode, InvalidData, RpcError, Unserializable
 from openapi.protocol.frames import INVALID, JSON, Codec, Reconnect
-from openapi.protocol.session import Incoming, Session
+from openapi.protocol.session import Incoming, Session, SessionState
 from openapi.protocol.websocket import (
     Broken,
     Closed,
@@ -329,24 +329,28 @@ class Connection(asyncio.Protocol):
     async def _result(self, call: Incoming) -> bytes:
         """What the handler answers, as JSON; whatever goes wrong becomes an RpcError."""
         method = call.method
+        if call.broken is not None:
+            raise _internal_error(call, call.broken) from call.broken
         try:
             result = await method.function(self._endpoint, call.payload)
         except RpcError:
             raise
         except InvalidData as exc:
             raise RpcError(ErrorCode.INVALID_PARAMETERS, INVALID, errors=exc.errors) from exc
-        except asyncio.CancelledError as exc:
-            if _is_cancelled():
-                raise
-            # Something that the handler awaited was cancelled, not the call.
-            raise _internal_error(call, exc) from exc
-        except Exception as exc:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as exc:
+            if self._session.state is SessionState.CLOSED:
+                raise  # the connection ends, and the call with it
+            # Also a CancelledError that the connection did not ask for: something that the handler
+            # awaited was cancelled. Its caller waits for an answer all the same.
             raise _internal_error(call, exc) from exc
         try:
             return method.encode(result)
         except Unserializable as exc:
             raise _internal_error(call, exc, "JSON object expected") from exc
-        except InvalidData as exc:
+        except Exception as exc:
+            # It does not fit its type, or the type's own code failed.
             raise _internal_error(call, exc) from exc
 
     def _send_text(self, payload: bytes) -> None:
@@ -405,15 +409,6 @@ class Connection(asyncio.Protocol):
         self._session.close()
         for task in tuple(self._tasks):
             task.cancel()
-
-
-def _is_cancelled() -> bool:
-    """Whether the current task is being cancelled, and not only something that it awaits.
-
-    A function, so that no frame of a call's traceback holds its own task: that would be a cycle.
-    """
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
 
 
 def _internal_error(

@@ -216,6 +216,8 @@ class SocketsManager:
         self.__watch.watch(request)
         self.add(ws)
         self.heartbeat.add(ws.connection)
+        if self.__watch.too_late(request):
+            self.__begin_drain()
         if self.draining:  # it began during the handshake
             ws.connection.restart()
 
@@ -261,7 +263,8 @@ class SocketsManager:
             for task in late:
                 task.cancel()
         try:
-            await self.__carrier.aclose()
+            async with asyncio.timeout(self.limits.close_timeout):
+                await self.__carrier.aclose()
         except Exception:
             # The application has more to clean up behind this.
             logger.exception("closing the broker failed")

@@ -44,6 +44,7 @@ class Outbox:
     """
 
     __slots__ = (
+        "_burst",
         "_closed",
         "_flusher",
         "_frames",
@@ -69,6 +70,7 @@ class Outbox:
         self._transport = transport
         self._flusher = flusher
         self._limit = limit
+        self._burst = min(limit, WRITE_BYTES)
         self._on_overflow = on_overflow
         self._frames: deque[bytes] = deque()
         self._size = 0
@@ -90,11 +92,16 @@ class Outbox:
             return
         self._frames.append(frame)
         self._size += len(frame)
+        if not self._paused:
+            if self._size < self._burst:
+                if not self._scheduled:
+                    self._scheduled = True
+                    self._flusher.add(self)
+                return
+            # The loop has not turned for long; that is not the peer's fault.
+            self.flush()
         if self._size + self._unsent > self._limit:
             self._overflow()
-        elif not self._scheduled and not self._paused:
-            self._scheduled = True
-            self._flusher.add(self)
 
     def flush(self) -> None:
         """Write what waits, until the transport asks to stop."""

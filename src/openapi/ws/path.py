@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import logging
 import secrets
 import time
 from abc import ABCMeta
 from typing import Any, ClassVar, Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from openapi.errors import CloseCode
 from openapi.protocol.forwarded import sent_to
@@ -20,6 +21,8 @@ from openapi.ws.connection import Connection
 from openapi.ws.manager import SocketsManager, Websocket
 
 __all__ = ["WsPathMixin"]
+
+logger = logging.getLogger(__name__)
 
 SUBPROTOCOLS: Final = ("wsrpc.v1.json",)
 
@@ -70,6 +73,8 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
         request, sockets = self.request, self.sockets
         scheme, host = sent_to(request.headers, scheme=request.scheme, host=request.host)
         try:
+            if request.version < HttpVersion11:
+                raise Refused(400, "A WebSocket needs HTTP/1.1")  # RFC 6455 section 4.2.1
             accepted = negotiate(
                 request.method,
                 request.headers,
@@ -84,9 +89,12 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
         if sockets.draining:
             return _refuse(503, "The server is shutting down", {"Retry-After": "1"})
         response = web.StreamResponse(status=101, headers=accepted.headers)
-        await response.prepare(request)
+        try:
+            await response.prepare(request)
+        except ConnectionError:
+            return response  # it left during the handshake
         transport = request.transport
-        if transport is None:  # it left during the handshake
+        if transport is None:  # or right behind it
             return response
         limits = sockets.limits
         self.connection = Connection(
@@ -107,7 +115,12 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
         self.started = time.time()
         self.socket_id = secrets.token_urlsafe(16)
         self.connection.start()
-        sockets.connected(self, request)
+        try:
+            sockets.connected(self, request)
+        except Exception:
+            # A subclass's own code; the client has its 101, and hears of this in a closing frame.
+            logger.exception("adding socket %s failed", self)
+            self.connection.close(CloseCode.INTERNAL_ERROR)
         try:
             await self.connection.wait_closed()
         except asyncio.CancelledError:

@@ -33,12 +33,17 @@ class ShutdownWatch:
 
     def watch(self, request: web.BaseRequest) -> None:
         """Take place in the server that a request came to; once is enough."""
-        # The one private name of aiohttp that is used here: the way from a request to its server.
+        # Private, and there is no other way from a request to its server.
         server = cast("web.Server", request.protocol._manager)
         if server not in self._servers:
             self._servers.add(server)
             # A server keeps a transport with each connection and looks at neither before the end.
             server.connection_made(cast("web.RequestHandler", self), asyncio.Transport())
+
+    def too_late(self, request: web.BaseRequest) -> bool:
+        """Whether the server has told its connections to close before this one took its place."""
+        # Private, too: aiohttp tells nobody but the connection itself.
+        return request.protocol._close or request.protocol._force_close
 
     def close(self) -> None:
         """Called by the server as it stops to take requests."""
