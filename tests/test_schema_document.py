@@ -273,16 +273,14 @@ def test_defaults_are_shown_where_json_can_say_them() -> None:
         b: date = date(2026, 1, 2)
         c: Any = object()
         d: list[int] = field(default_factory=lambda: [1])
+        e: float = float("inf")
+        f: int | None = None
 
     components: dict[str, Any] = {}
     Schema[object](Defaults).json_schema(components)
     properties = components["Defaults"]["properties"]
-    assert {name: part.get("default") for name, part in properties.items()} == {
-        "a": [],
-        "b": "2026-01-02",
-        "c": None,
-        "d": None,
-    }
+    defaults = {name: part["default"] for name, part in properties.items() if "default" in part}
+    assert defaults == {"a": [], "b": "2026-01-02", "f": None}
     assert "required" not in components["Defaults"]
     assert "description" not in components["Defaults"]
 

@@ -207,9 +207,12 @@ def _field(field: mi.Field, names: Names) -> dict[str, Any]:
     else:
         return schema
     try:
-        return schema | {"default": msgspec.json.decode(msgspec.json.encode(default))}
+        written = msgspec.json.decode(msgspec.json.encode(default))
     except TypeError:  # UNSET, or something else that JSON cannot say
         return schema
+    if written is None and default is not None:  # infinity, which becomes null
+        return schema
+    return schema | {"default": written}
 
 
 def _described(cls: type[Any]) -> dict[str, str]:
