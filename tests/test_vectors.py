@@ -36,7 +36,6 @@ RESERVED_ERRORS = {
     ErrorCode.NOT_ALLOWED,
     ErrorCode.RATE_LIMITED,
     ErrorCode.DEADLINE_EXCEEDED,
-    ErrorCode.CANCELLED,
     ErrorCode.BROKER_UNAVAILABLE,
 }
 RESERVED_CLOSINGS = {
@@ -49,13 +48,14 @@ RESERVED_CLOSINGS = {
 NEVER_SENT = {CloseCode.NO_STATUS, CloseCode.ABNORMAL}
 # It takes a clock, a peer that stops reading, or an application with a fault, to come here: tests
 # of the server's own do that.
+UNHURRIED_ERRORS = {ErrorCode.CANCELLED}
 UNHURRIED_CLOSINGS = {CloseCode.NO_PONG, CloseCode.TOO_SLOW, CloseCode.INTERNAL_ERROR}
 UNHURRIED_LIMITS = {"outbox_bytes", "ping_interval", "pong_timeout", "close_timeout"}
 FRAMES = {"call", "notification", "result", "failure", "message", "reconnect"}
 METHODS = {"publish", "subscribe", "unsubscribe"}
 OTHERS = {"wsrpc.v1.json", "application error"}
 ROWS: set[str | int] = (
-    {int(code) for code in set(ErrorCode) - RESERVED_ERRORS}
+    {int(code) for code in set(ErrorCode) - RESERVED_ERRORS - UNHURRIED_ERRORS}
     | {int(code) for code in set(CloseCode) - RESERVED_CLOSINGS - NEVER_SENT - UNHURRIED_CLOSINGS}
     | {field.name for field in fields(Limits)} - UNHURRIED_LIMITS
     | FRAMES

@@ -157,7 +157,6 @@ async def failing(serve: Serve) -> URL:
         "runtime",
         "timeout",
         "cancelled",
-        "cancels_itself",
         "no_exception",
         "wrong_result",
         "result_validator",
@@ -174,6 +173,13 @@ async def test_a_handler_that_fails_answers_with_an_id_that_the_log_has(
         assert repr(method) in record.getMessage()
         assert record.exc_info is not None
         assert "secret" not in str(error)
+        assert await client.call("ok") == "ok"
+
+
+async def test_a_call_that_is_cancelled_from_elsewhere_tells_its_caller(failing: URL) -> None:
+    async with peer(failing) as client:
+        error = await client.error("cancels_itself")
+        assert (error["code"], error["message"]) == (-32006, "The call was cancelled")
         assert await client.call("ok") == "ok"
 
 

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from openapi.errors import CloseCode, ErrorCode, InvalidData, RpcError, Unserializable
 from openapi.protocol.frames import INVALID, JSON, Codec, Reconnect
-from openapi.protocol.session import Incoming, Session, SessionState
+from openapi.protocol.session import Incoming, Session
 from openapi.protocol.websocket import (
     Broken,
     Closed,
@@ -318,6 +318,10 @@ class Connection(asyncio.Protocol):
                 session.fail(call, error)
             except Unserializable as exc:
                 session.fail(call, _internal_error(call, exc))
+        except asyncio.CancelledError:
+            # The connection's end; or anybody else's doing, and then the caller is told.
+            session.fail(call, RpcError(ErrorCode.CANCELLED, "The call was cancelled"))
+            raise
         finally:
             session.forget(call)
             running.connection = None
@@ -340,10 +344,9 @@ class Connection(asyncio.Protocol):
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as exc:
-            if self._session.state is SessionState.CLOSED:
-                raise  # the connection ends, and the call with it
-            # Also a CancelledError that the connection did not ask for: something that the handler
-            # awaited was cancelled. Its caller waits for an answer all the same.
+            if isinstance(exc, asyncio.CancelledError) and _is_cancelled():
+                raise
+            # Also where something that the handler awaited was cancelled, and not the call.
             raise _internal_error(call, exc) from exc
         try:
             return method.encode(result)
@@ -409,6 +412,15 @@ class Connection(asyncio.Protocol):
         self._session.close()
         for task in tuple(self._tasks):
             task.cancel()
+
+
+def _is_cancelled() -> bool:
+    """Whether the current task is being cancelled, and not only something that it awaits.
+
+    A function, so that no frame of a call's traceback holds its own task: that would be a cycle.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _internal_error(
