@@ -413,7 +413,7 @@ class Table(Shape):
         self.outside = outside
         self.value: Shape = ANYTHING
         # a key is a string in JSON, whatever it is in Python: let msgspec read it as a key
-        self._key = dict[key.hint, None] if isinstance(key, Leaf) else None  # type: ignore[name-defined]
+        self._key = dict[key.hint, None] if isinstance(key, Leaf) else None  # type: ignore[name-defined] # made here
         self.is_wide = isinstance(key, Leaf) and key.is_wide
 
     def parts(self) -> Iterable[Shape]:

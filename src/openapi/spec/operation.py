@@ -130,7 +130,7 @@ class op:
             finally:
                 view.operation = before
 
-        answer.op = operation  # type: ignore[attr-defined]
+        answer.op = operation  # type: ignore[attr-defined] # functions have them
         return answer
 
     def _operation(self, place: str, method: Callable[..., object]) -> Operation:

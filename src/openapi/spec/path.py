@@ -118,7 +118,7 @@ class ApiPath(web.View):
                     f"{place}.{name}: @op belongs on an HTTP method ({', '.join(sorted(METHODS))})"
                 )
         if hasattr(cls, "get") and not hasattr(cls, "head"):
-            cls.head = _head  # type: ignore[attr-defined]
+            cls.head = _head  # type: ignore[attr-defined] # aiohttp finds it by name
 
     def __await__(self) -> Generator[None, None, web.StreamResponse]:
         # Here, and not in the handlers, so that a wrong path is a 404 whatever they forget.
