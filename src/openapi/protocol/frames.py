@@ -1,63 +1,73 @@
-"""What is said on the wire, as types, and the native JSON dialect. See ``wire/README.md``.
+"""What is said on the wire, as types. See ``wire/README.md``.
 
-A *codec* turns the text of one message into a frame and back. It is the only thing that differs
-between the dialects; everything else sees frames.
+A *codec* turns one message into a frame and back. It is the only thing that differs between the
+dialects; everything else sees frames. ``native.py`` and ``jsonrpc.py`` are the dialects.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
-import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from openapi.errors import CallFailed, ErrorCode, RpcError, Unserializable
-from openapi.schema import encode_json
 
 __all__ = [
     "Answer",
+    "Batch",
     "Call",
     "CallId",
+    "Cancel",
     "Codec",
     "Error",
     "Failure",
-    "JsonCodec",
+    "Frame",
+    "Item",
     "Malformed",
     "Message",
-    "ObjectCodec",
     "Reconnect",
-    "read",
-    "write",
 ]
 
-CallId: TypeAlias = str | int
-
-#: What a peer may use as an id: any string of 64 characters, any integer that JavaScript holds.
-_Id: TypeAlias = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=0, le=2**53 - 1)]
+CallId: TypeAlias = str | int | float
 
 INVALID: Final = "Invalid RPC parameters"
-_NO_PAYLOAD: Final = Raw(b"{}")
-_NULL: Final = Raw(b"null")
+NO_PAYLOAD: Final = Raw(b"")
 
 
-class Call(Struct, frozen=True, kw_only=True):
-    """A call, or a notification where ``id`` is None. ``payload`` is JSON that nobody has read."""
+class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A call, or a notification where ``id`` is None.
 
-    id: _Id | None
+    ``payload`` is what nobody has read, in the codec's format; empty stands for the empty object.
+    ``timeout`` is how long its sender waits, in milliseconds.
+    """
+
+    id: CallId | None
     method: str
-    payload: Raw = _NO_PAYLOAD
+    payload: Raw = NO_PAYLOAD
+    timeout: int | None = None
 
 
-class Answer(Struct, frozen=True, kw_only=True):
-    """The success, and the end, of a call. ``response`` is JSON."""
+class Cancel(Struct, frozen=True, kw_only=True):
+    """Nobody waits for a call any more; its final frame still follows."""
+
+    id: CallId
+    cancel: Literal[True] = True
+
+
+class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The success, and the end, of a call. ``response`` is in the codec's format."""
+
+    id: CallId
+    method: str | UnsetType = UNSET
+    response: Raw
+
+
+class Item(Struct, frozen=True, kw_only=True):
+    """One item of a stream, in the codec's format; ``seq`` counts them from 1."""
 
     id: CallId
     method: str
-    response: Raw
-
-    @classmethod
-    def of(cls, id: CallId, method: str, response: bytes) -> "Answer":
-        """The answer whose response is JSON already."""
-        return cls(id=id, method=method, response=Raw(response))
+    item: Raw
+    seq: int
 
 
 class Error(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -119,189 +129,65 @@ class Reconnect(Struct, frozen=True, kw_only=True):
 
     @property
     def body(self) -> dict[str, object]:
-        """The frame's JSON form."""
+        """The frame's own form."""
         return {"event": "$reconnect", "data": {"after": self.after, "code": self.code}}
 
 
-Outbound: TypeAlias = Answer | Failure | Message | Reconnect
+Frame: TypeAlias = Call | Cancel | Answer | Item | Failure | Message | Reconnect
+
+
+class Batch:
+    """Several frames in one message, which are answered in one message (JSON-RPC 2.0, section 6).
+
+    ``frames`` has at least one; what is wrong with one of them is in its place.
+    """
+
+    __slots__ = ("frames",)
+
+    def __init__(self, frames: "list[Frame | Malformed]") -> None:
+        self.frames: Final = frames
+
+    @staticmethod
+    def joined(answers: list[bytes]) -> bytes:
+        """The one message that answers it."""
+        return b"[" + b",".join(answers) + b"]"
 
 
 class Malformed(Exception):
-    """A message that is no call. ``failure`` says so to the peer."""
+    """A message that is no frame. ``failure`` says so to the peer; None: it is not to be told."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure | None) -> None:
         super().__init__(failure)
-        self.failure: Failure = failure
+        self.failure: Failure | None = failure
+
+    @classmethod
+    def of(
+        cls,
+        code: ErrorCode,
+        message: str,
+        errors: Mapping[str, str] | None = None,
+        *,
+        id: CallId | None | UnsetType = UNSET,
+        method: str | UnsetType = UNSET,
+    ) -> "Malformed":
+        """What is to be raised for a message, as far as it could be read."""
+        error = Error.of(RpcError(code, message, errors=errors))
+        return cls(Failure(id=id, method=method, error=error))
 
 
 class Codec(Protocol):
-    """One dialect: the text of a message to a frame, and a frame to the bytes of a message."""
+    """One dialect: a message to a frame, and a frame to a message.
 
-    def decode(self, text: str) -> Call:
+    A message is text where ``packed`` is False, then payloads, responses and items are JSON; and
+    bytes where it is True, then they are MessagePack.
+    """
+
+    @property
+    def packed(self) -> bool:
+        """Whether it speaks MessagePack, in bytes."""
+
+    def decode(self, message: str | bytes) -> Frame | Batch:
         """Read one message. Raises Malformed, and RecursionError if it is nested too deeply."""
 
-    def encode(self, frame: Outbound) -> bytes:
+    def encode(self, frame: Frame) -> bytes:
         """Write one message. Raises :class:`openapi.errors.Unserializable`."""
-
-
-_decode_call: Final = msgspec.json.Decoder(Call).decode
-_decode_any: Final = msgspec.json.Decoder().decode
-
-
-class JsonCodec:
-    """The native dialect, ``wsrpc.v1.json``: typed JSON in one pass."""
-
-    __slots__ = ()
-
-    def decode(self, text: str) -> Call:
-        """See :meth:`Codec.decode`."""
-        try:
-            call = _decode_call(text)
-        except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
-            # Only a message that failed is looked at closely.
-            return _call_of(_parse(text))
-        return call if call.payload != _NULL else Call(id=call.id, method=call.method)
-
-    def encode(self, frame: Outbound) -> bytes:
-        """See :meth:`Codec.encode`."""
-        return encode_json(frame.body if type(frame) is Reconnect else frame)
-
-
-class ObjectCodec:
-    """A dialect of an application's own: any text, as long as it stands for the same objects.
-
-    ``decode_message`` is given the text and returns an object, ``encode_message`` is given one and
-    returns the text; a ``ValueError`` of ``decode_message`` means that the text is no message.
-    """
-
-    __slots__ = ("_decode", "_encode")
-
-    def __init__(
-        self, decode_message: Callable[[str], object], encode_message: Callable[[Any], str]
-    ) -> None:
-        self._decode = decode_message
-        self._encode = encode_message
-
-    def decode(self, text: str) -> Call:
-        """See :meth:`Codec.decode`."""
-        try:
-            # Through JSON: what has no JSON form (half a surrogate pair, say) could not be
-            # answered later, nor handed to whoever subscribes.
-            return JSON.decode(encode_json(self._decode(text)).decode())
-        except (ValueError, Unserializable):
-            raise _failed(ErrorCode.PARSE_ERROR, "JSON string expected") from None
-
-    def encode(self, frame: Outbound) -> bytes:
-        """See :meth:`Codec.encode`."""
-        message = _decode_any(JSON.encode(frame))
-        try:
-            return self._encode(message).encode()
-        except Exception as exc:
-            # Whatever it is, the call that is answered is to end, and the cause to be logged.
-            raise Unserializable(f"encode_message failed: {exc!r}") from exc
-
-
-JSON: Final = JsonCodec()
-
-
-def _failed(
-    code: ErrorCode,
-    message: str,
-    errors: Mapping[str, str] | None = None,
-    data: object = None,
-    *,
-    id: CallId | None | UnsetType = UNSET,
-    method: str | UnsetType = UNSET,
-) -> Malformed:
-    error = RpcError(code, message, errors=errors, data=data)
-    return Malformed(Failure(id=id, method=method, error=Error.of(error)))
-
-
-def _parse(text: str) -> object:
-    try:
-        return _decode_any(text)
-    except msgspec.DecodeError:
-        raise _failed(ErrorCode.PARSE_ERROR, "JSON string expected") from None
-
-
-def _call_of(message: object) -> Call:
-    """Read a call from an object, naming everything that is wrong with it."""
-    if not isinstance(message, dict):
-        raise _failed(
-            ErrorCode.INVALID_REQUEST,
-            f"Malformed message; expected dictionary, got {type(message).__name__}",
-        )
-    errors: dict[str, str] = {}
-    id_: CallId | None | UnsetType = UNSET
-    method: str | UnsetType = UNSET
-    if "id" not in message:
-        errors["id"] = "required"
-    else:
-        try:
-            id_ = msgspec.convert(message["id"], _Id | None)
-        except msgspec.ValidationError:
-            errors["id"] = (
-                "expected an integer from 0 to 2^53-1, or a string of at most 64 characters"
-            )
-    if "method" not in message:
-        errors["method"] = "required"
-    elif isinstance(message["method"], str):
-        method = message["method"]
-    else:
-        errors["method"] = "expected a string"
-    if errors or id_ is UNSET or method is UNSET:
-        raise _failed(ErrorCode.INVALID_REQUEST, INVALID, errors, id=id_, method=method)
-    payload = message.get("payload")
-    if payload is None:
-        return Call(id=id_, method=method)
-    return Call(id=id_, method=method, payload=Raw(encode_json(payload)))
-
-
-class _Said(Struct, frozen=True):
-    """Whatever a server says. Keys that are not here are passed over: a newer server has more."""
-
-    id: CallId | None = None
-    method: str = ""
-    response: Raw | UnsetType = UNSET
-    error: Raw | UnsetType = UNSET
-    channel: str | UnsetType = UNSET
-    event: str | UnsetType = UNSET
-    data: Raw = Raw(b"null")
-
-
-_decode_said: Final = msgspec.json.Decoder(_Said).decode
-_decode_error: Final = msgspec.json.Decoder(Error).decode
-_decode_reconnect: Final = msgspec.json.Decoder(Reconnect).decode
-
-
-def read(text: str) -> Outbound | None:
-    """Read what a server says; None if it is nothing that is known here.
-
-    The data of a :class:`Message` is a ``Raw``, JSON that nobody has read.
-    """
-    try:
-        said = _decode_said(text)
-        if said.error is not UNSET:
-            return Failure(id=said.id, method=said.method, error=_error_of(said.error))
-        if said.response is not UNSET and said.id is not None:
-            return Answer(id=said.id, method=said.method, response=said.response)
-        if said.event is UNSET:
-            return None
-        if said.channel is not UNSET:
-            return Message(channel=said.channel, event=said.event, data=said.data)
-        return _decode_reconnect(said.data) if said.event == "$reconnect" else None
-    except (msgspec.DecodeError, RecursionError):
-        return None
-
-
-def write(id: CallId | None, method: str, payload: bytes) -> bytes:
-    """Write a call, or with no id a notification. ``payload`` is JSON."""
-    return encode_json(Call(id=id, method=method, payload=Raw(payload)))
-
-
-def _error_of(raw: Raw) -> Error:
-    try:
-        return _decode_error(raw)
-    except (msgspec.DecodeError, RecursionError):
-        # Its call has ended all the same, and must not wait for ever.
-        return Error(code=ErrorCode.INTERNAL_ERROR, message="The error cannot be read")
