@@ -282,9 +282,9 @@ def not_async() -> type:
     return Wrong
 
 
-def async_generator() -> type:
+def generator() -> type:
     class Wrong:
-        async def ws_rpc_x(self, payload):  # type: ignore[no-untyped-def]
+        def ws_rpc_x(self, payload):  # type: ignore[no-untyped-def]
             yield 1
 
     return Wrong
@@ -421,7 +421,7 @@ PAYLOAD = "it has no payload parameter, write `(self, payload)`"
 EXTRA = "it gets the payload and nothing else, remove 'user' or give it a default"
 WRONG: dict[Callable[[], type], str] = {
     not_async: f"Wrong.ws_rpc_x: {ASYNC}",
-    async_generator: f"Wrong.ws_rpc_x: {ASYNC}",
+    generator: f"Wrong.ws_rpc_x: {ASYNC}",
     static: f"Wrong.ws_rpc_x: {ASYNC}",
     attribute: f"Wrong.ws_rpc_x: {ASYNC}",
     no_payload: f"Wrong.ws_rpc_x: {PAYLOAD}",

@@ -10,80 +10,123 @@
 A method is a coroutine function named ``ws_rpc_NAME`` with one parameter, its payload. The
 annotations are the types on the wire; without one, the payload is the plain dictionary and the
 result anything that has a JSON form.
+
+A coroutine function that yields is a stream: it is annotated with the type of its items, as
+``-> AsyncIterator[Line]``, and answers as many of them as it likes.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any, Final
 
+from openapi import schema
 from openapi.errors import DeclarationError, ErrorCode, InvalidData, RpcError
-from openapi.schema import Schema, encode_json, hints_of, plain
+from openapi.protocol.declarations import UNSET, Lane, UnsetType, declared_of, ws_rpc
+from openapi.protocol.lane_keys import LaneField
+from openapi.protocol.signatures import signature_of
+from openapi.schema import Schema, encode_json, plain
 
-__all__ = ["Method", "MethodNamespace", "MethodTable", "ws_rpc"]
+__all__ = ["UNSET", "Method", "MethodNamespace", "MethodTable", "UnsetType", "ws_rpc"]
 
 PREFIX: Final = "ws_rpc_"
-_MARK: Final = "__ws_rpc__"
-_UNTYPED: Final = (inspect.Parameter.empty, Any, dict, dict[str, Any], Mapping[str, Any])
 _ANY_OBJECT: Final[Schema[dict[str, Any]]] = Schema(dict[str, Any])
 
-_Function = TypeVar("_Function", bound=Callable[..., Awaitable[Any]])
-
-
-class ws_rpc:
-    """Declare the types of an RPC method beside its signature.
-
-    ``body_schema`` types the payload, which reaches the method as a plain, validated dictionary;
-    ``response_schema`` types the result. Annotations do the same with less: prefer them.
-    """
-
-    def __init__(self, *, body_schema: object = None, response_schema: object = None) -> None:
-        self.body_schema = body_schema
-        self.response_schema = response_schema
-
-    def __call__(self, function: _Function) -> _Function:
-        setattr(function, _MARK, self)
-        return function
+_NO_JSON: Final = b"{}"
+_NO_MSGPACK: Final = b"\x80"
+_OF_ANOTHER_KIND: Final = {
+    False: "it overrides a stream and does not yield; clients of a stream wait for items",
+    True: "it yields and overrides what is no stream; clients of that wait for one result",
+}
 
 
 class Method:
-    """One RPC method: its name, its documentation, its types and its function."""
+    """One RPC method: its name, its documentation, its types, its function, and how it is run."""
 
-    __slots__ = ("_as_dict", "description", "function", "name", "payload", "returns", "summary")
+    __slots__ = (
+        "_as_dict",
+        "_decode",
+        "_lane_field",
+        "description",
+        "function",
+        "lane",
+        "name",
+        "payload",
+        "returns",
+        "shield",
+        "stream",
+        "summary",
+        "timeout",
+    )
 
     def __init__(
         self,
         name: str,
-        function: Callable[[Any, Any], Awaitable[Any]],
+        function: Callable[[Any, Any], Any],
         *,
         payload: Schema[Any] | None = None,
         returns: Schema[Any] | None = None,
         as_dict: bool = False,
+        timeout: float | None | UnsetType = UNSET,
+        lane: Lane = None,
+        shield: bool = False,
+        stream: bool = False,
         doc: str = "",
     ) -> None:
-        self.name: str = name
-        self.function: Callable[[Any, Any], Awaitable[Any]] = function
-        self.payload: Schema[Any] | None = payload
-        self.returns: Schema[Any] | None = returns
+        self.name: Final = name
+        self.function: Final = function
+        """Called with the target and the payload: a coroutine, or of a stream a generator."""
+        self.payload: Final = payload
+        self.returns: Final = returns
+        """Of the result, or of one item of a stream. None: anything that has a JSON form."""
+        self.timeout: Final = timeout
+        """Seconds for the call, of a stream between two items. UNSET: the connection's default."""
+        self.lane: Final = lane
+        self.shield: Final = shield
+        """Whether it goes on though nobody waits for it any more."""
+        self.stream: Final = stream
         self._as_dict = as_dict
+        self._decode = (payload or _ANY_OBJECT).decode
+        self._lane_field = (
+            LaneField(lane, payload, as_dict=as_dict) if isinstance(lane, str) else None
+        )
         summary, _, description = inspect.cleandoc(doc).partition("\n")
-        self.summary: str = summary
-        self.description: str = description.strip()
+        self.summary: Final = summary
+        self.description: Final = description.strip()
 
     def __repr__(self) -> str:
         return f"<Method {self.name}>"
 
-    def decode(self, payload: bytes) -> Any:
-        """The payload as the method wants it. Raises :class:`InvalidData`."""
+    def decode(self, payload: bytes, *, packed: bool = False) -> Any:
+        """The payload as the method wants it. Raises :class:`InvalidData`.
+
+        It is JSON, or where ``packed`` MessagePack; an empty one is the empty object.
+        """
         try:
-            value = (self.payload or _ANY_OBJECT).decode(payload)
+            if packed:
+                value = (self.payload or _ANY_OBJECT).unpack(payload or _NO_MSGPACK)
+            else:
+                value = self._decode(payload or _NO_JSON)
         except InvalidData as exc:
             errors = {path or "payload": text for path, text in exc.errors.items()}
             raise InvalidData(errors) from None
         return plain(value) if self._as_dict else value
 
-    def encode(self, result: object) -> bytes:
-        """The result as JSON. Raises :class:`InvalidData`, :class:`Unserializable`."""
+    def encode(self, result: object, *, packed: bool = False) -> bytes:
+        """The result, or one item of a stream, as JSON, or where ``packed`` as MessagePack.
+
+        Raises :class:`InvalidData`, :class:`Unserializable`.
+        """
+        if packed:
+            pack = self.returns.pack if self.returns is not None else schema.encode_msgpack
+            return pack(result)
         return self.returns.encode(result) if self.returns is not None else encode_json(result)
+
+    def lane_of(self, payload: object) -> Hashable | None:
+        """The lane of a call with this decoded payload: equal keys, one lane. None: no lane."""
+        if self.lane is None:
+            return None
+        return self.name if self._lane_field is None else self._lane_field.key(payload)
 
 
 class MethodTable(Mapping[str, Method]):
@@ -112,13 +155,43 @@ class MethodTable(Mapping[str, Method]):
         """Call a method of ``target`` as the wire would, and return its result as JSON.
 
         Raises :class:`RpcError` for an unknown method, :class:`InvalidData` for a payload or a
-        result that does not fit, and whatever the method raises.
+        result that does not fit, TypeError for a stream, and whatever the method raises.
         """
+        method = self._found(name)
+        if method.stream:
+            raise TypeError(f"{name} is a stream, which has items and no result: use stream()")
+        arguments = method.decode(encode_json({} if payload is None else payload))
+        return method.encode(await method.function(target, arguments))
+
+    def stream(
+        self, target: object, name: str, payload: object = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Call a stream of ``target`` as the wire would, and return its items, each as JSON.
+
+        Close what this returns if you do not read all of it, for instance with
+        ``contextlib.aclosing``: that closes the stream.
+
+        Raises at once :class:`RpcError` for an unknown method, :class:`InvalidData` for a payload
+        that does not fit, and TypeError for a method that is no stream; while it is read,
+        :class:`InvalidData` for an item that does not fit, and whatever the stream raises.
+        """
+        method = self._found(name)
+        if not method.stream:
+            raise TypeError(f"{name} is no stream, it has one result: use call()")
+        arguments = method.decode(encode_json({} if payload is None else payload))
+        return _items(method, target, arguments)
+
+    def _found(self, name: str) -> Method:
         method = self._methods.get(name)
         if method is None:
             raise RpcError(ErrorCode.METHOD_NOT_FOUND, f"{name} method not available")
-        arguments = method.decode(encode_json({} if payload is None else payload))
-        return method.encode(await method.function(target, arguments))
+        return method
+
+
+async def _items(method: Method, target: object, payload: object) -> AsyncGenerator[bytes, None]:
+    async with aclosing(method.function(target, payload)) as items:
+        async for item in items:
+            yield method.encode(item)
 
 
 class MethodNamespace(dict[str, Any]):
@@ -147,69 +220,67 @@ def _method(owner: type, name: str) -> Method:
                 f" {other.__qualname__} both define it, and neither is a base of the other;"
                 f" define it in {owner.__qualname__}"
             )
-    # A method that overrides another without declaring types keeps those that it overrides.
+    # A method that overrides another keeps what that declares, but for what it declares itself.
     payload: Schema[Any] | None = None
     returns: Schema[Any] | None = None
     as_dict = False
+    timeout: float | None | UnsetType = UNSET
+    lane: Lane = None
+    shield = False
+    stream: bool | None = None
     for base in reversed(definitions):
         where = f"{base.__qualname__}.{name}"
-        function, declared = _function_of(where, vars(base)[name]), _declared(vars(base)[name])
-        parameter, hints = _payload_parameter(where, function), hints_of(function)
-        hint = hints.get(parameter, inspect.Parameter.empty)
+        signature, declared = signature_of(where, vars(base)[name]), declared_of(vars(base)[name])
+        if stream not in (None, signature.stream):
+            raise DeclarationError(f"{where}: {_OF_ANOTHER_KIND[signature.stream]}")
+        stream = signature.stream
         if declared.body_schema is not None:
-            if hint not in _UNTYPED:
+            if signature.payload is not Any:
                 raise DeclarationError(
-                    f"{where}: its payload is typed twice, by body_schema and by {hint!r}"
+                    f"{where}: its payload is typed twice, by body_schema and by"
+                    f" {signature.payload!r}"
                 )
             payload, as_dict = _schema(f"{where}: body_schema", declared.body_schema), True
-        elif hint not in _UNTYPED:
-            payload, as_dict = _schema(f"{where}: payload", hint), False
-        result = hints.get("return", Any)
+        elif signature.payload is not Any:
+            payload, as_dict = _schema(f"{where}: payload", signature.payload), False
         if declared.response_schema is not None:
             returns = _schema(f"{where}: response_schema", declared.response_schema)
-        elif result is not Any:
-            returns = _schema(f"{where}: result", result)
+        elif signature.result is not Any:
+            what = "item" if stream else "result"
+            returns = _schema(f"{where}: {what}", signature.result)
         if payload is not None and not payload.is_object:
             raise DeclarationError(
                 f"{where}: its payload must be an object, {payload.hint!r} is none"
             )
+        timeout = timeout if declared.timeout is UNSET else declared.timeout
+        lane = lane if declared.lane is UNSET else declared.lane
+        shield = shield if declared.shield is UNSET else declared.shield
+        if stream and shield:
+            raise DeclarationError(
+                f"{where}: a stream cannot be shielded: once nobody reads it, it has no work to"
+                " finish; leave `shield` out"
+            )
+        if isinstance(lane, str):
+            _check_lane(where, lane, payload)
     return Method(
         name.removeprefix(PREFIX),
         vars(definitions[0])[name],
         payload=payload,
         returns=returns,
         as_dict=as_dict,
+        timeout=timeout,
+        lane=lane,
+        shield=shield,
+        stream=bool(stream),
         doc=next(filter(None, (vars(base)[name].__doc__ for base in definitions)), ""),
     )
 
 
-def _function_of(where: str, attribute: object) -> Callable[..., Awaitable[Any]]:
-    if not inspect.isfunction(attribute) or not inspect.iscoroutinefunction(attribute):
-        name = where.rpartition(".")[2]
-        raise DeclarationError(
-            f"{where}: an RPC method is a coroutine function, write `async def {name}`"
-        )
-    return attribute
-
-
-def _declared(function: object) -> ws_rpc:
-    declared = getattr(function, _MARK, None)
-    return declared if isinstance(declared, ws_rpc) else ws_rpc()
-
-
-def _payload_parameter(where: str, function: Callable[..., object]) -> str:
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if not parameters or parameters[0].kind not in positional:
-        raise DeclarationError(f"{where}: it has no payload parameter, write `(self, payload)`")
-    for extra in parameters[1:]:
-        variable = extra.kind in (extra.VAR_KEYWORD, extra.VAR_POSITIONAL)
-        if extra.default is extra.empty and not variable:
-            raise DeclarationError(
-                f"{where}: it gets the payload and nothing else,"
-                f" remove {extra.name!r} or give it a default"
-            )
-    return parameters[0].name
+def _check_lane(where: str, lane: str, payload: Schema[Any] | None) -> None:
+    try:
+        LaneField(lane, payload)
+    except DeclarationError as exc:
+        raise DeclarationError(f"{where}: {exc}") from None
 
 
 def _schema(where: str, hint: object) -> Schema[Any]:
