@@ -36,9 +36,18 @@ from openapi.schema._build import shape_of
 from openapi.schema._builtins import fields_of, plain
 from openapi.schema._complete import completer
 from openapi.schema._faults import MAX_FAULTS, TOO_DEEP
-from openapi.schema._write import encode_json
+from openapi.schema._write import encode_json, encode_msgpack
 
-__all__ = ["MAX_FAULTS", "Schema", "encode_json", "fields_of", "hints_of", "is_json", "plain"]
+__all__ = [
+    "MAX_FAULTS",
+    "Schema",
+    "encode_json",
+    "encode_msgpack",
+    "fields_of",
+    "hints_of",
+    "is_json",
+    "plain",
+]
 
 T = TypeVar("T")
 

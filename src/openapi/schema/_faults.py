@@ -14,6 +14,7 @@ __all__ = [
     "LARGEST",
     "MAX_FAULTS",
     "NO_CHOICE",
+    "OUT_OF_RANGE",
     "SMALLEST",
     "TOO_DEEP",
     "Faults",
@@ -34,7 +35,7 @@ LARGEST: Final = 2**64 - 1
 
 _LONGEST_NAME: Final = 64
 _LONGEST_TEXT: Final = 200
-_OUT_OF_RANGE: Final = "integer out of range"
+OUT_OF_RANGE: Final = "integer out of range"
 NO_CHOICE: Final = "invalid value"
 TOO_DEEP: Final = "nested too deeply"
 
@@ -76,7 +77,7 @@ def reason(error: Exception) -> tuple[str, str]:
     if text.startswith("Invalid enum value"):
         text = NO_CHOICE  # without the value, which can be long
     elif text == "Integer value out of range":
-        text = _OUT_OF_RANGE
+        text = OUT_OF_RANGE
     return path.rstrip("`").lstrip("$").lstrip("."), text[:1].lower() + text[1:]
 
 
@@ -119,7 +120,7 @@ def pydantic() -> ModuleType:
 
 def check_number(value: object, path: str, found: Faults) -> None:
     if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
-        found.add(path, _OUT_OF_RANGE)
+        found.add(path, OUT_OF_RANGE)
     elif isinstance(value, float) and not math.isfinite(value):
         found.add(path, "expected a finite number")
 
