@@ -45,6 +45,13 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     payload: Raw = NO_PAYLOAD
     timeout: int | None = None
 
+    @classmethod
+    def of(
+        cls, id: CallId | None, method: str, payload: bytes, timeout: int | None = None
+    ) -> "Call":
+        """The call whose payload is written already."""
+        return cls(id=id, method=method, payload=Raw(payload), timeout=timeout)
+
 
 class Cancel(Struct, frozen=True, kw_only=True):
     """Nobody waits for a call any more; its final frame still follows."""
@@ -60,6 +67,11 @@ class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     method: str | UnsetType = UNSET
     response: Raw
 
+    @classmethod
+    def of(cls, id: CallId, method: str, response: bytes) -> "Answer":
+        """The answer whose response is written already."""
+        return cls(id=id, method=method, response=Raw(response))
+
 
 class Item(Struct, frozen=True, kw_only=True):
     """One item of a stream, in the codec's format; ``seq`` counts them from 1."""
@@ -68,6 +80,11 @@ class Item(Struct, frozen=True, kw_only=True):
     method: str
     item: Raw
     seq: int
+
+    @classmethod
+    def of(cls, id: CallId, method: str, item: bytes, seq: int) -> "Item":
+        """The frame of an item that is written already."""
+        return cls(id=id, method=method, item=Raw(item), seq=seq)
 
 
 class Error(Struct, frozen=True, kw_only=True, omit_defaults=True):

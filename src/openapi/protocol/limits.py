@@ -20,6 +20,14 @@ class Limits:
     """Nesting of brackets in an inbound message, its own included. Deeper: -32007."""
     calls: int = 64
     """Calls in flight. More: -32004."""
+    call_timeout: float | None = None
+    """A call whose method says nothing else, and each item of a stream. Longer: -32005."""
+    batch: int = 64
+    """What is in one JSON-RPC batch. More: -32007."""
+    shielded: int = 1000
+    """Calls in flight of methods with ``shield=True``, in the whole process. More: -32004."""
+    asked: int = 64
+    """The server's own calls to a client, in flight. More wait for their turn."""
     channels: int = 128
     """Channels subscribed to. More: -32007."""
     patterns: int = 16
@@ -43,7 +51,7 @@ class Limits:
         """Raise ValueError for a bound that can bound nothing."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None and field.name == "ping_interval":
+            if value is None and field.type == float | None:
                 continue
             if field.type is int and (type(value) is not int or value < 1):
                 raise ValueError(f"Limits.{field.name} must be an integer from 1, not {value!r}")

@@ -1,84 +1,176 @@
-"""One connection's conversation, answering side: what was asked, and what is still to be answered.
+"""One connection's conversation, both sides of it: what the peer asked of us, and we of it.
 
     session = Session(methods, send=outbox.append, limits=Limits())
-    call = session.receive(text)        # refusals are sent by the session itself
-    if call is not None:
-        session.answer(call, call.method.encode(await call.method.function(self, call.payload)))
+    for event in session.receive(message):  # refusals and answers are dealt with by the session
+        match event:
+            case Incoming() as call: ...    # run it, when it is RUNNING
+            case Stop(call): ...            # its caller has its answer, end its work
+            case Message() | Reconnect(): ...
+    session.answer(call, call.method.encode(result))
+    session.done(call)                      # its work is over: returns the next one of its lane
 
-| state    | a call            | a notification | an answer         | drain()  | close() |
+| session  | a call            | a notification | an answer of ours | drain()  | close() |
 |----------|-------------------|----------------|-------------------|----------|---------|
 | OPEN     | is to be run      | is to be run   | is sent           | DRAINING | CLOSED  |
 | DRAINING | is refused -32009 | is dropped     | is sent           |          | CLOSED  |
 | CLOSED   | is dropped        | is dropped     | is dropped        |          |         |
+
+| a call   |                          | item() | answer(), fail(), cancel, expire() | done() |
+|----------|--------------------------|--------|------------------------------------|--------|
+| WAITING  | for the calls before it  |        | final frame, DONE                  |        |
+| RUNNING  | somebody works on it     | a frame| final frame, ANSWERED              | DONE   |
+| ANSWERED | work goes on, or cleans up|       |                                    | DONE   |
+| DONE     | forgotten                |        |                                    |        |
+
+There is one final frame for each call, and it is sent at once: whoever cancels does not wait until
+a handler has cleaned up. An ANSWERED call keeps its place among ``limits.calls`` and in its lane.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from openapi.errors import ErrorCode, InvalidData, RpcError
 from openapi.protocol.frames import (
     INVALID,
-    JSON,
     Answer,
+    Batch,
     Call,
     CallId,
+    Cancel,
     Codec,
     Error,
     Failure,
+    Frame,
+    Item,
     Malformed,
+    Message,
+    Reconnect,
 )
+from openapi.protocol.lanes import Lanes
 from openapi.protocol.limits import Limits
-from openapi.protocol.methods import Method, MethodTable
-from openapi.protocol.nesting import nested_deeper_than
+from openapi.protocol.methods import UNSET, Method, MethodTable
+from openapi.protocol.native import JSON
+from openapi.protocol.nesting import nested_deeper_than, packed_deeper_than
+from openapi.protocol.pending import Pending
 
-__all__ = ["Incoming", "Session", "SessionState"]
+__all__ = ["CallState", "Event", "Incoming", "Session", "SessionState", "Stop"]
 
 
 class SessionState(Enum):
-    """See the table of the module."""
+    """See the first table of the module."""
 
     OPEN = "open"
     DRAINING = "draining"
     CLOSED = "closed"
 
 
+class CallState(Enum):
+    """See the second table of the module."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    ANSWERED = "answered"
+    DONE = "done"
+
+
+class Reply:
+    """What answers a batch, once all that is in it is answered."""
+
+    __slots__ = ("_answers", "_open", "_send")
+
+    def __init__(self, send: Callable[[bytes], object]) -> None:
+        self._send = send
+        self._answers: list[bytes] = []
+        self._open = 1
+
+    @property
+    def sent(self) -> bool:
+        """Whether it is on its way."""
+        return not self._open
+
+    def expect(self) -> None:
+        """One more answer will come."""
+        self._open += 1
+
+    def put(self, answer: bytes) -> None:
+        """An answer, or a refusal of what nobody expected."""
+        self._answers.append(answer)
+
+    def close(self) -> None:
+        """One thing less to wait for: an answer that came, or the rest of the batch."""
+        self._open -= 1
+        if not self._open and self._answers:
+            self._send(Batch.joined(self._answers))
+
+
 class Incoming:
     """A call to run: its method and its decoded payload. ``id`` is None for a notification.
 
-    ``broken`` is what the code of the payload's own type raised, where that failed: the call is to
-    be failed instead of run.
+    ``timeout`` is how long it may take, in seconds; for a stream, each of its items. ``broken`` is
+    what the code of the payload's own type raised, where that failed: the call is to be failed
+    instead of run.
     """
 
-    __slots__ = ("broken", "id", "method", "payload")
+    __slots__ = ("broken", "id", "lane", "method", "payload", "reply", "state", "timeout")
 
     def __init__(
-        self, id: CallId | None, method: Method, payload: Any, broken: Exception | None = None
+        self,
+        id: CallId | None,
+        method: Method,
+        payload: Any,
+        *,
+        timeout: float | None = None,
+        lane: Hashable = None,
+        reply: Reply | None = None,
+        broken: Exception | None = None,
     ) -> None:
         self.id: Final = id
         self.method: Final = method
         self.payload: Final = payload
+        self.timeout: Final = timeout
+        self.lane: Final = lane
+        self.reply: Final = reply
         self.broken: Final = broken
+        self.state = CallState.RUNNING
+
+
+class Stop:
+    """A call has its final frame: whoever works on it, or waits with it, is to end."""
+
+    __slots__ = ("call",)
+    __match_args__ = ("call",)
+
+    def __init__(self, call: Incoming) -> None:
+        self.call: Final = call
+
+
+Event: TypeAlias = Incoming | Stop | Message | Reconnect
 
 
 class Session:
-    """What a peer may ask, and what it is still owed.
+    """What a peer may ask and is still owed, and what we asked of it (``pending``).
 
-    ``send`` is called with each message for the peer, encoded. ``failures`` counts the unreadable
-    messages in a row; the owner closes the connection when there are more than ``limits.errors``.
-    ``dropped`` counts the notifications that could not run: their sender cannot be told.
+    ``send`` is called with each message for the peer, encoded. ``prefix`` is that of our own ids.
+    ``failures`` counts the messages in a row that nothing could be done with; the owner closes the
+    connection when there are more than ``limits.errors``. ``dropped`` counts the notifications that
+    could not run, ``ignored`` the messages that meant nothing here: their sender cannot be told.
     """
 
     __slots__ = (
         "_codec",
+        "_deeper",
+        "_lanes",
         "_limits",
         "_methods",
-        "_notifications",
         "_retry_after",
         "_send",
+        "_taken",
         "calls",
         "dropped",
         "failures",
+        "ignored",
+        "pending",
         "state",
     )
 
@@ -89,87 +181,125 @@ class Session:
         send: Callable[[bytes], object],
         codec: Codec = JSON,
         limits: Limits,
+        prefix: str = "",
     ) -> None:
         self._methods = methods
         self._send = send
-        self._codec = codec
         self._limits = limits
         self._retry_after = 0
-        self._notifications: set[Incoming] = set()
+        self._lanes: Lanes[Incoming] = Lanes()
+        self._taken: set[Incoming] = set()
         self.calls: dict[CallId, Incoming] = {}
+        self.pending = Pending(codec, send=send, prefix=prefix)
         self.state = SessionState.OPEN
         self.failures = 0
         self.dropped = 0
+        self.ignored = 0
+        self.codec = codec
+
+    @property
+    def codec(self) -> Codec:
+        """The dialect. The first message of a connection may still decide it."""
+        return self._codec
+
+    @codec.setter
+    def codec(self, codec: Codec) -> None:
+        self._codec = self.pending.codec = codec
+        self._deeper: Callable[[int, Any], bool] = (
+            packed_deeper_than if codec.packed else nested_deeper_than
+        )
 
     @property
     def in_flight(self) -> int:
-        """Calls and notifications that run."""
-        return len(self.calls) + len(self._notifications)
+        """Calls and notifications that wait, or that somebody works on."""
+        return len(self._taken)
 
     @property
     def drained(self) -> bool:
-        """Whether it takes no calls any more and has answered all that it took."""
-        return self.state is SessionState.DRAINING and not self.in_flight
+        """Whether it takes no calls any more and is done with all that it took."""
+        return self.state is SessionState.DRAINING and not self._taken
 
-    def receive(self, text: str) -> Incoming | None:
-        """Take in one message: the call to run, or None when there is nothing to run."""
+    def receive(self, message: str | bytes) -> Sequence[Event]:
+        """Take in one message: what is to be done about it, in this order."""
         if self.state is SessionState.CLOSED:
-            return None
+            return ()
         try:
-            call = self._codec.decode(text)
+            frame = self._codec.decode(message)
         except Malformed as exc:
-            self._unreadable(exc.failure)
-            return None
+            self._unreadable(exc)
+            return ()
         except RecursionError:
-            self._unreadable(Failure(error=self._too_deep()))
-            return None
-        if nested_deeper_than(self._limits.json_depth, text):
-            self._unreadable(Failure(id=call.id, method=call.method, error=self._too_deep()))
-            return None
-        self.failures = 0
-        try:
-            incoming = self._admit(call)
-        except RpcError as exc:
-            self._refuse(call, exc)
-            return None
-        if incoming.id is None:
-            self._notifications.add(incoming)
-        else:
-            self.calls[incoming.id] = incoming
-        return incoming
+            self._unreadable(Malformed(Failure(error=self._too_deep())))
+            return ()
+        if self._deeper(self._limits.json_depth, message):
+            failure = Failure(error=self._too_deep())
+            if type(frame) is Call:
+                failure = Failure(id=frame.id, method=frame.method, error=failure.error)
+            self._unreadable(Malformed(failure))
+            return ()
+        if type(frame) is Batch:
+            return self._batch(frame)
+        event = self._event(frame, None)
+        return () if event is None else (event,)
 
     def oversized(self, size: int) -> None:
         """Take note of a message that was too long to be read."""
-        error = RpcError(
-            ErrorCode.LIMIT_EXCEEDED,
-            f"The message is longer than {self._limits.message_bytes} bytes",
-            data={"limit": "message_bytes", "max": self._limits.message_bytes, "size": size},
-        )
+        most = self._limits.message_bytes
         if self.state is not SessionState.CLOSED:
-            self._unreadable(Failure(error=Error.of(error)))
+            error = _limit_exceeded(
+                "message_bytes", most, f"The message is longer than {most} bytes", size=size
+            )
+            self._unreadable(Malformed(Failure(error=error)))
+
+    def item(self, call: Incoming, item: bytes, seq: int) -> None:
+        """Send an item of a stream, in the codec's format; ``seq`` counts from 1."""
+        if call.state is CallState.RUNNING and call.id is not None:
+            frame = Item.of(call.id, call.method.name, item, seq)
+            self._send(self._codec.encode(frame))
 
     def answer(self, call: Incoming, response: bytes) -> None:
-        """End a call with its result, as JSON.
+        """Give a call its result, in the codec's format.
 
-        Raises Unserializable where the codec cannot write it; the call is in flight still.
+        Raises Unserializable where the codec cannot write it; the call is RUNNING still.
         """
-        if call.id is None:
-            self._end(call)
-        else:
-            frame = Answer.of(call.id, call.method.name, response)
-            self._finish(call, self._codec.encode(frame))
+        if call.state is CallState.RUNNING:
+            if call.id is not None:
+                frame = Answer.of(call.id, call.method.name, response)
+                self._final(call, self._codec.encode(frame))
+            call.state = CallState.ANSWERED
 
     def fail(self, call: Incoming, error: RpcError) -> None:
-        """End a call with an error. Raises Unserializable as :meth:`answer` does."""
-        if call.id is None:
-            self._end(call)
-        else:
-            frame = Failure(id=call.id, method=call.method.name, error=Error.of(error))
-            self._finish(call, self._codec.encode(frame))
+        """Give a call an error. Raises Unserializable as :meth:`answer` does."""
+        if call.state in _UNANSWERED:
+            if call.id is not None:
+                frame = Failure(id=call.id, method=call.method.name, error=Error.of(error))
+                self._final(call, self._codec.encode(frame))
+            waited = call.state is CallState.WAITING
+            call.state = CallState.ANSWERED
+            if waited:
+                self.done(call)
 
-    def forget(self, call: Incoming) -> None:
-        """End a call without a word, if it has not ended yet."""
-        self._end(call)
+    def expire(self, call: Incoming) -> None:
+        """The time of a call is over."""
+        error = RpcError(
+            ErrorCode.DEADLINE_EXCEEDED, f"It took longer than {call.timeout:g} seconds"
+        )
+        self.fail(call, error)
+
+    def done(self, call: Incoming) -> Incoming | None:
+        """Nobody works on a call any more: forget it. Returns the next of its lane, to be run."""
+        if call not in self._taken:
+            return None
+        self._taken.remove(call)
+        if call.id is not None and self.calls.get(call.id) is call:
+            self._forget(call)  # there was no way to answer it
+        call.state = CallState.DONE
+        if call.lane is None:
+            return None
+        following = self._lanes.leave(call.lane, call)
+        if following is not None:
+            following.state = CallState.RUNNING
+        return following
 
     def drain(self, retry_after: int) -> None:
         """Refuse calls from now on, asking to come back after so many milliseconds."""
@@ -177,14 +307,80 @@ class Session:
             self.state = SessionState.DRAINING
             self._retry_after = retry_after
 
-    def close(self) -> None:
-        """Forget everything. Calls that are answered later go nowhere."""
+    def close(self, code: int, reason: str = "") -> None:
+        """Forget everything: what is answered later goes nowhere, what we asked has ended."""
         self.state = SessionState.CLOSED
+        for call in self._taken:
+            call.state = CallState.DONE
+        self._taken.clear()
         self.calls.clear()
-        self._notifications.clear()
-        self._codec, self._send = JSON, _nowhere
+        self._lanes.clear()
+        self._send = _nowhere
+        self.codec = JSON
+        self.pending.close(code, reason)
 
-    def _admit(self, call: Call) -> Incoming:
+    def _batch(self, batch: Batch) -> Sequence[Event]:
+        most = self._limits.batch
+        if len(batch.frames) > most:
+            text = f"The batch is of more than {most}"
+            self._unreadable(Malformed(Failure(error=_limit_exceeded("batch", most, text))))
+            return ()
+        reply = Reply(self._send)
+        events = []
+        for frame in batch.frames:
+            if isinstance(frame, Malformed):
+                self._unreadable(frame, reply)
+            elif (event := self._event(frame, reply)) is not None:
+                events.append(event)
+        reply.close()
+        return events
+
+    def _event(self, frame: Frame, reply: Reply | None) -> Event | None:
+        if type(frame) is Call:
+            self.failures = 0
+            return self._call(frame, reply)
+        match frame:
+            case Cancel(id=id):
+                self.failures = 0
+                return self._cancel(id)
+            case Answer() | Failure() | Item():
+                if self.pending.settle(frame):
+                    self.failures = 0
+                else:  # never asked, or answered already; to say so could go on for ever
+                    self._unreadable(Malformed(None))
+                return None
+            case Message() | Reconnect():
+                return frame
+        raise TypeError(f"{type(frame).__name__} is no frame that comes")
+
+    def _call(self, call: Call, reply: Reply | None) -> Incoming | None:
+        try:
+            incoming = self._admit(call, reply)
+        except RpcError as exc:
+            if call.id is None:
+                self.dropped += 1
+            else:
+                failure = Failure(id=call.id, method=call.method, error=Error.of(exc))
+                self._refuse(self._codec.encode(failure), reply)
+            return None
+        self._taken.add(incoming)
+        if incoming.id is not None:
+            self.calls[incoming.id] = incoming
+            if reply is not None:
+                reply.expect()
+        if incoming.lane is not None and not self._lanes.enter(incoming.lane, incoming):
+            incoming.state = CallState.WAITING
+        return incoming
+
+    def _cancel(self, id: CallId) -> Stop | None:
+        call = self.calls.get(id)
+        if call is None:
+            return None
+        text = "Cancelled; its work goes on" if call.method.shield else "Cancelled"
+        self.fail(call, RpcError(ErrorCode.CANCELLED, text))
+        return Stop(call)
+
+    def _admit(self, call: Call, reply: Reply | None) -> Incoming:
         if self.state is SessionState.DRAINING:
             raise RpcError(
                 ErrorCode.SHUTTING_DOWN,
@@ -208,48 +404,58 @@ class Session:
                 f"{self._limits.calls} calls are in flight, wait for an answer before the next",
                 data={"limit": "calls", "max": self._limits.calls},
             )
+        timeout = self._timeout(method, call.timeout)
         try:
-            payload = method.decode(call.payload)
+            payload = method.decode(call.payload, packed=self._codec.packed)
+            lane = None if method.lane is None else method.lane_of(payload)
         except InvalidData as exc:
             raise RpcError(ErrorCode.INVALID_PARAMETERS, INVALID, errors=exc.errors) from None
         except Exception as exc:
             # A validator of the application's failed. Whoever runs calls logs and answers it.
-            return Incoming(call.id, method, None, broken=exc)
-        return Incoming(call.id, method, payload)
+            return Incoming(call.id, method, None, reply=reply, broken=exc)
+        return Incoming(call.id, method, payload, timeout=timeout, lane=lane, reply=reply)
 
-    def _refuse(self, call: Call, error: RpcError) -> None:
-        if call.id is None:
-            self.dropped += 1
-        else:
-            failure = Failure(id=call.id, method=call.method, error=Error.of(error))
-            self._send(self._codec.encode(failure))
+    def _timeout(self, method: Method, asked: int | None) -> float | None:
+        own = method.timeout if method.timeout is not UNSET else self._limits.call_timeout
+        if asked is None:
+            return own
+        return asked / 1000 if own is None else min(own, asked / 1000)
 
     def _too_deep(self) -> Error:
         most = self._limits.json_depth
-        error = RpcError(
-            ErrorCode.LIMIT_EXCEEDED,
-            f"The message is nested more than {most} deep",
-            data={"limit": "json_depth", "max": most},
-        )
-        return Error.of(error)
+        return _limit_exceeded("json_depth", most, f"The message is nested more than {most} deep")
 
-    def _unreadable(self, failure: Failure) -> None:
+    def _unreadable(self, malformed: Malformed, reply: Reply | None = None) -> None:
         self.failures += 1
-        self._send(self._codec.encode(failure))
-
-    def _finish(self, call: Incoming, frame: bytes) -> None:
-        if self._end(call):
-            self._send(frame)
-
-    def _end(self, call: Incoming) -> bool:
-        """Whether the call was in flight: it ends once, and never after the session."""
-        if call in self._notifications:
-            self._notifications.remove(call)
-        elif call.id is not None and self.calls.get(call.id) is call:
-            del self.calls[call.id]
+        if malformed.failure is None:
+            self.ignored += 1
         else:
-            return False
-        return True
+            self._refuse(self._codec.encode(malformed.failure), reply)
+
+    def _refuse(self, frame: bytes, reply: Reply | None) -> None:
+        if reply is None:
+            self._send(frame)
+        else:
+            reply.put(frame)
+
+    def _final(self, call: Incoming, frame: bytes) -> None:
+        """Send the one final frame of a call that has an id."""
+        self._refuse(frame, call.reply)
+        self._forget(call)
+
+    def _forget(self, call: Incoming) -> None:
+        assert call.id is not None
+        del self.calls[call.id]
+        if call.reply is not None:
+            call.reply.close()
+
+
+_UNANSWERED: Final = frozenset({CallState.WAITING, CallState.RUNNING})
+
+
+def _limit_exceeded(limit: str, most: int, text: str, **more: int) -> Error:
+    data = {"limit": limit, "max": most, **more}
+    return Error.of(RpcError(ErrorCode.LIMIT_EXCEEDED, text, data=data))
 
 
 def _nowhere(frame: bytes) -> None:

@@ -15,9 +15,10 @@ from openapi.errors import (
     RpcError,
     Unserializable,
 )
-from openapi.protocol.frames import JSON, Codec, Message
+from openapi.protocol.frames import Codec, Message
+from openapi.protocol.native import JSON
 from openapi.protocol.topics import TopicIndex
-from openapi.protocol.websocket import text_frame
+from openapi.protocol.websocket import binary_frame, text_frame
 from openapi.schema import Schema
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class Delivery:
         if frame is None:
             codec, window = variant
             payload = self._json if codec is JSON else codec.encode(self.message)
-            frame = self._frames[variant] = text_frame(payload, window)
+            framed = binary_frame if codec.packed else text_frame
+            frame = self._frames[variant] = framed(payload, window)
         return frame
 
 

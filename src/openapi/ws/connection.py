@@ -12,16 +12,15 @@ outbox, its place in the heartbeat's wheel, its subscriptions.
 
 import asyncio
 import logging
-import secrets
-import sys
-from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from openapi.errors import CloseCode, ErrorCode, InvalidData, RpcError, Unserializable
-from openapi.protocol.frames import INVALID, JSON, Codec, Reconnect
+from openapi.errors import CloseCode, ErrorCode, RpcError, Unserializable
+from openapi.protocol.frames import Codec, Reconnect
+from openapi.protocol.jsonrpc import JSONRPC, is_jsonrpc
+from openapi.protocol.native import JSON
 from openapi.protocol.session import Incoming, Session
 from openapi.protocol.websocket import (
     Broken,
@@ -31,18 +30,23 @@ from openapi.protocol.websocket import (
     State,
     TooBig,
     WebSocket,
+    binary_frame,
     ping_frame,
     pong_frame,
     text_frame,
 )
+from openapi.rpc.peer import Peer
+from openapi.rpc.running import current
 from openapi.ws.channels import Delivery
 from openapi.ws.hold import Hold
+from openapi.ws.middleware import Middleware, through
 from openapi.ws.outbox import Outbox
+from openapi.ws.socket import Websocket
 
 if TYPE_CHECKING:
     from openapi.protocol.methods import MethodTable
     from openapi.ws.heartbeat import Beating
-    from openapi.ws.manager import SocketsManager, Websocket
+    from openapi.ws.manager import SocketsManager
 
 __all__ = ["Connection"]
 
@@ -53,16 +57,10 @@ _SLOW_CLOSE_TIMEOUT: Final = 0.5
 
 _READ_BYTES: Final = 64 * 1024
 
-_running: ContextVar["_Running | None"] = ContextVar("openapi.ws.running", default=None)
-
-
-class _Running:
-    """The call that the current task runs; of no connection any more when it has ended."""
-
-    __slots__ = ("connection",)
-
-    def __init__(self, connection: "Connection") -> None:
-        self.connection: Connection | None = connection
+_REFUSED: Final[dict[int, CloseCode]] = {
+    ErrorCode.NOT_AUTHENTICATED: CloseCode.NOT_AUTHENTICATED,
+    ErrorCode.NOT_ALLOWED: CloseCode.NOT_ALLOWED,
+}
 
 
 class _Behind:
@@ -85,14 +83,17 @@ class Connection(asyncio.Protocol):
         "__weakref__",
         "_closed",
         "_endpoint",
+        "_greeting",
+        "_greets",
         "_hold",
         "_http",
         "_limits",
         "_loop",
         "_manager",
+        "_middleware",
         "_outbox",
         "_session",
-        "_tasks",
+        "_speaks",
         "_timer",
         "_transport",
         "_variant",
@@ -101,20 +102,22 @@ class Connection(asyncio.Protocol):
         "awaits_pong",
         "close_code",
         "close_reason",
+        "peer",
         "slot",
     )
 
     def __init__(
         self,
-        endpoint: "Websocket",
+        endpoint: Websocket,
         manager: "SocketsManager",
         transport: asyncio.Transport,
         *,
         http: web.RequestHandler,
         methods: "MethodTable",
-        codec: Codec,
+        codec: Codec | None,
         websocket: WebSocket,
         window: int = 0,
+        middleware: tuple[Middleware, ...] = (),
     ) -> None:
         limits = manager.limits
         self._loop = asyncio.get_running_loop()
@@ -124,13 +127,29 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._transport = transport
         self._websocket = websocket
-        self._variant = (codec, window)
+        self._variant = (codec or JSON, window)
+        self._middleware = middleware
         self._outbox = Outbox(
             transport, manager.flusher, limit=limits.outbox_bytes, on_overflow=self._overflow
         )
-        self._session = Session(methods, send=self._send_text, codec=codec, limits=limits)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._session = Session(
+            methods, send=self._send, codec=codec or JSON, limits=limits, prefix="s"
+        )
+        self.peer: Final = Peer(
+            self._session,
+            invoke=self._invoke,
+            room=self._outbox.room,
+            done=self._done,
+            outlive=manager.adopt,
+            asked=limits.asked,
+        )
+        # What its messages come as; None until the first one tells the dialect.
+        self._speaks: type[str] | type[bytes] | None = None
+        if codec is not None:
+            self._speaks = bytes if codec.packed else str
         self._hold = Hold()
+        self._greets = type(endpoint).on_connect is not Websocket.on_connect
+        self._greeting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self.close_code: int = CloseCode.ABNORMAL
@@ -147,6 +166,8 @@ class Connection(asyncio.Protocol):
             # asyncio reads 256 KiB at a time, for which the allocator maps memory anew each time.
             self._transport.max_size = _READ_BYTES
         self._transport.set_protocol(self)
+        if self._greets:
+            self.peer.hold()
         if behind.data:
             self.data_received(behind.data)
 
@@ -156,8 +177,8 @@ class Connection(asyncio.Protocol):
         """Bytes of the peer."""
         self.alive = True
         for event in self._websocket.receive(data):
-            if type(event) is str:
-                self._message(event)
+            if type(event) is self._speaks:
+                self._heard(event)
             else:
                 self._control(event)
 
@@ -178,12 +199,13 @@ class Connection(asyncio.Protocol):
             logger.warning(
                 "%d notifications of socket %s could not run", self._session.dropped, self._endpoint
             )
-        self._end_calls()
+        self.peer.end(self.close_code, self.close_reason)
         self._outbox.discard()
         self._hold.drop()
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             self._manager.disconnected(self, endpoint)
+            self._part(endpoint)
         # aiohttp must know that the transport is gone before the handler, which waits, goes on.
         self._http.connection_lost(exc)
         if not self._closed.done():
@@ -224,13 +246,27 @@ class Connection(asyncio.Protocol):
 
     def hold(self, channel: str) -> None:
         """Keep a channel's messages until the call of the current task is answered."""
-        running = _running.get()
-        if running is not None and running.connection is self:
-            self._hold.begin(channel, running)
+        running = current()
+        if running is not None and running.owner is self.peer:
+            self._hold.begin(channel, running.call.reply or running.call)
 
-    def send(self, text: str) -> None:
-        """Send one text message."""
-        self._send_text(text.encode())
+    @property
+    def packed(self) -> bool:
+        """Whether it speaks MessagePack, in binary messages."""
+        return self._variant[0].packed
+
+    def send(self, message: str | bytes) -> None:
+        """Send one text or binary message."""
+        window = self._variant[1]
+        if isinstance(message, str):
+            self._outbox.send(text_frame(message.encode(), window))
+        else:
+            self._outbox.send(binary_frame(message, window))
+
+    def greet(self) -> None:
+        """Run the endpoint's ``on_connect``, if it has one; its calls wait for that."""
+        if self._endpoint is not None and self._greets:
+            self._greeting = self._manager.spawn(self._greet(self._endpoint))
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Say goodbye; cut the connection if the peer does not within ``limits.close_timeout``."""
@@ -244,8 +280,7 @@ class Connection(asyncio.Protocol):
         """Close once no call is in flight, having told the peer to come back in ``after`` ms."""
         if not self.gone:
             self._session.drain(after)
-            codec = self._variant[0]
-            self._send_text(codec.encode(Reconnect(after=after, code=CloseCode.RESTART)))
+            self._send(self._variant[0].encode(Reconnect(after=after, code=CloseCode.RESTART)))
             if not self._session.in_flight:
                 self.restart()
 
@@ -259,18 +294,16 @@ class Connection(asyncio.Protocol):
 
     # Inside
 
-    def _message(self, text: str) -> None:
+    def _heard(self, message: str | bytes) -> None:
         try:
-            call = self._session.receive(text)
+            others = self.peer.receive(message)
         except Exception:
             # Only code of the application's own, decode_message or encode_message, comes to this.
             logger.exception("a message could not be read or refused")
             self.close(CloseCode.INTERNAL_ERROR)
             return
-        if call is not None:
-            self._start(call)
-        else:
-            self._end_rubbish()
+        assert not others  # they come to clients
+        self._end_rubbish()
 
     def _end_rubbish(self) -> None:
         if self._session.failures > self._limits.errors:
@@ -287,77 +320,66 @@ class Connection(asyncio.Protocol):
                 self._peer_closed(code, reason)
             case Broken(code, reason):
                 self._peer_broke(code, reason)
-            case bytes():
-                self.close(CloseCode.UNSUPPORTED_DATA, "this endpoint speaks text messages")
+            case str() if self._speaks is None:
+                self._decide(event)
+                self._heard(event)
+            case str() | bytes():
+                kind = "binary" if self._speaks is bytes else "text"
+                self.close(CloseCode.UNSUPPORTED_DATA, f"this connection speaks {kind} messages")
 
-    def _start(self, call: Incoming) -> None:
-        task = _start_task(self._run(call), self._loop)
-        if task.done():
-            self._ended(task)
-        else:
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+    def _decide(self, first: str) -> None:
+        """The first message of a connection that selected no subprotocol tells the dialect."""
+        self._speaks = str
+        if is_jsonrpc(first):
+            self._session.codec = JSONRPC
+            self._variant = (JSONRPC, self._variant[1])
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            logger.error("a call could not be answered", exc_info=exc)
+    def _invoke(self, call: Incoming) -> Awaitable[Any]:
+        endpoint, method = self._endpoint, call.method
+        assert endpoint is not None
+        if method.shield:
+            return self._shielded(call, endpoint)
+        if self._middleware:
+            return through(self._middleware, call, endpoint)
+        result = method.function(endpoint, call.payload)
+        return _opened(result) if method.stream else result
 
-    async def _run(self, call: Incoming) -> None:
-        running = _Running(self)
-        _running.set(running)
-        session = self._session
-        try:
-            response = await self._result(call)
-            try:
-                session.answer(call, response)
-            except Unserializable as exc:
-                raise _internal_error(call, exc, "JSON object expected") from exc
-        except RpcError as error:
-            try:
-                session.fail(call, error)
-            except Unserializable as exc:
-                session.fail(call, _internal_error(call, exc))
-        except asyncio.CancelledError:
-            # The connection's end; or anybody else's doing, and then the caller is told.
-            session.fail(call, RpcError(ErrorCode.CANCELLED, "The call was cancelled"))
-            raise
-        finally:
-            session.forget(call)
-            running.connection = None
-            for frame in self._hold.end(running):
+    async def _shielded(self, call: Incoming, endpoint: Websocket) -> Any:
+        with self._manager.shielding():
+            if self._middleware:
+                return await through(self._middleware, call, endpoint)
+            return await call.method.function(endpoint, call.payload)
+
+    def _done(self, call: Incoming) -> None:
+        if self._hold and (call.reply is None or call.reply.sent):
+            for frame in self._hold.end(call.reply or call):
                 self._outbox.send(frame)
-            if session.drained:
-                self.restart()
+        if self._session.drained:
+            self.restart()
 
-    async def _result(self, call: Incoming) -> bytes:
-        """What the handler answers, as JSON; whatever goes wrong becomes an RpcError."""
-        method = call.method
-        if call.broken is not None:
-            raise _internal_error(call, call.broken) from call.broken
+    async def _greet(self, endpoint: Websocket) -> None:
         try:
-            result = await method.function(self._endpoint, call.payload)
-        except RpcError:
-            raise
-        except InvalidData as exc:
-            raise RpcError(ErrorCode.INVALID_PARAMETERS, INVALID, errors=exc.errors) from exc
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as exc:
-            if isinstance(exc, asyncio.CancelledError) and _is_cancelled():
-                raise
-            # Also where something that the handler awaited was cancelled, and not the call.
-            raise _internal_error(call, exc) from exc
-        try:
-            return method.encode(result)
-        except Unserializable as exc:
-            raise _internal_error(call, exc, "JSON object expected") from exc
-        except Exception as exc:
-            # It does not fit its type, or the type's own code failed.
-            raise _internal_error(call, exc) from exc
+            await endpoint.on_connect()
+        except RpcError as refusal:
+            code = _REFUSED.get(refusal.code, CloseCode.DISCONNECTED)
+            self.close(code, refusal.message)
+        except Exception:
+            logger.exception("on_connect of socket %s failed", endpoint)
+            self.close(CloseCode.INTERNAL_ERROR)
+        else:
+            self._greeting = None
+            self.peer.release()
 
-    def _send_text(self, payload: bytes) -> None:
-        self._outbox.send(text_frame(payload, self._variant[1]))
+    def _part(self, endpoint: Websocket) -> None:
+        if self._greeting is not None:  # it was refused, or left before it was greeted
+            self._greeting.cancel()
+        elif type(endpoint).on_disconnect is not Websocket.on_disconnect:
+            self._manager.spawn(endpoint.on_disconnect(self.close_code))
+
+    def _send(self, payload: bytes) -> None:
+        codec, window = self._variant
+        frame = binary_frame if codec.packed else text_frame
+        self._outbox.send(frame(payload, window))
 
     def _overflow(self) -> None:
         # Not now: whoever publishes is in the middle of going through the subscribers.
@@ -402,47 +424,12 @@ class Connection(asyncio.Protocol):
         then: Callable[[], object] | None = None,
     ) -> None:
         self.close_code, self.close_reason = code, reason
-        self._end_calls()
+        self.peer.end(code, reason)
         self._outbox.close(frame, then=then)
         if timeout is None:
             timeout = self._limits.close_timeout
         self._timer = self._loop.call_later(timeout, self._transport.abort)
 
-    def _end_calls(self) -> None:
-        self._session.close()
-        for task in tuple(self._tasks):
-            task.cancel()
 
-
-def _is_cancelled() -> bool:
-    """Whether the current task is being cancelled, and not only something that it awaits.
-
-    A function, so that no frame of a call's traceback holds its own task: that would be a cycle.
-    """
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
-
-
-def _internal_error(
-    call: Incoming, exc: BaseException, message: str = "Internal error"
-) -> RpcError:
-    """The answer to a call that failed here: only an id, under which the log has the exception."""
-    error_id = secrets.token_hex(8)
-    logger.error("RPC method %r failed, error id %s", call.method.name, error_id, exc_info=exc)
-    return RpcError(ErrorCode.INTERNAL_ERROR, message, data={"error_id": error_id})
-
-
-if sys.version_info >= (3, 12):
-
-    def _start_task(
-        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Task[None]:
-        # Most handlers never suspend: they are done before this returns.
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
-
-else:
-
-    def _start_task(
-        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Task[None]:
-        return loop.create_task(coroutine)
+async def _opened(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    return items

@@ -3,26 +3,41 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-from openapi.errors import CannotPublish, CannotSubscribe, CloseCode
+from openapi.errors import (
+    CallFailed,
+    CannotPublish,
+    CannotSubscribe,
+    CloseCode,
+    ConnectionClosed,
+    ErrorCode,
+    OpenApiError,
+    RpcError,
+    UnexpectedData,
+)
 from openapi.protocol.handshake import check_origins
 from openapi.protocol.limits import Limits
+from openapi.schema import Schema, encode_json
 from openapi.ws.broker import Broker, broker_from_url
 from openapi.ws.carrier import Carrier
 from openapi.ws.channels import Channels
 from openapi.ws.heartbeat import Heartbeat
+from openapi.ws.middleware import Middleware, check_middleware
 from openapi.ws.outbox import Flusher
 from openapi.ws.shutdown import ShutdownWatch
+from openapi.ws.socket import Websocket
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from openapi.ws.connection import Connection
 
-__all__ = ["SocketsManager", "Websocket", "WsHandlerType"]
+__all__ = ["Reply", "SocketsManager", "WsHandlerType"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,28 +49,14 @@ _RETURNING_PER_SECOND: Final = 200
 _SOONEST_RETURN: Final = 1.0
 
 
-class Websocket:
-    """One connected socket: an instance of the endpoint class, as long as the connection lasts."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one connection said to :meth:`SocketsManager.call`: a result, or why there is none."""
 
-    socket_id: str = ""
-    """A random name of the connection, that nobody can guess."""
-    connection: "Connection"
-    """The connection itself."""
-    started: float = 0.0
-    """When it was accepted: seconds since the epoch."""
-
-    def __str__(self) -> str:
-        return self.socket_id
-
-    @property
-    def sockets(self) -> "SocketsManager":
-        """The manager of this socket."""
-        raise TypeError(f"{type(self).__qualname__} is no endpoint: derive it from WsPathMixin")
-
-    @property
-    def channels(self) -> Channels:
-        """The channels of this process."""
-        return self.sockets.channels
+    socket_id: str
+    result: Any = None
+    error: OpenApiError | TimeoutError | None = None
+    """CallFailed, ConnectionClosed, UnexpectedData or TimeoutError."""
 
 
 class SocketsManager:
@@ -65,8 +66,10 @@ class SocketsManager:
     ``memory://`` is this process. ``limits`` bounds each connection. ``origins`` are the pages that
     a browser may connect from: None is those of the same origin, otherwise an exact list as in
     ``["https://example.com"]``, with ``"*"`` for all. ``deflate`` allows clients to ask for
-    compression. Raises ValueError for an origin that can never match, and
-    :class:`~openapi.errors.DeclarationError` for a broker that does not exist.
+    compression. ``middleware`` runs around every call, the first outermost, outside of that of the
+    endpoint; see :mod:`openapi.ws.middleware`. Raises ValueError for an origin that can never
+    match, and :class:`~openapi.errors.DeclarationError` for a broker that does not exist or a
+    middleware that is none.
 
     A subclass may carry messages itself: it overrides :meth:`publish`, :meth:`subscribe`,
     :meth:`unsubscribe` and :meth:`subscribe_to_event`, and delivers with
@@ -77,10 +80,12 @@ class SocketsManager:
     limits: Limits = Limits()
     origins: Collection[str] | None = None
     deflate: bool = False
+    middleware: Sequence[Middleware] = ()
     # What is the manager's own has two underscores: a subclass, which need not know of this
     # class's __init__, shall not meet it by accident.
     __broker: str | Broker = "memory://"
     __draining: asyncio.Task[None] | None = None
+    __shielded: int = 0
 
     def __init__(
         self,
@@ -89,6 +94,7 @@ class SocketsManager:
         limits: Limits = limits,
         origins: Collection[str] | None = None,
         deflate: bool = False,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         self.__broker = broker_from_url(broker) if isinstance(broker, str) else broker
         self.limits = limits
@@ -96,6 +102,7 @@ class SocketsManager:
             check_origins(origins)
         self.origins = origins
         self.deflate = deflate
+        self.middleware = check_middleware(type(self).__qualname__, middleware)
 
     @cached_property
     def sockets(self) -> set[Websocket]:
@@ -116,6 +123,14 @@ class SocketsManager:
     def heartbeat(self) -> Heartbeat:
         """What pings all sockets."""
         return Heartbeat(asyncio.get_running_loop(), self.limits)
+
+    @cached_property
+    def __by_id(self) -> dict[str, Websocket]:
+        return {}
+
+    @cached_property
+    def __by_user(self) -> dict[Hashable, set[Websocket]]:
+        return {}
 
     @cached_property
     def __watch(self) -> ShutdownWatch:
@@ -171,6 +186,39 @@ class SocketsManager:
         if broker is not None:
             await broker.unsubscribe(channel)
 
+    async def call(
+        self,
+        method: str,
+        payload: object = None,
+        *,
+        user: Hashable = None,
+        socket_id: str | None = None,
+        returns: object = Any,
+        timeout: float | None = 30.0,
+    ) -> list[Reply]:
+        """Call a method of clients: of one connection, or of all that a user has.
+
+        Returns a reply of each, none if there is no such connection; one that fails, or goes away,
+        spoils no other. ``user`` is what an endpoint put into :attr:`Websocket.user`. ``returns``
+        and ``timeout`` are those of :meth:`Websocket.call`.
+
+        Raises ValueError unless exactly one of ``user`` and ``socket_id`` is given, Unserializable
+        for a payload that has no JSON form.
+        """
+        if (user is None) == (socket_id is None):
+            raise ValueError("call() is of a user or of a socket_id: give one of them")
+        encode_json({} if payload is None else payload)
+        schema = Schema.of(returns)
+
+        async def ask(ws: Websocket) -> Reply:
+            try:
+                result = await ws.call(method, payload, returns=schema, timeout=timeout)
+            except (CallFailed, ConnectionClosed, UnexpectedData, TimeoutError) as exc:
+                return Reply(ws.socket_id, error=exc)
+            return Reply(ws.socket_id, result)
+
+        return await asyncio.gather(*map(ask, self.__find(user, socket_id)))
+
     async def drain(self) -> None:
         """Let go of every socket without losing an answer. The server's shutdown does this.
 
@@ -203,6 +251,7 @@ class SocketsManager:
         super().__init_subclass__(**options)
         if cls.origins is not None:
             check_origins(cls.origins)
+        cls.middleware = check_middleware(cls.__qualname__, cls.middleware)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something in the background. It belongs to the manager, which logs its failure."""
@@ -211,9 +260,38 @@ class SocketsManager:
         task.add_done_callback(self.__ended)
         return task
 
+    def adopt(self, task: asyncio.Task[None]) -> None:
+        """Take care of a task that outlives its connection. The shutdown waits for it a while."""
+        self.__tasks.add(task)
+        task.add_done_callback(self.__tasks.discard)
+
+    @contextmanager
+    def shielding(self) -> Iterator[None]:
+        """Count a shielded call. Raises RpcError where there are too many in the process."""
+        most = self.limits.shielded
+        if self.__shielded >= most:
+            raise RpcError(
+                ErrorCode.TOO_MANY_CALLS,
+                f"{most} calls that cannot be cancelled are in flight, try again later",
+                data={"limit": "shielded", "max": most},
+            )
+        self.__shielded += 1
+        try:
+            yield
+        finally:
+            self.__shielded -= 1
+
+    def rename(self, ws: Websocket, old: Hashable, new: Hashable) -> None:
+        """Called by a socket whose user is another one now."""
+        if ws.socket_id in self.__by_id:
+            self.__forget_user(ws, old)
+            self.__know_user(ws, new)
+
     def connected(self, ws: Websocket, request: "web.BaseRequest") -> None:
         """Called by an endpoint that accepted a connection."""
         self.__watch.watch(request)
+        self.__by_id[ws.socket_id] = ws
+        self.__know_user(ws, ws.user)
         self.add(ws)
         self.heartbeat.add(ws.connection)
         if self.__watch.too_late(request):
@@ -225,11 +303,30 @@ class SocketsManager:
         """Called by a connection that is gone."""
         self.heartbeat.remove(connection)
         self.channels.leave(connection)
+        if self.__by_id.pop(ws.socket_id, None) is not None:
+            self.__forget_user(ws, ws.user)
         try:
             self.remove(ws)
         except Exception:
             # A subclass's own code: the end of a connection must get to its end.
             logger.exception("removing socket %s failed", ws)
+
+    def __find(self, user: Hashable, socket_id: str | None) -> Collection[Websocket]:
+        if socket_id is None:
+            return tuple(self.__by_user.get(user, ()))
+        ws = self.__by_id.get(socket_id)
+        return () if ws is None else (ws,)
+
+    def __know_user(self, ws: Websocket, user: Hashable) -> None:
+        if user is not None:
+            self.__by_user.setdefault(user, set()).add(ws)
+
+    def __forget_user(self, ws: Websocket, user: Hashable) -> None:
+        sockets = self.__by_user.get(user)
+        if sockets is not None:
+            sockets.discard(ws)
+            if not sockets:
+                del self.__by_user[user]
 
     def __ended(self, task: asyncio.Task[None]) -> None:
         self.__tasks.discard(task)

@@ -6,7 +6,7 @@ that wait are counted here, in one place, and CPython's transports never walk a 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 __all__ = ["Flusher", "Outbox"]
@@ -52,6 +52,7 @@ class Outbox:
         "_on_overflow",
         "_overflowed",
         "_paused",
+        "_resumed",
         "_scheduled",
         "_size",
         "_then",
@@ -77,6 +78,7 @@ class Outbox:
         self._unsent = 0
         self._scheduled = False
         self._paused = False
+        self._resumed: asyncio.Event | None = None
         self._closed = False
         self._overflowed = False
         self._then: Callable[[], object] = _nothing
@@ -128,6 +130,16 @@ class Outbox:
         self._paused = False
         self._unsent = 0
         self.flush()
+        if not self._paused:
+            self._wake()
+
+    def room(self) -> Awaitable[object] | None:
+        """None, or while the transport is full what to await for room."""
+        if not self._paused or self._closed:
+            return None
+        if self._resumed is None:
+            self._resumed = asyncio.Event()
+        return self._resumed.wait()
 
     def close(self, last: bytes, *, then: Callable[[], object] | None = None) -> None:
         """Take in nothing more; write what waits, and ``last`` behind it, and call ``then``.
@@ -150,6 +162,12 @@ class Outbox:
         self._frames.clear()
         self._size = self._unsent = 0
         self._on_overflow = self._then = _nothing
+        self._wake()
+
+    def _wake(self) -> None:
+        resumed, self._resumed = self._resumed, None
+        if resumed is not None:
+            resumed.set()
 
     def _end(self) -> None:
         then, self._then = self._then, _nothing

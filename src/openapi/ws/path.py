@@ -6,25 +6,36 @@ import logging
 import secrets
 import time
 from abc import ABCMeta
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from aiohttp import HttpVersion11, web
 
 from openapi.errors import CloseCode
 from openapi.protocol.forwarded import sent_to
-from openapi.protocol.frames import JSON, Codec, ObjectCodec
+from openapi.protocol.frames import Codec
 from openapi.protocol.handshake import Refused, negotiate
+from openapi.protocol.jsonrpc import JSONRPC
 from openapi.protocol.methods import MethodNamespace, MethodTable
+from openapi.protocol.native import JSON, MSGPACK, ObjectCodec
 from openapi.protocol.websocket import WebSocket
-from openapi.schema import encode_json
+from openapi.schema import encode_json, encode_msgpack
 from openapi.ws.connection import Connection
-from openapi.ws.manager import SocketsManager, Websocket
+from openapi.ws.manager import SocketsManager
+from openapi.ws.middleware import Middleware, check_middleware
+from openapi.ws.socket import Websocket
 
 __all__ = ["WsPathMixin"]
 
 logger = logging.getLogger(__name__)
 
-SUBPROTOCOLS: Final = ("wsrpc.v1.json",)
+SUBPROTOCOLS: Final[dict[str, Codec]] = {
+    "wsrpc.v1.json": JSON,
+    "wsrpc.v1.msgpack": MSGPACK,
+    "jsonrpc2.0": JSONRPC,
+}
+#: What an endpoint with a text format of its own selects.
+_OWN_SUBPROTOCOLS: Final = ("wsrpc.v1.json",)
 
 
 class _Endpoint(ABCMeta):
@@ -45,12 +56,15 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
 
     SOCKETS_KEY: ClassVar[str | web.AppKey[Any]] = "web_sockets"
     """Where in the application the manager is."""
+    middleware: ClassVar[Sequence[Middleware]] = ()
+    """What runs around every call, the first outermost: see :mod:`openapi.ws.middleware`."""
     rpc_methods: ClassVar[MethodTable] = MethodTable({})
     """The methods, read from the class when it is defined."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.rpc_methods = MethodTable.of(cls)
+        cls.middleware = check_middleware(cls.__qualname__, cls.middleware)
 
     @property
     def sockets(self) -> SocketsManager:
@@ -70,7 +84,7 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
         400 if the request is no WebSocket's, 403 for a page of a foreign origin, 426 for another
         version of the protocol, 503 while the server shuts down.
         """
-        request, sockets = self.request, self.sockets
+        request, sockets, own = self.request, self.sockets, self._own_codec()
         scheme, host = sent_to(request.headers, scheme=request.scheme, host=request.host)
         try:
             if request.version < HttpVersion11:
@@ -81,7 +95,7 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
                 scheme=scheme,
                 host=host,
                 origins=sockets.origins,
-                subprotocols=SUBPROTOCOLS,
+                subprotocols=tuple(SUBPROTOCOLS) if own is None else _OWN_SUBPROTOCOLS,
                 deflate=sockets.deflate,
             )
         except Refused as refusal:
@@ -97,13 +111,14 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
         if transport is None:  # or right behind it
             return response
         limits = sockets.limits
+        codec = own or (SUBPROTOCOLS[accepted.subprotocol] if accepted.subprotocol else None)
         self.connection = Connection(
             self,
             sockets,
             transport,
             http=request.protocol,
             methods=self.rpc_methods,
-            codec=self._codec(),
+            codec=codec,
             websocket=WebSocket(
                 max_message=limits.message_bytes,
                 discard=limits.discard_bytes,
@@ -111,12 +126,14 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
                 deflate=accepted.deflate,
             ),
             window=accepted.deflate.window if accepted.deflate is not None else 0,
+            middleware=(*sockets.middleware, *self.middleware),
         )
         self.started = time.time()
         self.socket_id = secrets.token_urlsafe(16)
         self.connection.start()
         try:
             sockets.connected(self, request)
+            self.connection.greet()
         except Exception:
             # A subclass's own code; the client has its 101, and hears of this in a closing frame.
             logger.exception("adding socket %s failed", self)
@@ -144,19 +161,21 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
 
     async def write(self, msg: Any) -> None:
         """Send anything that has a JSON form to this socket. Raises Unserializable."""
-        self.connection.send(self.encode_message(msg))
+        packed = self.connection.packed
+        self.connection.send(encode_msgpack(msg) if packed else self.encode_message(msg))
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close this socket."""
         self.connection.close(code, reason)
 
-    def _codec(self) -> Codec:
+    def _own_codec(self) -> Codec | None:
+        """The text format of an endpoint that has its own; it speaks nothing else."""
         cls = type(self)
         if (
             cls.decode_message is WsPathMixin.decode_message
             and cls.encode_message is WsPathMixin.encode_message
         ):
-            return JSON
+            return None
         return ObjectCodec(self.decode_message, self.encode_message)
 
 

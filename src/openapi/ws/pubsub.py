@@ -9,7 +9,7 @@ from openapi.protocol.methods import ws_rpc
 from openapi.protocol.topics import SERVER_EVENT
 from openapi.ws.channels import Delivery
 from openapi.ws.connection import Connection
-from openapi.ws.manager import Websocket
+from openapi.ws.socket import Websocket
 
 __all__ = [
     "ChannelCallback",

@@ -1,0 +1,414 @@
+"""A session on an event loop: the peer's calls as tasks, and our tasks' calls of the peer.
+
+    peer = Peer(session, invoke=invoke)
+    others = peer.receive(message)          # calls are started and stopped by themselves
+    total = await peer.call("add", {"a": 1, "b": 2}, returns=Total, timeout=5)
+    peer.end(1001)                          # the connection is over
+
+It knows no socket: what it says goes where the session sends to.
+"""
+
+import asyncio
+import logging
+import secrets
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from math import ceil
+from typing import Any, Final, TypeAlias
+
+from openapi.errors import ErrorCode, InvalidData, RpcError, UnexpectedData, Unserializable
+from openapi.protocol.frames import INVALID, Message, Reconnect
+from openapi.protocol.pending import Asked, Outcome
+from openapi.protocol.session import CallState, Incoming, Session, Stop
+from openapi.rpc.running import Running
+from openapi.schema import Schema, encode_json, encode_msgpack
+
+__all__ = ["Invoke", "Peer", "deadline"]
+
+logger = logging.getLogger(__name__)
+
+Invoke: TypeAlias = Callable[[Incoming], Awaitable[Any]]
+"""Runs a handler: ``await invoke(call)`` is its result, for a stream its async iterator."""
+
+#: Items of a stream that never suspends between two turns of the loop.
+_BURST: Final = 32
+
+NO_FORM: Final = "JSON object expected"
+
+_NULL: Final = {False: b"null", True: b"\xc0"}
+
+
+def _at_once() -> Awaitable[object] | None:
+    return None
+
+
+@asynccontextmanager
+async def deadline(timeout: float | None, text: str) -> AsyncIterator[None]:
+    """Raise TimeoutError, with what it is about, after so many seconds. None: never."""
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as exc:
+        if not limit.expired():  # somebody else's
+            raise
+        raise TimeoutError(f"{text} within {timeout:g} seconds") from exc
+
+
+class Peer:
+    """The other end of a connection.
+
+    ``invoke`` runs a handler. ``room`` returns None while there is room for an item of a stream,
+    otherwise what to await before asking again. ``done`` is called behind the work of each call.
+    ``outlive`` is given the tasks of shielded calls that :meth:`end` leaves running; without it
+    they are cancelled as all others. ``asked`` bounds our own calls in flight; more wait.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_done",
+        "_ended",
+        "_gate",
+        "_invoke",
+        "_loop",
+        "_outlive",
+        "_room",
+        "_running",
+        "_turns",
+        "session",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        invoke: Invoke,
+        room: Callable[[], Awaitable[object] | None] = _at_once,
+        done: Callable[[Incoming], object] = lambda call: None,
+        outlive: Callable[[asyncio.Task[None]], object] | None = None,
+        asked: int,
+    ) -> None:
+        self.session: Final = session
+        self._loop = asyncio.get_running_loop()
+        self._invoke = invoke
+        self._room = room
+        self._done = done
+        self._outlive = outlive
+        self._asked = asked
+        self._turns: asyncio.Semaphore | None = None
+        self._running: dict[Incoming, Running] = {}
+        self._gate: list[Running] | None = None
+        self._ended = False
+
+    @property
+    def running(self) -> int:
+        """Calls that are waiting or worked on."""
+        return len(self._running)
+
+    def receive(self, message: str | bytes) -> Sequence[Message | Reconnect]:
+        """Take in one message. Returns what is no call's."""
+        others: Sequence[Message | Reconnect] = ()
+        for event in self.session.receive(message):
+            if type(event) is Incoming:
+                self._take(event)
+            elif type(event) is Stop:
+                if (running := self._running.get(event.call)) is not None:
+                    self._stop(running)
+            else:
+                assert isinstance(event, Message | Reconnect)
+                others = [*others, event]
+        return others
+
+    def hold(self) -> None:
+        """Take calls, but run none of them until :meth:`release`."""
+        self._gate = []
+
+    def release(self) -> None:
+        """Run the calls that were held."""
+        gate, self._gate = self._gate or [], None
+        for running in gate:
+            self._start(running)
+
+    def end(self, code: int, reason: str = "") -> None:
+        """The connection is over: every call is cancelled, and each of ours has failed.
+
+        May be called again. No task is cancelled twice: what it cleans up is not disturbed.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        self.session.close(code, reason)
+        for running in tuple(self._running.values()):
+            if running.call.method.shield and running.task is not None and self._outlive:
+                self._outlive(running.task)
+            else:
+                self._stop(running)
+        self._gate = None
+
+    async def call(
+        self,
+        method: str,
+        payload: object,
+        *,
+        returns: object,
+        timeout: float | None,
+        room: Callable[[], Awaitable[object]] | None = None,
+    ) -> Any:
+        """Call a method of the peer; returns its response as the type asked for.
+
+        Raises as :meth:`ask` does, UnexpectedData for a response that does not fit, Unserializable
+        for a payload that has no JSON form.
+        """
+        schema = Schema.of(returns)
+        async with deadline(timeout, f"{method!r} was not answered"):
+            response = await self.ask(method, payload, timeout=timeout, room=room)
+        try:
+            packed = self.session.codec.packed
+            return schema.unpack(response) if packed else schema.decode(response)
+        except InvalidData as exc:
+            raise UnexpectedData(exc.errors) from exc
+
+    def notify(self, method: str, payload: object) -> None:
+        """Call a method of the peer without an answer. Raises ConnectionClosed, Unserializable."""
+        self.session.pending.notify(method, self._written(payload))
+
+    async def ask(
+        self,
+        method: str,
+        payload: object,
+        *,
+        timeout: float | None = None,
+        sent: Callable[[], object] | None = None,
+        answered: Callable[[], object] | None = None,
+        room: Callable[[], Awaitable[object]] | None = None,
+    ) -> bytes:
+        """Call a method of the peer; returns the response, in the codec's format.
+
+        ``timeout``, in seconds, is told to the peer; to wait no longer is up to the caller.
+        ``sent`` is called when it cannot be taken back any more, ``answered`` before any later
+        message is looked at. ``room`` is awaited before it is sent. Cancelling it tells the peer.
+
+        Raises CallFailed, ConnectionClosed, UnexpectedData for a stream, Unserializable.
+        """
+        ended: asyncio.Future[Outcome] = self._loop.create_future()
+
+        def end(outcome: Outcome) -> None:
+            if answered is not None and isinstance(outcome, bytes):
+                answered()
+            if not ended.done():  # cancelled, but its task did not run yet
+                ended.set_result(outcome)
+
+        asked = await self.begin(method, payload, end, timeout=timeout, room=room)
+        if sent is not None:
+            sent()
+        try:
+            outcome = await ended
+        except asyncio.CancelledError:
+            self.session.pending.abandon(asked)
+            raise
+        if not isinstance(outcome, bytes):
+            raise outcome
+        return outcome
+
+    async def begin(
+        self,
+        method: str,
+        payload: object,
+        ended: Callable[[Outcome], object],
+        *,
+        item: Callable[[bytes], object] | None = None,
+        timeout: float | None = None,
+        room: Callable[[], Awaitable[object]] | None = None,
+    ) -> Asked:
+        """Send a call when it is its turn; see :meth:`Pending.ask`. ``timeout`` is in seconds."""
+        written, pending = self._written(payload), self.session.pending
+        if self._turns is None:
+            self._turns = asyncio.Semaphore(self._asked)
+            pending.freed = self._turns.release
+        await self._turns.acquire()
+        try:
+            if room is not None:
+                await room()
+            milliseconds = None if timeout is None else max(1, ceil(timeout * 1000))
+            return pending.ask(method, written, ended, item=item, timeout=milliseconds)
+        except BaseException:
+            self._turns.release()
+            raise
+
+    def _written(self, payload: object) -> bytes:
+        value = {} if payload is None else payload
+        return encode_msgpack(value) if self.session.codec.packed else encode_json(value)
+
+    def _take(self, call: Incoming) -> None:
+        running = Running(call, self, self._loop)
+        if call.timeout is not None:
+            running.limit(self._expire)
+        if call.state is CallState.WAITING:
+            self._running[call] = running
+        elif self._gate is not None:
+            self._running[call] = running
+            self._gate.append(running)
+        else:
+            self._start(running)
+
+    def _start(self, running: Running) -> None:
+        if running.call.state is not CallState.RUNNING:
+            return  # it was stopped before its turn
+        task = _start_task(self._run(running), self._loop)
+        if task.done():
+            self._over(running, task)
+        else:
+            running.task = task
+            self._running[running.call] = running
+            task.add_done_callback(partial(self._over, running))
+            if self._ended:  # by its own first step
+                running.stop()
+
+    def _expire(self, running: Running) -> None:
+        self.session.expire(running.call)
+        self._stop(running)
+
+    def _stop(self, running: Running) -> None:
+        if running.task is None:
+            self._over(running, None)
+        elif self._ended or not running.call.method.shield:
+            running.stop()
+
+    def _over(self, running: Running, task: "asyncio.Task[None] | None") -> None:
+        """The work of a call is over, or never began."""
+        call = running.call
+        running.over()
+        self._running.pop(call, None)
+        if self._gate is not None and running in self._gate:
+            self._gate.remove(running)
+        if task is not None and not task.cancelled() and (exc := task.exception()) is not None:
+            logger.error("a call could not be answered", exc_info=exc)
+        following = self.session.done(call)
+        self._done(call)
+        if following is None:
+            return
+        if self._gate is not None:
+            self._gate.append(self._running[following])
+        else:  # not from here: a long lane of short calls would go deeper with each
+            self._loop.call_soon(self._start, self._running[following])
+
+    async def _run(self, running: Running) -> None:
+        running.enter()
+        session, call = self.session, running.call
+        try:
+            if call.broken is not None:
+                raise _internal_error(call, call.broken) from call.broken
+            response = await (self._stream(running) if call.method.stream else self._result(call))
+            try:
+                session.answer(call, response)
+            except Unserializable as exc:
+                raise _internal_error(call, exc, NO_FORM) from exc
+        except RpcError as error:
+            try:
+                session.fail(call, error)
+            except Unserializable as exc:
+                session.fail(call, _internal_error(call, exc))
+        except asyncio.CancelledError:
+            # By the connection's end or its caller, who has been told then; or by anybody else.
+            session.fail(call, RpcError(ErrorCode.CANCELLED, "The call was cancelled"))
+            raise
+
+    async def _result(self, call: Incoming) -> bytes:
+        """What a handler answers; whatever goes wrong becomes an RpcError."""
+        try:
+            result = await self._invoke(call)
+        except BaseException as exc:
+            if _is_told(exc):
+                raise
+            raise _refusal(call, exc) from exc
+        return self._encoded(call, result)
+
+    async def _stream(self, running: Running) -> bytes:
+        """Send the items that a handler yields, as long as there is room for them."""
+        call = running.call
+        try:
+            items: AsyncIterator[Any] = await self._invoke(call)
+            try:
+                await self._pump(running, items)
+            finally:
+                # Nobody else would: a generator that is let go of is closed whenever.
+                if (aclose := getattr(items, "aclose", None)) is not None:
+                    await aclose()
+        except BaseException as exc:
+            if _is_told(exc):
+                raise
+            raise _refusal(call, exc) from exc
+        return _NULL[self.session.codec.packed]
+
+    async def _pump(self, running: Running, items: AsyncIterator[Any]) -> None:
+        call, seq = running.call, 0
+        while True:
+            running.rest()
+            while (room := self._room()) is not None:
+                await room
+            running.restart()
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            if call.state is not CallState.RUNNING:
+                return  # it was stopped, and its generator would not hear of it
+            seq += 1
+            self.session.item(call, self._encoded(call, item), seq)
+            if seq % _BURST == 0:
+                await asyncio.sleep(0)
+
+    def _encoded(self, call: Incoming, result: object) -> bytes:
+        try:
+            return call.method.encode(result, packed=self.session.codec.packed)
+        except Unserializable as exc:
+            raise _internal_error(call, exc, NO_FORM) from exc
+        except Exception as exc:
+            # It does not fit its type, or the type's own code failed.
+            raise _internal_error(call, exc) from exc
+
+
+def _is_told(exc: BaseException) -> bool:
+    """Whether it goes on as it is: the handler's own refusal, or the end of the task itself.
+
+    A task that awaits something else that was cancelled is not cancelled.
+    """
+    if isinstance(exc, asyncio.CancelledError):
+        # In a function, so that no frame of a call's traceback holds its own task: a cycle.
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    return isinstance(exc, RpcError | KeyboardInterrupt | SystemExit | GeneratorExit)
+
+
+def _refusal(call: Incoming, exc: BaseException) -> RpcError:
+    """What the caller gets for what a handler raised."""
+    if isinstance(exc, InvalidData):
+        return RpcError(ErrorCode.INVALID_PARAMETERS, INVALID, errors=exc.errors)
+    return _internal_error(call, exc)
+
+
+def _internal_error(
+    call: Incoming, exc: BaseException, message: str = "Internal error"
+) -> RpcError:
+    """The answer to a call that failed here: only an id, under which the log has the exception."""
+    error_id = secrets.token_hex(8)
+    logger.error("RPC method %r failed, error id %s", call.method.name, error_id, exc_info=exc)
+    return RpcError(ErrorCode.INTERNAL_ERROR, message, data={"error_id": error_id})
+
+
+if sys.version_info >= (3, 12):
+
+    def _start_task(
+        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[None]:
+        # Most handlers never suspend: they are done before this returns.
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+
+else:
+
+    def _start_task(
+        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[None]:
+        return loop.create_task(coroutine)

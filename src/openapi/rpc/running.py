@@ -1,0 +1,86 @@
+"""One call while it is worked on: its task, its deadline, and whoever wants to know of it."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Final
+
+from openapi.protocol.session import CallState, Incoming
+
+__all__ = ["Running", "current"]
+
+_current: Final[ContextVar["Running | None"]] = ContextVar("openapi.rpc.current", default=None)
+
+
+def current() -> "Running | None":
+    """The call that the current task runs, or was started by."""
+    return _current.get()
+
+
+class Running:
+    """A call that was taken, until its work is over.
+
+    ``owner`` is the peer that runs it; None when it is over, though a task that its handler started
+    may live on, and knows it still.
+    """
+
+    __slots__ = ("_loop", "_since", "_stopped", "_timer", "call", "owner", "task")
+
+    def __init__(self, call: Incoming, owner: object, loop: asyncio.AbstractEventLoop) -> None:
+        self.call: Final = call
+        self.owner: object | None = owner
+        self.task: asyncio.Task[None] | None = None
+        self._loop: Final = loop
+        self._since: float | None = None
+        self._stopped = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self) -> None:
+        """Make it the call of the current task."""
+        _current.set(self)
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until its deadline, not less than 0; None where it has none."""
+        timeout = self.call.timeout
+        if timeout is None or self._since is None:
+            return timeout
+        return max(0.0, self._since + timeout - self._loop.time())
+
+    def limit(self, expired: Callable[["Running"], object]) -> None:
+        """Begin to measure its time. ``expired`` is called once it is over."""
+        assert self.call.timeout is not None
+        self._since = self._loop.time()
+        self._timer = self._loop.call_later(self.call.timeout, self._check, expired)
+
+    def rest(self) -> None:
+        """What follows does not count: it is not the handler that is waited for."""
+        self._since = None
+
+    def restart(self) -> None:
+        """Measure its time anew."""
+        if self._timer is not None:
+            self._since = self._loop.time()
+
+    def stop(self) -> None:
+        """Cancel its task, once: what that cleans up is not to be disturbed."""
+        if self.task is not None and not self._stopped:
+            self._stopped = True
+            self.task.cancel()
+
+    def over(self) -> None:
+        """Its work is over."""
+        self.owner = self.task = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self, expired: Callable[["Running"], object]) -> None:
+        # A stream begins anew with each item; one timer that looks again costs less than one each.
+        assert self.call.timeout is not None
+        remaining = self.remaining
+        if self.call.state in (CallState.WAITING, CallState.RUNNING):
+            if not remaining:
+                expired(self)
+            else:
+                self._timer = self._loop.call_later(remaining, self._check, expired)

@@ -1,0 +1,121 @@
+"""One connected socket, as its endpoint's methods see it: ``self``."""
+
+from collections.abc import Hashable
+from functools import cached_property
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from openapi.rpc.running import current
+
+if TYPE_CHECKING:
+    from openapi.ws.channels import Channels
+    from openapi.ws.connection import Connection
+    from openapi.ws.manager import SocketsManager
+
+__all__ = ["Websocket"]
+
+T = TypeVar("T")
+
+
+class Websocket:
+    """One connected socket: an instance of the endpoint class, as long as the connection lasts."""
+
+    socket_id: str = ""
+    """A random name of the connection, that nobody can guess."""
+    connection: "Connection"
+    """The connection itself."""
+    started: float = 0.0
+    """When it was accepted: seconds since the epoch."""
+    __user: Hashable = None
+
+    def __str__(self) -> str:
+        return self.socket_id
+
+    @property
+    def sockets(self) -> "SocketsManager":
+        """The manager of this socket."""
+        raise TypeError(f"{type(self).__qualname__} is no endpoint: derive it from WsPathMixin")
+
+    @property
+    def channels(self) -> "Channels":
+        """The channels of this process."""
+        return self.sockets.channels
+
+    @cached_property
+    def state(self) -> SimpleNamespace:
+        """Anything that the application keeps for this connection: ``self.state.cart = []``."""
+        return SimpleNamespace()
+
+    @property
+    def user(self) -> Hashable:
+        """Who it is, as the application says: what :meth:`SocketsManager.call` finds it by.
+
+        None, the default, is nobody. Set it in :meth:`on_connect`, or whenever it is known.
+        """
+        return self.__user
+
+    @user.setter
+    def user(self, user: Hashable) -> None:
+        self.sockets.rename(self, self.__user, user)
+        self.__user = user
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the deadline of the call that the current task runs; None without one."""
+        running = current()
+        return None if running is None else running.remaining
+
+    async def on_connect(self) -> None:
+        """Called when the connection is open, before any of its calls is run. Does nothing.
+
+        An RpcError refuses the connection, with its message as the reason: one of
+        ``NOT_AUTHENTICATED`` closes it with 4500, of ``NOT_ALLOWED`` with 4501, any other with
+        4504. Cancelled if the connection ends meanwhile.
+        """
+
+    async def on_disconnect(self, code: int) -> None:
+        """Called when the connection is gone, with its close code. Does nothing.
+
+        Only behind an :meth:`on_connect` that returned. Nothing can be sent any more.
+        """
+
+    @overload
+    async def call(
+        self, method: str, payload: object = ..., *, returns: type[T], timeout: float | None = ...
+    ) -> T: ...
+    @overload
+    async def call(
+        self,
+        method: str,
+        payload: object = ...,
+        *,
+        returns: object = ...,
+        timeout: float | None = ...,
+    ) -> Any: ...
+    async def call(
+        self,
+        method: str,
+        payload: object = None,
+        *,
+        returns: object = Any,
+        timeout: float | None = 30.0,
+    ) -> Any:
+        """Call a method of the client and return its response.
+
+        ``payload`` is anything whose JSON form is an object; ``returns`` is the type of the
+        response, by default dicts, lists and plain values; ``timeout`` is in seconds, None waits
+        for ever. A call waits its turn while ``limits.asked`` are in flight.
+
+        Raises CallFailed with the client's error, ConnectionClosed at once when it goes away,
+        TimeoutError, UnexpectedData for a response that does not fit ``returns``, Unserializable
+        for a payload without a JSON form.
+        """
+        peer = self.connection.peer
+        return await peer.call(method, payload, returns=returns, timeout=timeout)
+
+    async def notify(self, method: str, payload: object = None) -> None:
+        """Call a method of the client without an answer.
+
+        Raises ConnectionClosed, and Unserializable for a payload without a JSON form.
+        """
+        self.connection.peer.notify(method, payload)
