@@ -2,13 +2,15 @@
 
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from textwrap import dedent
 from types import ModuleType
 from typing import Any, NotRequired, TypedDict
 
+import msgspec
 import pytest
 
 from openapi.errors import DeclarationError, ErrorCode, InvalidData, RpcError, Unserializable
@@ -195,6 +197,182 @@ async def test_a_result_that_does_not_fit_or_has_no_json_form_is_refused() -> No
         await table.call(Wrong(), "misfit")
     with pytest.raises(Unserializable, match="^`object` has no JSON form$"):
         await table.call(Wrong(), "opaque")
+
+
+def test_no_payload_is_the_empty_object() -> None:
+    with pytest.raises(InvalidData) as caught:
+        TABLE["add"].decode(b"")
+
+    assert TABLE["echo"].decode(b"") == {}
+    assert caught.value.errors == {"a": "required"}
+
+
+# MessagePack
+
+
+@dataclass
+class Stamp:
+    """What JSON writes as text."""
+
+    at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    raw: bytes = b""
+
+
+class Packed:
+    """Methods whose payloads and results are MessagePack."""
+
+    async def ws_rpc_stamp(self, payload: Stamp) -> Stamp:
+        return payload
+
+    @ws_rpc(body_schema=Stamp)
+    async def ws_rpc_plain(self, payload: dict[str, Any]) -> Any:
+        return payload
+
+    async def ws_rpc_echo(self, payload: dict[str, Any]) -> Any:
+        return payload
+
+
+PACKED = MethodTable.of(Packed)
+
+
+@pytest.mark.parametrize("name", ["stamp", "plain", "echo"])
+def test_a_packed_payload_comes_back_as_it_was(name: str) -> None:
+    method = PACKED[name]
+    sent: dict[str, Any] = {"at": datetime(2026, 2, 3, tzinfo=UTC), "raw": b"\xff\x00"}
+
+    payload = method.decode(msgspec.msgpack.encode(sent), packed=True)
+
+    assert payload == (Stamp(**sent) if name == "stamp" else sent)
+    assert msgspec.msgpack.decode(method.encode(payload, packed=True)) == sent
+
+
+def test_no_packed_payload_is_the_empty_object_too() -> None:
+    assert PACKED["echo"].decode(b"", packed=True) == {}
+    assert PACKED["stamp"].decode(b"", packed=True) == Stamp()
+
+
+def test_a_packed_payload_that_does_not_fit_names_every_field() -> None:
+    with pytest.raises(InvalidData) as caught:
+        TABLE["add"].decode(msgspec.msgpack.encode({"b": "one", "c": 3}), packed=True)
+
+    assert caught.value.errors.keys() == {"a", "b", "c"}
+    with pytest.raises(InvalidData) as caught:
+        TABLE["echo"].decode(msgspec.msgpack.encode([1]), packed=True)
+    assert caught.value.errors.keys() == {"payload"}
+
+
+def test_a_packed_result_that_does_not_fit_or_has_no_form_is_refused() -> None:
+    with pytest.raises(InvalidData):
+        TABLE["add"].encode({"sum": "three"}, packed=True)
+    with pytest.raises(Unserializable):
+        TABLE["echo"].encode(object(), packed=True)
+
+
+# Streams
+
+
+@dataclass
+class Log:
+    """A stream, and what became of it."""
+
+    ended: list[str] = field(default_factory=list)
+
+    async def ws_rpc_tail(self, payload: Pair) -> AsyncIterator[Total]:
+        try:
+            for number in range(payload.a, payload.b):
+                yield Total(number)
+        finally:
+            self.ended.append("tail")
+
+    async def ws_rpc_wrong(self, payload):  # type: ignore[no-untyped-def] # as users write it
+        try:
+            yield {"any": "thing"}
+            yield object()
+        finally:
+            self.ended.append("wrong")
+
+    async def ws_rpc_broken(self, payload: Pair) -> AsyncIterator[int]:
+        yield 1
+        raise RpcError(7, "no more")
+
+    @ws_rpc(response_schema=Total)
+    async def ws_rpc_misfit(self, payload: Pair) -> AsyncIterator[Any]:
+        yield {"sum": "three"}
+
+    async def ws_rpc_size(self, payload: Pair) -> int:
+        return payload.a
+
+
+LOG = MethodTable.of(Log)
+
+
+async def test_a_stream_gives_its_items_one_by_one_each_written_as_its_type() -> None:
+    log = Log()
+
+    assert [item async for item in LOG.stream(log, "tail", {"a": 1, "b": 3})] == [
+        b'{"sum":1}',
+        b'{"sum":2}',
+    ]
+    assert log.ended == ["tail"]
+
+
+async def test_a_stream_without_items_just_ends() -> None:
+    assert [item async for item in LOG.stream(Log(), "tail", {"a": 1, "b": 1})] == []
+
+
+async def test_who_closes_a_stream_before_its_end_ends_it() -> None:
+    log = Log()
+
+    async with aclosing(LOG.stream(log, "tail", {"a": 1, "b": 9})) as items:
+        assert await anext(items) == b'{"sum":1}'
+        assert log.ended == []
+
+    assert log.ended == ["tail"]
+
+
+async def test_a_stream_that_nobody_reads_never_begins() -> None:
+    log = Log()
+
+    await LOG.stream(log, "tail", {"a": 1, "b": 9}).aclose()
+
+    assert log.ended == []
+
+
+async def test_an_item_that_cannot_be_written_ends_the_stream() -> None:
+    log = Log()
+    items = LOG.stream(log, "wrong")
+
+    assert await anext(items) == b'{"any":"thing"}'
+    with pytest.raises(Unserializable):
+        await anext(items)
+    assert log.ended == ["wrong"]
+    with pytest.raises(InvalidData, match="^sum: expected `int`, got `str`$"):
+        await anext(LOG.stream(log, "misfit", {"a": 1}))
+
+
+async def test_an_error_of_a_stream_comes_after_its_items() -> None:
+    items = LOG.stream(Log(), "broken", {"a": 1})
+
+    assert await anext(items) == b"1"
+    with pytest.raises(RpcError, match="no more"):
+        await anext(items)
+
+
+def test_a_stream_is_refused_before_it_is_read() -> None:
+    with pytest.raises(InvalidData, match="^a: required$"):
+        LOG.stream(Log(), "tail")
+    with pytest.raises(RpcError, match="^helper method not available"):
+        LOG.stream(Log(), "helper")
+
+
+async def test_a_stream_cannot_be_called_and_a_call_cannot_be_streamed() -> None:
+    with pytest.raises(TypeError) as caught:
+        await LOG.call(Log(), "tail", {"a": 1})
+    assert str(caught.value) == "tail is a stream, which has items and no result: use stream()"
+
+    with pytest.raises(TypeError) as caught:
+        LOG.stream(Log(), "size", {"a": 1})
+    assert str(caught.value) == "size is no stream, it has one result: use call()"
 
 
 # Overriding

@@ -11,8 +11,9 @@ that takes a UUID shares its lanes with one that takes the text.
 """
 
 import json
-from collections.abc import Hashable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Mapping
+from functools import lru_cache, partial
+from operator import attrgetter
 from typing import Any, Final, cast
 
 from openapi.errors import DeclarationError, Unserializable
@@ -47,7 +48,8 @@ class LaneField:
         if isinstance(payload, dict):
             value = payload.get(self._key, self._default)
         else:
-            value = _value(payload, self.name)
+            kind: Any = type(payload)
+            value = _reader(kind, self.name)(payload)
         form = value if type(value) in _AS_THEY_ARE else _form(value)
         return None if form is None else (self.name, form)
 
@@ -63,14 +65,6 @@ def _form(value: object) -> Hashable | None:
     return cast("Hashable", form)
 
 
-def _value(payload: object, field: str) -> object:
-    kind: Any = type(payload)
-    config = getattr(kind, "__struct_config__", None)
-    if config is not None and config.tag_field == field:
-        return config.tag
-    return (fields_of(payload) or {}).get(_attribute(kind, field))
-
-
 def _fields(payload: Schema[Any]) -> Mapping[str, Mapping[str, Any]] | None:
     """The JSON Schemas of the fields, by name; None where there may be any."""
     components: dict[str, Any] = {}
@@ -82,26 +76,38 @@ def _properties(
 ) -> Mapping[str, Mapping[str, Any]] | None:
     schema = components.get(schema.get("$ref", ""), schema)
     if "anyOf" in schema:
-        options = [_properties(option, components) for option in schema["anyOf"]]
-        # without their defaults: another option may have no such field
-        return (
-            {name: {} for option in options for name in option or ()}
-            if all(option is not None for option in options)
-            else None
-        )
+        # Structs with tags: no others are told apart. Without their defaults, for that of one is
+        # not that of another, which may have no such field.
+        options = [_properties(option, components) or {} for option in schema["anyOf"]]
+        return {name: {} for option in options for name in option}
     if schema.get("additionalProperties", "properties" not in schema) is not False:
         return None
     return cast("Mapping[str, Mapping[str, Any]]", schema.get("properties", {}))
 
 
 @lru_cache(maxsize=512)
-def _attribute(kind: type, field: str) -> str:
-    """What a field of the data is called in Python: renamed in a Struct, or an alias' name."""
-    encoded: tuple[str, ...] = getattr(kind, "__struct_encode_fields__", ())
-    if field in encoded:
-        names: tuple[str, ...] = getattr(kind, "__struct_fields__", ())
-        return names[encoded.index(field)]
-    return next((name for name, info in _of_model(kind) if field in _aliases(name, info)), field)
+def _reader(kind: type, field: str) -> Callable[[Any], object]:
+    """Make what reads a field of the data from instances, whatever it is called in Python."""
+    if config := getattr(kind, "__struct_config__", None):
+        if config.tag_field == field:
+            return partial(_constant, config.tag)
+        renamed = _of_struct(kind)
+        return attrgetter(renamed[field]) if field in renamed else partial(_constant, None)
+    if field in getattr(kind, "__dataclass_fields__", ()):
+        return attrgetter(field)
+    for name, info in _of_model(kind):
+        if field in _aliases(name, info):
+            return attrgetter(name)
+    return lambda payload: (fields_of(payload) or {}).get(field)
+
+
+def _constant(value: object, payload: object) -> object:
+    return value
+
+
+def _of_struct(kind: Any) -> dict[str, str]:
+    """The attributes of a Struct, by their names in the data."""
+    return dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
 
 
 def _name_in_dict(hint: object, field: str) -> str:

@@ -20,12 +20,11 @@ from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mappin
 from contextlib import aclosing
 from typing import Any, Final
 
-from openapi import schema
 from openapi.errors import DeclarationError, ErrorCode, InvalidData, RpcError
 from openapi.protocol.declarations import UNSET, Lane, UnsetType, declared_of, ws_rpc
 from openapi.protocol.lane_keys import LaneField
 from openapi.protocol.signatures import signature_of
-from openapi.schema import Schema, encode_json, plain
+from openapi.schema import Schema, encode_json, encode_msgpack, plain
 
 __all__ = ["UNSET", "Method", "MethodNamespace", "MethodTable", "UnsetType", "ws_rpc"]
 
@@ -118,8 +117,7 @@ class Method:
         Raises :class:`InvalidData`, :class:`Unserializable`.
         """
         if packed:
-            pack = self.returns.pack if self.returns is not None else schema.encode_msgpack
-            return pack(result)
+            return self.returns.pack(result) if self.returns is not None else encode_msgpack(result)
         return self.returns.encode(result) if self.returns is not None else encode_json(result)
 
     def lane_of(self, payload: object) -> Hashable | None:

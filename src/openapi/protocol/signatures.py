@@ -88,5 +88,6 @@ def _is_stream(hint: object) -> bool:
 
 
 def _bare(hint: object) -> object:
-    """A hint without ``Annotated``."""
+    """A hint without a name of its own (``type Lines = …``) and without ``Annotated``."""
+    hint = getattr(hint, "__value__", hint)
     return typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
