@@ -36,6 +36,7 @@ PACKAGES: dict[str, frozenset[str]] = {
     "schema": VALIDATION,
     "schema/_pydantic.py": VALIDATION | {"pydantic", "pydantic_core"},
     "protocol/frames.py": frozenset({"msgspec"}),  # the codec of the wire, not a second validator
+    "protocol/jsonrpc.py": frozenset({"msgspec"}),
     "spec/": AIOHTTP,
     "ws/": AIOHTTP,
     "ws/brokers/redis.py": AIOHTTP | {"redis"},
