@@ -239,13 +239,6 @@ def test_a_value_that_only_messagepack_has_shares_a_lane_with_what_json_has_inst
     assert declared.lane_of(packed) == declared.lane_of({"room": form})
 
 
-def test_a_value_that_has_no_json_form_has_no_lane() -> None:
-    declared = method("room")
-    packed = msgspec.msgpack.encode({"room": msgspec.msgpack.Ext(5, b"")})
-
-    assert declared.lane_of(declared.decode(packed, packed=True)) is None
-
-
 @pytest.mark.parametrize(
     ("hint", "fields"),
     [
