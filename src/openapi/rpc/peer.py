@@ -18,7 +18,15 @@ from functools import partial
 from math import ceil
 from typing import Any, Final, TypeAlias
 
-from openapi.errors import ErrorCode, InvalidData, RpcError, UnexpectedData, Unserializable
+from openapi.errors import (
+    CloseCode,
+    ConnectionClosed,
+    ErrorCode,
+    InvalidData,
+    RpcError,
+    UnexpectedData,
+    Unserializable,
+)
 from openapi.protocol.frames import INVALID, Message, Reconnect
 from openapi.protocol.pending import Asked, Outcome
 from openapi.protocol.session import CallState, Incoming, Session, Stop
@@ -41,7 +49,16 @@ _NULL: Final = {False: b"null", True: b"\xc0"}
 
 
 def _at_once() -> Awaitable[object] | None:
+    """There is room."""
     return None
+
+
+def _nothing(call: Incoming) -> None:
+    """Nobody wants to know."""
+
+
+async def _gone(call: Incoming) -> object:
+    raise ConnectionClosed(CloseCode.ABNORMAL)
 
 
 @asynccontextmanager
@@ -86,7 +103,7 @@ class Peer:
         *,
         invoke: Invoke,
         room: Callable[[], Awaitable[object] | None] = _at_once,
-        done: Callable[[Incoming], object] = lambda call: None,
+        done: Callable[[Incoming], object] = _nothing,
         outlive: Callable[[asyncio.Task[None]], object] | None = None,
         asked: int,
     ) -> None:
@@ -146,6 +163,8 @@ class Peer:
             else:
                 self._stop(running)
         self._gate = None
+        # Whoever owns it knows it through these; reference counts must free both.
+        self._invoke, self._room, self._done, self._outlive = _gone, _at_once, _nothing, None
 
     async def call(
         self,
@@ -295,8 +314,10 @@ class Peer:
             self._loop.call_soon(self._start, self._running[following])
 
     async def _run(self, running: Running) -> None:
-        running.enter()
         session, call = self.session, running.call
+        if call.state is CallState.DONE:
+            return  # the connection ended before its first step
+        running.enter()
         try:
             if call.broken is not None:
                 raise _internal_error(call, call.broken) from call.broken
