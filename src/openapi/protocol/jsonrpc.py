@@ -27,7 +27,6 @@ from openapi.protocol.frames import (
     Item,
     Malformed,
     Message,
-    Reconnect,
 )
 from openapi.protocol.native import Timeout
 from openapi.schema import encode_json
@@ -56,10 +55,11 @@ _UNREADABLE: Final = Error(code=ErrorCode.INTERNAL_ERROR, message="The error can
 
 
 class _Version(Struct, frozen=True):
+    jsonrpc: Any = None
+
+
+class _Request(Struct, frozen=True):
     jsonrpc: Literal["2.0"]
-
-
-class _Request(_Version, frozen=True):
     method: str
     params: Raw = NO_PAYLOAD
     id: Id | UnsetType = UNSET
@@ -149,10 +149,10 @@ def is_jsonrpc(text: str) -> bool:
         return False
     try:
         is_batch = text.lstrip(_BLANKS).startswith("[")
-        _decode_version(_decode_elements(text)[0] if is_batch else text)
+        first = _decode_version(_decode_elements(text)[0] if is_batch else text)
     except (msgspec.DecodeError, UnicodeError, RecursionError, IndexError):
         return False
-    return True
+    return bool(first.jsonrpc == "2.0")
 
 
 def _batch_of(text: str) -> Batch | Malformed:
@@ -341,8 +341,7 @@ def _form_of(frame: Frame) -> object:
             return _Asked(frame.method, frame.payload or UNSET, frame.timeout, id)
         case Cancel():
             return _Asked(_CANCEL, {"id": _said(frame.id)})
-        case Reconnect():
-            return _Asked("event", frame.body)
+    return _Asked("event", frame.body)
 
 
 def _data_of(error: Error) -> object:
