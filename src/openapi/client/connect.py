@@ -2,17 +2,23 @@
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from http.client import responses
 from typing import Final
 
 from aiohttp import (
+    ClientConnectorDNSError,
     ClientConnectorError,
     ClientError,
+    ClientResponseError,
     ClientSession,
     ClientWebSocketResponse,
     ClientWSTimeout,
+    RedirectClientError,
+    ServerDisconnectedError,
+    TooManyRedirects,
     WSServerHandshakeError,
 )
 from yarl import URL
@@ -23,6 +29,16 @@ from openapi.errors import CloseCode, ConnectionClosed
 __all__ = ["connect"]
 
 SUBPROTOCOL: Final = "wsrpc.v1.json"
+
+_SHOWN: Final = 100
+"""How much is repeated of what is wrong with an answer: characters."""
+
+_WRONG: Final = {
+    "Invalid upgrade header": "without 'Upgrade: websocket'",
+    "Invalid connection header": "without 'Connection: upgrade'",
+    "Invalid challenge response": "with a Sec-WebSocket-Accept that does not fit",
+}
+"""What aiohttp says of a 101 that RFC 6455, section 4.1, forbids, and what it means."""
 
 
 @asynccontextmanager
@@ -77,16 +93,14 @@ async def connect(
                     timeout=ClientWSTimeout(ws_receive=None, ws_close=close_timeout),
                 )
         except WSServerHandshakeError as exc:
-            refusal = f"{url} refused the connection: {exc.status} {responses.get(exc.status, '')}"
-            raise ConnectionClosed(CloseCode.ABNORMAL, refusal) from exc
-        except ClientConnectorError as exc:
-            text = f"cannot connect to {url}: {_said(exc.os_error)}"
-            raise ConnectionClosed(CloseCode.ABNORMAL, text) from exc
+            raise ConnectionClosed(CloseCode.ABNORMAL, _refusal(url, exc)) from exc
         except (ClientError, OSError) as exc:
             if opening.expired():
                 raise TimeoutError(f"{url} did not answer within {open_timeout:g} seconds") from exc
-            text = f"cannot connect to {url}: {str(exc) or type(exc).__name__}"
+            text = f"cannot connect to {url}: {_failure(exc)}"
             raise ConnectionClosed(CloseCode.ABNORMAL, text) from exc
+        except UnicodeError as exc:  # of the resolver: a name with a part too long, or with none
+            raise ValueError(_no_url(url)) from exc
         client = Client(ws, calls=calls, queue_bytes=queue_bytes, close_timeout=close_timeout)
         running = asyncio.create_task(client.run())
         try:
@@ -104,8 +118,51 @@ async def connect(
 def _checked(url: str | URL) -> URL:
     checked = URL(url)
     if checked.scheme not in ("ws", "wss", "http", "https") or not checked.host:
-        raise ValueError(f"{str(url)!r} is no URL of a WebSocket: write ws://HOST:PORT/PATH")
+        raise ValueError(_no_url(url))
     return checked
+
+
+def _no_url(url: str | URL) -> str:
+    return f"{str(url)!r} is no URL of a WebSocket: write ws://HOST:PORT/PATH"
+
+
+def _refusal(url: str | URL, exc: WSServerHandshakeError) -> str:
+    """What a server answered instead of becoming a WebSocket, in a sentence."""
+    if exc.status == 101:
+        return (
+            f"{url} answered the handshake wrongly, {_WRONG.get(exc.message, exc.message)}:"
+            " it is no WebSocket server, or a proxy in between is at fault"
+        )
+    answer = f"{exc.status} {responses.get(exc.status, '')}".rstrip()
+    if exc.status < 300:
+        return f"{url} is no WebSocket, it answered {answer}: check the path"
+    return f"{url} refused the connection: {answer}"
+
+
+def _failure(exc: ClientError | OSError) -> str:
+    """Why there is no connection, and what to do where something can be done."""
+    match exc:
+        case ClientConnectorDNSError():
+            return f"the host {exc.host!r} is not found, {_said(exc.os_error)}; check its name"
+        case ClientConnectorError(os_error=ssl.SSLCertVerificationError() as error):
+            return f"its certificate is not valid, {error.verify_message}"
+        case ClientConnectorError(os_error=ssl.SSLError() as error):
+            return f"TLS failed, {error.reason}; check the port, and whether it is ws:// or wss://"
+        case ClientConnectorError():
+            return _said(exc.os_error)
+        case TooManyRedirects():
+            return "it redirects again and again"
+        case RedirectClientError():
+            return f"it redirects to {str(exc)!r}, which is no URL of HTTP"
+        case ClientResponseError():
+            why = exc.message.partition("\n")[0].rstrip(":")[:_SHOWN]
+            return f"the answer cannot be read as HTTP ({why}); check the host and the port"
+        case ServerDisconnectedError():
+            return "the server closed the connection without an answer"
+        case OSError():
+            return _said(exc)
+        case _:
+            return str(exc) or type(exc).__name__
 
 
 def _said(error: OSError) -> str:
