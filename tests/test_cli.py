@@ -20,9 +20,21 @@ from openapi import __version__
 from openapi.cli.commands import openapi
 from openapi.client import connect
 from openapi.errors import CallFailed
-from tests.cli.process import DEADLINE, ENVIRONMENT, ROOT, Terminal, line, run, served, started
+from tests.cli.process import (
+    COMMAND,
+    DEADLINE,
+    ENVIRONMENT,
+    ROOT,
+    Terminal,
+    line,
+    run,
+    served,
+    started,
+)
+from tests.cli.raw import answering
 
 APP = "tests/cli/app.py:create_app"
+SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
 METHODS = "echo · kick · last_call · publish · stuck · subscribe · unsubscribe"
 
 
@@ -122,6 +134,27 @@ class TestServe:
         text = f"cannot listen on 127.0.0.1:{port}: Address already in use; try another --port"
         assert done.stderr == f"Error: {text}\n"
 
+    @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+    @pytest.mark.parametrize(
+        ("host", "text"),
+        [
+            ("192.0.2.1", ":0: Cannot assign requested address; give an address of this machine"),
+            ("nowhere.invalid", ": Name or service not known; give an address of this machine"),
+        ],
+    )
+    def test_an_address_that_is_not_of_this_machine_is_told(
+        self, loop: str, host: str, text: str
+    ) -> None:
+        done = run("serve", APP, "--port", "0", "--loop", loop, "--host", host)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"Error: cannot listen on {host}{text}")
+
+    @pytest.mark.parametrize("host", ["", "a..b", "a" * 64])
+    def test_a_host_that_can_be_none_is_wrong_usage(self, host: str) -> None:
+        done = run("serve", APP, "--port", "0", "--host", host)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{host!r} is no address: give one of this machine, as 127.0.0.1" in done.stderr
+
     def test_every_address_is_shown_as_one_that_can_be_connected_to(self) -> None:
         with served(APP, "--host", "0.0.0.0") as host:
             assert host.startswith("127.0.0.1:")
@@ -130,6 +163,7 @@ class TestServe:
         ("target", "code", "text"),
         [
             ("nowhere:app", 2, "there is no module 'nowhere'"),
+            (".:x", 2, "there is no module '.'"),
             ("tests/cli/app.py:create_ap", 2, "did you mean tests/cli/app.py:create_app?"),
             ("tests/cli/app.py:Endpoint", 2, "app.py:Endpoint is the class Endpoint, not"),
             ("tests/cli/app.py:fails", 1, "LookupError: no settings (tests/cli/app.py, line"),
@@ -160,6 +194,14 @@ class TestServe:
             assert process.communicate(timeout=DEADLINE) == ("", "")
         assert process.returncode == 130
 
+    def test_ctrl_c_while_it_is_imported_stops_it(self) -> None:
+        with started("serve", "tests/cli/imports_slowly.py:app") as process:
+            assert process.stderr is not None
+            assert process.stderr.readline() == "importing\n"
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=DEADLINE) == ("", "")
+        assert process.returncode == 130
+
     @pytest.mark.parametrize("loop", ["asyncio", "uvloop", "auto"])
     def test_the_event_loop_can_be_chosen(self, loop: str) -> None:
         target = "tests/cli/app.py:prints_its_loop"
@@ -175,6 +217,24 @@ class TestServe:
         assert 'uvloop is not installed: pip install "aio-openapi[speed]"' in done.stderr
         done = _without("uvloop", "serve", "tests/cli/app.py:fails")
         assert done.returncode == 1
+
+    def test_it_serves_on_when_nobody_reads_its_log_any_more(self) -> None:
+        with started("serve", APP, "--port", "0") as process:
+            url = line(process)["url"]
+            assert process.stderr is not None
+            process.stderr.close()
+            for _ in range(3):
+                with urllib.request.urlopen(f"{url}/hello") as response:
+                    assert response.read() == b"hello"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(DEADLINE) == 0
+
+    def test_an_output_that_cannot_be_written_is_not_taken_for_a_port_that_cannot_be_had(
+        self,
+    ) -> None:
+        done = _unwritable("serve", APP, "--port", "0")
+        assert done.returncode == 1
+        assert done.stderr == "Error: cannot write to standard output: Bad file descriptor\n"
 
     def test_nobody_reads_where_it_is(self) -> None:
         done = _unread("serve", APP, "--port", "0")
@@ -251,9 +311,107 @@ class TestCall:
         assert done.stderr == f"Error: ws://{host}/nothing refused the connection: 404 Not Found\n"
 
     def test_a_server_that_does_not_answer_is_told(self, url: str) -> None:
-        done = run("call", url, "stuck", "--timeout", "0.1")
+        done = run("call", url, "stuck", "--timeout", "1.5")
         assert done.returncode == 1
-        assert done.stderr == "Error: 'stuck' was not answered within 0.1 seconds\n"
+        assert done.stderr == "Error: 'stuck' was not answered within 1.5 seconds\n"
+
+    def test_a_server_that_accepts_no_connection_is_told_within_the_same_time(self) -> None:
+        with answering(b"") as host:
+            done = run("call", host, "echo", "--timeout", "0.3")
+        assert done.returncode == 1
+        assert done.stderr == f"Error: ws://{host} did not answer within 0.3 seconds\n"
+
+    @pytest.mark.parametrize(
+        ("answer", "text"),
+        [
+            (
+                f"{SWITCHING}Connection: upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n",
+                "{url} answered the handshake wrongly, with a Sec-WebSocket-Accept that does not"
+                " fit: it is no WebSocket server, or a proxy in between is at fault",
+            ),
+            (
+                f"{SWITCHING}\r\n",
+                "{url} answered the handshake wrongly, without 'Connection: upgrade': it is no"
+                " WebSocket server, or a proxy in between is at fault",
+            ),
+            (
+                "SSH-2.0-OpenSSH_9.6\r\n",
+                "cannot connect to {url}: the answer cannot be read as HTTP (Bad status line);"
+                " check the host and the port",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                "{url} is no WebSocket, it answered 200 OK: check the path",
+            ),
+            (
+                "HTTP/1.1 302 Found\r\nLocation: ftp://there/\r\nContent-Length: 0\r\n\r\n",
+                "cannot connect to {url}: it redirects to 'ftp://there/', which is no URL of HTTP",
+            ),
+        ],
+    )
+    def test_a_server_that_is_no_websockets_is_told_by_what_it_answered(
+        self, answer: str, text: str
+    ) -> None:
+        with answering(answer.encode()) as host:
+            done = run("call", host, "echo")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"Error: {text.format(url=f'ws://{host}')}\n"
+
+    def test_a_host_that_is_not_known_is_told(self) -> None:
+        done = run("call", "nowhere.invalid/stream", "echo")
+        assert (done.returncode, done.stdout) == (1, "")
+        text = "cannot connect to ws://nowhere.invalid/stream: the host 'nowhere.invalid' is not"
+        assert done.stderr.startswith(f"Error: {text} found, ")
+        assert done.stderr.endswith("; check its name\n")
+
+    def test_tls_with_a_server_that_has_none_is_told(self, host: str) -> None:
+        done = run("call", f"wss://{host}/stream", "echo")
+        assert done.returncode == 1
+        assert "check the port, and whether it is ws:// or wss://\n" in done.stderr
+
+    def test_a_certificate_that_is_not_valid_is_told(self) -> None:
+        with answering(b"", tls=True) as host:
+            done = run("call", f"wss://{host}", "echo")
+        assert done.returncode == 1
+        text = f"cannot connect to wss://{host}: its certificate is not valid, self-signed"
+        assert done.stderr.replace("self signed", "self-signed").startswith(f"Error: {text}")
+
+    @pytest.mark.parametrize(
+        ("data", "text"),
+        [
+            (b"", "it is empty"),
+            (b"\xff", "it is not UTF-8 at byte 0"),
+            (b'{"a":\n1 2}', "Expecting ',' delimiter, line 2, column 3"),
+            (b'{"a": 1e999}', "it has a number or a character that cannot be read"),
+            (b"[" * 100_000, "it is nested too deep"),
+        ],
+    )
+    def test_a_standard_input_that_is_no_json_is_told_with_the_place(
+        self, data: bytes, text: str
+    ) -> None:
+        done = subprocess.run(
+            [*COMMAND, "call", "localhost", "echo", "-"],
+            input=data,
+            capture_output=True,
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            timeout=DEADLINE,
+        )
+        assert done.returncode == 2
+        assert done.stderr.decode().endswith(f": standard input is no JSON: {text}\n")
+
+    def test_a_standard_input_that_cannot_be_read_is_told(self) -> None:
+        with open(os.devnull, "wb") as closed:
+            done = run("call", "localhost", "echo", "-", stdin=closed)
+        assert done.returncode == 2
+        assert "standard input cannot be read: Bad file descriptor" in done.stderr
+
+    def test_in_a_pipe_json_is_utf_8_whatever_the_locale(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(ENVIRONMENT, "PYTHONIOENCODING", "ascii")
+        done = run("call", url, "echo", '{"value": "é"}')
+        assert (done.returncode, done.stdout) == (0, '"é"\n')
 
     @pytest.mark.parametrize(
         ("arguments", "text"),
@@ -263,6 +421,15 @@ class TestCall:
             (["call", "localhost", "echo", "9" * 30], "is no JSON: integer out of range"),
             (["call", "ftp://localhost/", "echo"], "write ws://HOST:PORT/PATH"),
             (["call", "ws://[", "echo"], "write ws://HOST:PORT/PATH"),
+            (["call", "localhost", "echo", "{" * 100], f"'{'{' * 60}…' is no JSON"),
+            (["call", "a..b", "echo"], "write ws://HOST:PORT/PATH"),
+            (["call", "localhost", "\udcff"], "'\\udcff' is not UTF-8"),
+            (["listen", "localhost", "\udcff"], "'\\udcff' is not UTF-8"),
+            (["call", "localhost", "echo", "--timeout", "0"], "'0' is no time to wait: give"),
+            (["call", "localhost", "echo", "--timeout", "-1"], "give seconds, more than 0"),
+            (["call", "localhost", "echo", "--timeout", "nan"], "give seconds, more than 0"),
+            (["listen", "localhost", "a", "--timeout", "inf"], "give seconds, more than 0"),
+            (["call", "localhost", "echo", "--timeout", "soon"], "give seconds, more than 0"),
             (["call", "localhost"], "Missing argument 'METHOD'"),
             (["publish", "localhost", "channel", "event"], "Missing argument 'JSON'"),
             (["listen", "localhost", "channel", "--count", "0"], "--count"),
@@ -286,6 +453,11 @@ class TestCall:
     def test_nobody_reads_the_response(self, url: str) -> None:
         done = _unread("call", url, "echo")
         assert (done.returncode, done.stderr) == (0, "")
+
+    def test_a_response_that_cannot_be_written_is_a_failure(self, url: str) -> None:
+        done = _unwritable("call", url, "echo")
+        assert done.returncode == 1
+        assert done.stderr == "Error: cannot write to standard output: Bad file descriptor\n"
 
 
 class TestListenAndPublish:
@@ -382,6 +554,56 @@ class TestListenAndPublish:
         assert "channel: longer than 255 bytes" in done.stderr
 
 
+class TestClosedStreams:
+    """``>&-`` and its like in a shell: a stream that is closed is as the null device."""
+
+    @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+    def test_a_call_is_made_and_its_failure_is_the_exit_code(self, url: str, closed: str) -> None:
+        done = _redirected(closed, "call", url, "echo")
+        said = "" if closed.startswith(">") or " " in closed else "null\n"
+        assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+        done = _redirected(closed, "call", url, "nothing")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert ("nothing method not available" in done.stderr) is ("2>" not in closed)
+        assert "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+    def test_what_fails_to_be_served_is_the_exit_code(self, closed: str) -> None:
+        done = _redirected(closed, "serve", "tests/cli/app.py:fails")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert ("no settings" in done.stderr) is ("2>" not in closed)
+        assert "Traceback" not in done.stderr
+
+    def test_a_standard_input_that_is_closed_is_empty(self) -> None:
+        done = _redirected("<&-", "call", "localhost", "echo", "-")
+        assert done.returncode == 2
+        assert "standard input is no JSON: it is empty" in done.stderr
+
+    def test_a_channel_is_listened_to(self, url: str) -> None:
+        with _shell("<&- >&-", "listen", url, "news", "-n", "1") as process:
+            try:
+                _publish_until(lambda: process.poll() is not None, url, "world", 1)
+            finally:
+                process.kill()
+            assert process.stderr is not None
+            assert (process.wait(), process.stderr.read()) == (0, "")
+
+    def test_an_application_is_served_and_writes_into_no_socket(self) -> None:
+        """The listening socket must not get the number of the stream that was closed."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        target = "tests/cli/app.py:says_when_it_starts"
+        with _shell("<&- >&-", "serve", target, "-q", "--port", str(port)) as process:
+            try:
+                assert process.stderr is not None
+                assert process.stderr.readline() == "started\n"
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(DEADLINE) in (0, 130)  # 130 where it did not listen yet
+                assert process.stderr.read() == ""
+            finally:
+                process.kill()
+
+
 class TestTheCommand:
     def test_it_tells_its_version(self) -> None:
         assert run("--version").stdout == f"openapi {__version__}\n"
@@ -398,6 +620,19 @@ class TestTheCommand:
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == ('The command needs click and rich: pip install "aio-openapi[cli]"\n')
 
+    def test_ctrl_c_while_it_is_loaded_is_quiet(self) -> None:
+        code = (
+            "import sys\n"
+            "class Interrupted:\n"
+            "    def find_spec(self, name, path, target=None):\n"
+            "        if name == 'click':\n"
+            "            raise KeyboardInterrupt\n"
+            "sys.meta_path.insert(0, Interrupted())\n"
+            "from openapi.cli import main; main()"
+        )
+        done = _python(code)
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
     def test_another_package_that_is_missing_is_not_taken_for_one_of_them(self) -> None:
         done = _without("yarl", "--help")
         assert done.returncode == 1
@@ -411,6 +646,10 @@ def _without(package: str, *arguments: str) -> "subprocess.CompletedProcess[str]
         f"sys.argv = {['openapi', *arguments]!r}\n"
         "from openapi.cli import main; main()"
     )
+    return _python(code)
+
+
+def _python(code: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -431,6 +670,39 @@ def _unread(*arguments: str) -> "subprocess.CompletedProcess[str]":
     finally:
         os.close(writer)
     return subprocess.CompletedProcess(arguments, process.returncode, "", err)
+
+
+def _unwritable(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command with an output that was opened for reading."""
+    with (
+        open(os.devnull, "rb") as output,
+        started(*arguments, stdout=output) as process,
+    ):
+        _, err = process.communicate(timeout=DEADLINE)
+    return subprocess.CompletedProcess(arguments, process.returncode, "", err)
+
+
+def _shell(redirections: str, *arguments: str) -> "subprocess.Popen[str]":
+    """Start the command by a shell that redirects its streams."""
+    return subprocess.Popen(
+        ["sh", "-c", f'exec "$@" {redirections}', "sh", *COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=ENVIRONMENT,
+    )
+
+
+def _redirected(redirections: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command by a shell that redirects its streams."""
+    with _shell(redirections, *arguments) as process:
+        try:
+            out, err = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
 def _publish_until_heard(

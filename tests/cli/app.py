@@ -120,3 +120,13 @@ def starts_slowly() -> web.Application:
     app = web.Application()
     app.on_startup.append(start)
     return app
+
+
+def says_when_it_starts() -> web.Application:
+    async def start(app: web.Application) -> None:
+        assert os.path.samestat(os.fstat(1), os.stat(os.devnull))
+        os.write(2, b"started\n")
+
+    app = web.Application()
+    app.on_startup.append(start)
+    return app

@@ -54,6 +54,9 @@ def keyword(*, settings):
 def fails():
     raise LookupError("no settings")
 
+def exits():
+    raise SystemExit(3)
+
 def fails_silently():
     raise LookupError
 """
@@ -83,6 +86,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "needs.py").write_text("import settings_that_are_not_there")
     (tmp_path / "broken.py").write_text("\n\n1 / 0")
     (tmp_path / "empty.py").touch()
+    (tmp_path / "exits.py").write_text("raise SystemExit(0)")
+    (tmp_path / "notes.txt").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -123,6 +128,14 @@ async def test_an_absolute_path_is_a_path(folder: Path, monkeypatch: pytest.Monk
     [
         ("served", "'served' names no application: write MODULE:APP"),
         (":app", "write MODULE:APP"),
+        ("served.py", "write MODULE:APP, as in served.py:create_app"),
+        (".:app", "there is no module '.': give its full name, or a file's path"),
+        ("..served:app", "there is no module '..served': give its full name"),
+        (".py:app", "there is no module '.py'"),
+        ("/:app", "/ is a folder: give the path of a Python file in it"),
+        ("package/inner:app", "package/inner is a folder"),
+        ("./served:app", "there is no file served: did you mean served.py?"),
+        ("./notes.txt:app", "notes.txt is no Python file: give the path of one"),
         ("served:", "write MODULE:APP"),
         ("nowhere:app", "there is no module 'nowhere'"),
         ("package.nowhere:app", "there is no module 'package.nowhere'"),
@@ -132,11 +145,12 @@ async def test_an_absolute_path_is_a_path(folder: Path, monkeypatch: pytest.Monk
         ("served:create_ap", "served has no 'create_ap': did you mean served:create_app?"),
         ("served:xyz", "served has no 'xyz': it has app, create_app, "),
         ("empty:xyz", "empty has no 'xyz', nor an application"),
-        ("served:number", "served:number is of type int, not an aiohttp.web.Application"),
+        ("served:number", "served:number is a value of type int, not an aiohttp.web.Application"),
         ("served:nothing", "served:nothing is None, not"),
         ("served:Config", "served:Config is the class Config, not"),
         ("served:two", "served:two needs app, settings: name a function that takes nothing"),
         ("served:keyword", "served:keyword needs settings"),
+        ("builtins:max", "builtins:max is a value of type builtin_function_or_method, not"),
     ],
 )
 def test_what_is_none_is_told_with_what_to_write(folder: Path, target: str, text: str) -> None:
@@ -149,7 +163,7 @@ def test_what_is_none_is_told_with_what_to_write(folder: Path, target: str, text
     ("target", "text"),
     [
         ("served:returns_nothing", "returned None, not an aiohttp.web.Application"),
-        ("served:returns_text", "returned of type str, not"),
+        ("served:returns_text", "returned a value of type str, not"),
     ],
 )
 async def test_a_function_that_returns_none_is_told(folder: Path, target: str, text: str) -> None:
@@ -167,6 +181,7 @@ async def test_a_function_that_returns_none_is_told(folder: Path, target: str, t
         ),
         ("needs:app", "No module named 'settings_that_are_not_there' (needs.py, line 1)"),
         ("broken:app", "ZeroDivisionError: division by zero (broken.py, line 3)"),
+        ("exits:app", "exits cannot be imported: SystemExit: 0 (exits.py, line 1)"),
     ],
 )
 def test_a_module_that_fails_is_told_with_the_place(folder: Path, target: str, text: str) -> None:
@@ -179,6 +194,7 @@ def test_a_module_that_fails_is_told_with_the_place(folder: Path, target: str, t
     ("target", "text"),
     [
         ("served:fails", "served:fails failed: LookupError: no settings (served.py, line "),
+        ("served:exits", "served:exits failed: SystemExit: 3 (served.py, line "),
         ("served:fails_silently", "served:fails_silently failed: LookupError (served.py, line "),
     ],
 )
@@ -188,3 +204,12 @@ async def test_a_function_that_fails_is_told_with_the_place(
     with pytest.raises(BrokenApplication) as caught:
         await load(target)()
     assert text in str(caught.value)
+
+
+async def test_a_place_outside_the_working_directory_is_told_with_its_whole_path(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder / "package")
+    with pytest.raises(BrokenApplication) as caught:
+        await load(f"{folder}/served.py:fails")()
+    assert f"({folder}/served.py, line " in str(caught.value)

@@ -1,8 +1,9 @@
 """The commands and their options."""
 
 import asyncio
+import json
 import logging
-import os
+import math
 import sys
 import warnings
 from collections.abc import Coroutine
@@ -13,25 +14,37 @@ from aiohttp import web
 from yarl import URL
 
 from openapi import __version__
-from openapi.cli import remote
+from openapi.cli import INTERRUPTED, remote
 from openapi.cli.load import BrokenApplication, NoApplication, load
-from openapi.cli.output import Output
+from openapi.cli.output import CannotWrite, Output
+from openapi.cli.serve import CannotListen
 from openapi.cli.serve import serve as serve_until_stopped
 from openapi.errors import InvalidData
 from openapi.schema import Schema, is_json
 
 __all__ = ["call", "listen", "openapi", "publish", "serve"]
 
-INTERRUPTED: Final = 130
+_SHOWN: Final = 60
+"""How much of a wrong argument is repeated: characters."""
 
 _anything: Final = Schema[Any](Any)
+
+
+class _Commands(click.Group):
+    """Ctrl-C ends every command with its own code, also while its arguments are read."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
     text = value if "://" in value else f"ws://{value}"
     try:
         url = URL(text)
-        known = url.scheme in ("ws", "wss", "http", "https") and bool(url.host)
+        known = url.scheme in ("ws", "wss", "http", "https") and _is_host(url.host or "")
     except ValueError:
         known = False
     if not known:
@@ -39,15 +52,80 @@ def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
     return text
 
 
+def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise click.BadParameter(f"{value!r} is no time to wait: give seconds, more than 0")
+    return seconds
+
+
+def _host(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not _is_host(value):
+        raise click.BadParameter(
+            f"{value!r} is no address: give one of this machine, as 127.0.0.1, or 0.0.0.0 for all"
+        )
+    return value
+
+
+def _is_host(name: str) -> bool:
+    try:
+        return bool(name.encode("idna"))  # what the resolver is asked for
+    except UnicodeError:
+        return False
+
+
+def _text(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise click.BadParameter(f"{value!r} is not UTF-8") from exc
+    return value
+
+
 def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> object:
-    text = sys.stdin.read() if value == "-" else value
-    if text is None:
+    if value is None:
         return None
+    text = _standard_input() if value == "-" else value
     try:
         return _anything.decode(text)
     except InvalidData as exc:
-        why = str(exc) if is_json(text) else "quote it for the shell, as in '{\"n\": 1}'"
-        raise click.BadParameter(f"{text!r} is no JSON: {why}") from exc
+        what = "standard input" if isinstance(text, bytes) else repr(_shortened(text))
+        if is_json(text):
+            why = str(exc)
+        elif isinstance(text, bytes):
+            why = _not_json(text)
+        else:
+            why = "quote it for the shell, as in '{\"n\": 1}'"
+        raise click.BadParameter(f"{what} is no JSON: {why}") from exc
+
+
+def _standard_input() -> bytes:
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as exc:
+        raise click.BadParameter(f"standard input cannot be read: {exc.strerror}") from exc
+
+
+def _not_json(data: bytes) -> str:
+    """Why it is none, and where."""
+    if not data.strip():
+        return "it is empty"
+    try:
+        json.loads(data.decode())
+    except json.JSONDecodeError as exc:
+        return f"{exc.msg}, line {exc.lineno}, column {exc.colno}"
+    except UnicodeDecodeError as exc:
+        return f"it is not UTF-8 at byte {exc.start}"
+    except RecursionError:
+        return "it is nested too deep"
+    return "it has a number or a character that cannot be read"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 _json_option = click.option(
@@ -55,15 +133,15 @@ _json_option = click.option(
 )
 _timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=30.0,
+    callback=_seconds,
+    default="30",
     show_default=True,
     metavar="SECONDS",
-    help="How long the server may take to answer.",
+    help="How long the server may take to connect, and then to answer; more than 0.",
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="openapi", message="%(prog)s %(version)s")
 def openapi() -> None:
     """Serve a realtime application, call it, listen to it, publish to it.
@@ -74,7 +152,9 @@ def openapi() -> None:
 
 @openapi.command()
 @click.argument("app", metavar="MODULE:APP")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--host", callback=_host, default="127.0.0.1", show_default=True, help="Address to listen on."
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -115,21 +195,20 @@ def serve(app: str, host: str, port: int, loop: str, quiet: bool, as_json: bool)
             runner.run(serve_until_stopped(out, factory, host=host, port=port, quiet=quiet))
     except NoApplication as exc:
         raise click.UsageError(str(exc)) from exc
-    except BrokenApplication as exc:
+    except (BrokenApplication, CannotListen) as exc:
+        _fail(out, str(exc))
+    except CannotWrite as exc:
+        out.abandon()
         _fail(out, str(exc))
     except asyncio.CancelledError:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         out.abandon()
-    except OSError as exc:
-        if exc.errno is None:
-            raise
-        _fail(out, f"cannot listen on {host}:{port}: {os.strerror(exc.errno)}; try another --port")
 
 
 @openapi.command()
 @click.argument("url", callback=_url)
-@click.argument("method")
+@click.argument("method", callback=_text)
 @click.argument("payload", callback=_json, required=False, metavar="[JSON]")
 @_timeout_option
 @_json_option
@@ -148,8 +227,8 @@ def call(url: str, method: str, payload: object, timeout: float, as_json: bool) 
 
 @openapi.command()
 @click.argument("url", callback=_url)
-@click.argument("channel")
-@click.argument("event", default="*")
+@click.argument("channel", callback=_text)
+@click.argument("event", callback=_text, default="*")
 @click.option(
     "--count", "-n", type=click.IntRange(min=1), metavar="N", help="Stop after N messages."
 )
@@ -174,8 +253,8 @@ def listen(
 
 @openapi.command()
 @click.argument("url", callback=_url)
-@click.argument("channel")
-@click.argument("event")
+@click.argument("channel", callback=_text)
+@click.argument("event", callback=_text)
 @click.argument("data", callback=_json, metavar="JSON")
 @_timeout_option
 @_json_option

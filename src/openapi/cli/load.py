@@ -39,9 +39,11 @@ def load(target: str) -> Factory:
     """Find an application. Raises :class:`NoApplication` and :class:`BrokenApplication`."""
     name, _, attribute = target.rpartition(":")
     if not name or not attribute:
+        is_file = target.removesuffix(":").endswith(".py")
+        example = target.removesuffix(":") if is_file else "examples/monitor.py"
         raise NoApplication(
             f"{target!r} names no application: write MODULE:APP, as in"
-            " examples/monitor.py:create_app or package.module:app"
+            f" {example}:create_app or package.module:app"
         )
     module = _module(name)
     found: Any = module
@@ -67,7 +69,12 @@ def _given(app: web.Application) -> Factory:
 
 
 def _made(target: str, function: Callable[..., Any]) -> Factory:
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # written in C
+        raise NoApplication(
+            f"{target} is {_a(function)}, not a function of an application"
+        ) from None
     needed = [
         parameter
         for parameter in parameters
@@ -88,7 +95,7 @@ def _made(target: str, function: Callable[..., Any]) -> Factory:
             made = function(app) if needed else function()
             if inspect.isawaitable(made):
                 made = await made
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             raise BrokenApplication(f"{target} failed: {said(exc)}") from exc
         if made is None and app is not None:
             return app
@@ -103,13 +110,17 @@ def _module(name: str) -> ModuleType:
     path = Path(name)
     if path.suffix == ".py" or os.sep in name:
         return _module_of_file(path)
+    if name.startswith("."):
+        raise NoApplication(f"there is no module {name!r}: give its full name, or a file's path")
     return _import(name, Path.cwd())
 
 
 def _module_of_file(path: Path) -> ModuleType:
     file = path.resolve()
     if not file.is_file():
-        raise NoApplication(f"there is no file {path}: give the path of a Python file")
+        raise NoApplication(_no_file(path))
+    if path.suffix != ".py":
+        raise NoApplication(f"{path} is no Python file: give the path of one, which ends in .py")
     names = [file.stem]
     folder = file.parent
     while (folder / "__init__.py").exists():
@@ -124,6 +135,14 @@ def _module_of_file(path: Path) -> ModuleType:
     return module
 
 
+def _no_file(path: Path) -> str:
+    if Path(f"{path}.py").is_file():
+        return f"there is no file {path}: did you mean {path}.py?"
+    if path.is_dir():
+        return f"{path} is a folder: give the path of a Python file in it"
+    return f"there is no file {path}: give the path of a Python file"
+
+
 def _import(name: str, folder: Path) -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
@@ -135,7 +154,7 @@ def _import(name: str, folder: Path) -> ModuleType:
                 f"there is no module {name!r}: give a dotted name, or the path of a file"
             ) from exc
         raise BrokenApplication(f"{name} cannot be imported: {said(exc)}") from exc
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise BrokenApplication(f"{name} cannot be imported: {said(exc)}") from exc
 
 
@@ -160,10 +179,12 @@ def said(exc: BaseException) -> str:
     frames = traceback.extract_tb(exc.__traceback__)
     if isinstance(exc, SyntaxError) or not frames:  # has its place in its text
         return text
-    return f"{text} ({os.path.relpath(frames[-1].filename)}, line {frames[-1].lineno})"
+    file = frames[-1].filename
+    near = os.path.relpath(file)
+    return f"{text} ({file if near.startswith(os.pardir) else near}, line {frames[-1].lineno})"
 
 
 def _a(value: object) -> str:
     if inspect.isclass(value):
         return f"the class {value.__name__}"
-    return "None" if value is None else f"of type {type(value).__name__}"
+    return "None" if value is None else f"a value of type {type(value).__name__}"

@@ -4,7 +4,8 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,37 +17,43 @@ from rich.text import Text
 from openapi.errors import CallFailed
 from openapi.schema import encode_json
 
-__all__ = ["Output", "is_pipe", "json_line", "printable"]
+__all__ = ["CannotWrite", "Output", "is_pipe", "json_line", "printable"]
 
 _highlight: Final[Callable[[Text], None]] = JSONHighlighter().highlight
 _EVENT_WIDTH: Final = 10
 
 
+class CannotWrite(Exception):
+    """Standard output takes nothing, for another reason than that nobody reads it."""
+
+
 class Output:
     """Where answers go, on stdout, and messages for people, on stderr.
 
-    ``as_json``: one document per line on stdout, whatever stdout is. Raises BrokenPipeError when
-    nobody reads it any more.
+    ``as_json``: one document per line on stdout, whatever stdout is. Answers raise BrokenPipeError
+    when nobody reads them any more, and CannotWrite where the disk is full and the like. Messages
+    raise nothing: if stderr takes none, there is nobody to be told.
     """
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.human: bool = sys.stdout.isatty() and not as_json
-        self._out = Console(highlight=False, soft_wrap=True)
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._out = _Console(highlight=False, soft_wrap=True)
+        self._err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
     def line(self, text: str) -> None:
         """A line of text on stdout, at once."""
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        with _writing():
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
 
     def abandon(self) -> None:
-        """Nobody reads stdout: write no more to it, also not when the interpreter ends."""
+        """Stdout takes nothing: write no more to it, also not when the interpreter ends."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def show(self, document: object) -> None:
         """An answer."""
         if self.human:
-            self._out.print(_rendered(document))
+            self.render(_rendered(document))
         else:
             self.line(json_line(document))
 
@@ -55,35 +62,57 @@ class Output:
         text = Text(f"{datetime.now():%H:%M:%S}  ", style="dim")
         text.append(f"{printable(event):<{_EVENT_WIDTH}}  ", style="not dim bold cyan")
         text.append_text(_inline(data))
-        self._out.print(text)
+        self.render(text)
 
     def render(self, renderable: RenderableType) -> None:
         """Something that was laid out for a terminal, on stdout."""
-        self._out.print(renderable)
+        with _writing():
+            self._out.print(renderable)
 
     def note(self, text: str) -> None:
         """What only matters to somebody who sits there, on stderr; nothing from elsewhere."""
         if self.human and sys.stderr.isatty():
-            self._err.print(Text(text, style="dim"))
+            self.log(Text(text, style="dim"))
 
     def log(self, text: RenderableType) -> None:
         """A line of a log, on stderr."""
-        self._err.print(text)
+        try:
+            self._err.print(text)
+        except OSError:
+            self._err.quiet = True  # nobody reads it, which is no reason to stop
 
     def error(self, text: str) -> None:
         """A failure, on stderr."""
-        self._err.print(Text.assemble(("Error: ", "bold red"), printable(text)))
+        self.log(Text.assemble(("Error: ", "bold red"), printable(text)))
 
     def refusal(self, error: CallFailed) -> None:
         """What a server answered instead of a response, with every faulty field, on stderr."""
         self.error(f"{error.message} ({error.code})")
         for path, text in (error.errors or {}).items():
             field = Text.assemble("  ", (printable(path), "bold"), ": ", printable(text))
-            self._err.print(field)
+            self.log(field)
         if error.data is not None:
-            self._err.print(Text.assemble("  ", _json(error.data)))
+            self.log(Text.assemble("  ", _json(error.data)))
         if error.retry_after is not None:
-            self._err.print(Text(f"  try again in {error.retry_after / 1000:g} s", style="dim"))
+            self.log(Text(f"  try again in {error.retry_after / 1000:g} s", style="dim"))
+
+
+class _Console(Console):
+    """A console that raises BrokenPipeError, where rich's would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        raise
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        why = exc.strerror or str(exc)
+        raise CannotWrite(f"cannot write to standard output: {why}") from exc
 
 
 def is_pipe(fd: int) -> bool:

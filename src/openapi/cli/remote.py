@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
-from openapi.cli.output import Output, is_pipe, json_line
+from openapi.cli.output import CannotWrite, Output, is_pipe, json_line
 from openapi.client import Client, connect
 from openapi.errors import CallFailed, ConnectionClosed, OpenApiError
 
@@ -28,6 +28,9 @@ def run(command: Coroutine[Any, Any, None], out: Output) -> int:
     except BrokenPipeError:
         out.abandon()
         return 0
+    except CannotWrite as exc:
+        out.abandon()
+        out.error(str(exc))
     except CallFailed as exc:
         out.refusal(exc)
     except (OpenApiError, OSError) as exc:
@@ -37,21 +40,19 @@ def run(command: Coroutine[Any, Any, None], out: Output) -> int:
     return 1
 
 
-async def call(
-    out: Output, url: str, method: str, payload: object, *, timeout: float | None
-) -> None:
+async def call(out: Output, url: str, method: str, payload: object, *, timeout: float) -> None:
     """Call a method and show its response."""
-    async with _connected(url) as client:
+    async with _connected(url, timeout) as client:
         out.show(await client.call(method, payload, timeout=timeout))
 
 
 async def listen(
-    out: Output, url: str, channel: str, event: str, *, count: int | None, timeout: float | None
+    out: Output, url: str, channel: str, event: str, *, count: int | None, timeout: float
 ) -> None:
     """Show messages, ``count`` of them or without end."""
     async with (
         _lines(out) as show,
-        _connected(url) as client,
+        _connected(url, timeout) as client,
         client.subscribe(channel, event, timeout=timeout) as messages,
     ):
         out.note("listening, Ctrl-C stops")
@@ -65,10 +66,10 @@ async def listen(
 
 
 @asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[Client]:
+async def _connected(url: str, timeout: float) -> AsyncIterator[Client]:
     client: Client | None = None
     try:
-        async with connect(url) as client:
+        async with connect(url, open_timeout=timeout) as client:
             yield client
     except ConnectionClosed as exc:
         if client is None:

@@ -1,9 +1,12 @@
 """The command that serves an application until it is asked to stop."""
 
 import asyncio
+import errno
 import inspect
 import logging
+import os
 import signal
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,10 +25,14 @@ from openapi.spec.operation import METHODS
 from openapi.spec.routes import handlers
 from openapi.ws import WsPathMixin
 
-__all__ = ["Route", "routes_of", "serve"]
+__all__ = ["CannotListen", "Route", "routes_of", "serve"]
 
 #: What a request in flight is given to end at a shutdown: seconds.
 _REQUEST_TIMEOUT: Final = 10.0
+
+
+class CannotListen(Exception):
+    """The address cannot be had. Its text says why, and what to try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,8 @@ class Route:
 async def serve(out: Output, factory: Factory, *, host: str, port: int, quiet: bool) -> None:
     """Serve until SIGINT or SIGTERM, then drain. A second signal does not wait for that.
 
-    A signal before it serves cancels it. Raises OSError where the address cannot be had, and
-    BrokenApplication where the application fails.
+    A signal before it serves cancels it. Raises CannotListen, and BrokenApplication where
+    the application fails.
     """
     stop, now = asyncio.Event(), asyncio.Event()
     starting = asyncio.current_task()
@@ -65,7 +72,7 @@ async def serve(out: Output, factory: Factory, *, host: str, port: int, quiet: b
     )
     try:
         await _started(runner)
-        await web.TCPSite(runner, host, port).start()
+        await _listening(runner, host, port)
         starting = None
         _announce(out, _url(runner, host), list(routes_of(app)))
         await stop.wait()
@@ -86,6 +93,21 @@ async def _started(runner: web.AppRunner) -> None:
         await runner.setup()
     except Exception as exc:
         raise BrokenApplication(f"the application did not start: {said(exc)}") from exc
+
+
+async def _listening(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except socket.gaierror as exc:
+        text = f"cannot listen on {host}: {exc.strerror}; give an address of this machine as --host"
+        raise CannotListen(text) from exc
+    except OSError as exc:
+        if exc.errno in (errno.EADDRNOTAVAIL, None):  # None: asyncio, where none was available
+            advice = "give an address of this machine as --host, or 0.0.0.0 for all of them"
+        else:
+            advice = "try another --port"
+        why = os.strerror(exc.errno or errno.EADDRNOTAVAIL)
+        raise CannotListen(f"cannot listen on {host}:{port}: {why}; {advice}") from exc
 
 
 def routes_of(app: web.Application) -> Iterator[Route]:
