@@ -202,6 +202,13 @@ class TestServe:
             assert process.communicate(timeout=DEADLINE) == ("", "")
         assert process.returncode == 130
 
+    def test_ctrl_c_while_it_is_imported_ends_the_line_of_a_terminal(self) -> None:
+        with Terminal("serve", "tests/cli/imports_slowly.py:app") as terminal:
+            terminal.wait_for("importing")
+            terminal.press_ctrl_c()
+            assert terminal.wait() == 130
+        assert terminal.text == "importing\n^C\n"
+
     @pytest.mark.parametrize("loop", ["asyncio", "uvloop", "auto"])
     def test_the_event_loop_can_be_chosen(self, loop: str) -> None:
         target = "tests/cli/app.py:prints_its_loop"

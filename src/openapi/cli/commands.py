@@ -37,6 +37,8 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
+            if sys.stderr.isatty():
+                click.echo(err=True)  # behind the ^C of the terminal
             raise click.exceptions.Exit(INTERRUPTED) from None
 
 
