@@ -61,6 +61,7 @@ class Endpoint(WsPathMixin, Subscribe, Publish):
     SOCKETS_KEY = MANAGER
     waiting: asyncio.Event
     noted: "asyncio.Queue[Any]"
+    ended: "asyncio.Queue[type[BaseException]]"
 
     async def ws_rpc_add(self, payload: Add) -> Sum:
         return Sum(payload.a + payload.b)
@@ -71,7 +72,11 @@ class Endpoint(WsPathMixin, Subscribe, Publish):
     async def ws_rpc_wait(self, payload: dict[str, Any]) -> None:
         """Wait until the test opens the gate."""
         type(self).waiting.set()
-        await self.request.app[GATE].wait()
+        try:
+            await self.request.app[GATE].wait()
+        except BaseException as exc:
+            type(self).ended.put_nowait(type(exc))
+            raise
 
     async def ws_rpc_fail(self, payload: dict[str, Any]) -> None:
         raise RpcError(7, "no", data={"why": 1}, errors={"a": "b"}, retry_after=5)
@@ -96,6 +101,7 @@ def application(limits: Limits | None = None) -> web.Application:
     manager = Manager(limits=limits or Limits(close_timeout=1.0, drain_window=1.0))
     manager.opened, manager.gate, manager.left = (asyncio.Event() for _ in range(3))
     Endpoint.waiting, Endpoint.noted = asyncio.Event(), asyncio.Queue()
+    Endpoint.ended = asyncio.Queue()
     app[MANAGER], app[GATE] = manager, asyncio.Event()
     app.router.add_view("/stream", Endpoint)
     return app

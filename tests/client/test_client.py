@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from random import Random
 from typing import Annotated, Any, Protocol
 
@@ -23,6 +23,7 @@ from openapi.errors import (
     UnexpectedData,
     Unserializable,
 )
+from openapi.protocol.session import Session
 from tests.client.servers import GATE, MANAGER, Add, Endpoint, Peer, Sum, application
 from tests.client.servers import scripted as scripted_app
 from tests.conftest import Serve
@@ -143,19 +144,61 @@ class TestCalls:
                 await client.call("wait")
         assert str(caught.value) == ""
 
-    async def test_a_cancelled_call_is_cancelled_and_keeps_its_place_until_it_is_answered(
-        self, url: URL, app: web.Application
+    async def test_a_cancelled_call_ends_at_the_server_too(self, client: Client) -> None:
+        call = asyncio.create_task(client.call("wait"))
+        await Endpoint.waiting.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert await Endpoint.ended.get() is asyncio.CancelledError
+
+    async def test_a_call_that_is_given_up_for_time_ends_at_the_server_too(
+        self, client: Client
     ) -> None:
-        async with connect(url, calls=1) as client:
+        with pytest.raises(TimeoutError):
+            await client.call("wait", timeout=0.01)
+        assert await Endpoint.ended.get() is asyncio.CancelledError
+
+    @pytest.mark.parametrize(
+        ("timeout", "told"), [(None, None), (2.5, 2500), (0.0101, 11), (0.0001, 1)]
+    )
+    async def test_a_call_tells_how_long_it_waits_in_whole_milliseconds(
+        self, scripted: Scripted, timeout: float | None, told: int | None
+    ) -> None:
+        async def script(peer: Peer) -> None:
+            calls.put_nowait(await peer.answer())
+            await peer.gone()
+
+        calls: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        async with connect(await scripted(script)) as client:
+            with suppress(TimeoutError):
+                await client.call("echo", timeout=timeout)
+            assert (await calls.get()).get("timeout") == told
+
+    async def test_a_cancelled_call_keeps_its_place_until_it_is_answered(
+        self, scripted: Scripted
+    ) -> None:
+        async def script(peer: Peer) -> None:
+            first = await peer.received()
+            called.set()
+            assert await peer.received() == {"id": first["id"], "cancel": True}
+            await answering.wait()
+            await peer.send({"id": first["id"], "response": "late"})
+            await peer.answer("second")
+            await peer.gone()
+
+        called, answering = asyncio.Event(), asyncio.Event()
+        async with connect(await scripted(script), calls=1) as client:
             call = asyncio.create_task(client.call("wait"))
-            await Endpoint.waiting.wait()
+            await called.wait()
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
             with pytest.raises(TimeoutError):
                 await client.call("echo", timeout=0.01)
-            app[GATE].set()
-            assert await client.call("echo") == {}
+            answering.set()
+            assert await client.call("echo") == "second"
+            assert client.ignored == 0
 
     async def test_a_call_that_waits_its_turn_can_be_cancelled(
         self, url: URL, app: web.Application
@@ -317,7 +360,7 @@ class TestSubscriptions:
                     pass
         await _turns(5)  # the last one is being cancelled
         assert len(client._subscriptions._tasks) == patterns
-        assert client._pending._calls.keys() == set(range(1, patterns + 1))
+        assert client._session.pending._calls.keys() == set(range(1, patterns + 1))
         assert all(
             not pattern.lock._waiters for pattern in client._subscriptions._patterns.values()
         )
@@ -423,7 +466,7 @@ class TestSubscriptions:
                     pass
         assert channels(app) == {}
         assert client._subscriptions._patterns == {}
-        assert len(client._pending) == 0
+        assert len(client._session.pending) == 0
 
     async def test_two_hundred_subscriptions_at_a_time_come_and_go(
         self, client: Client, app: web.Application
@@ -599,7 +642,7 @@ class TestTheEnd:
         async with connect(await scripted(script), close_timeout=0.05) as client:
             async with client.subscribe("host"):
                 pass
-            assert len(client._pending) == 1  # the server was told, and has not answered
+            assert len(client._session.pending) == 1  # the server was told, and has not answered
             assert client.closed is None
 
     async def test_a_failure_in_the_body_is_what_comes_out(
@@ -676,7 +719,7 @@ class TestTheEnd:
         assert len(client._subscriptions) == 0
         assert client._subscriptions._patterns == {}
         assert not client._subscriptions._tasks
-        assert len(client._pending) == 0
+        assert len(client._session.pending) == 0
 
 
 class TestOddServers:
@@ -691,7 +734,9 @@ class TestOddServers:
                 {"id": 99, "method": "echo", "response": 1},
                 {"id": 99, "error": {"code": 1, "message": "no"}},
                 {"error": {"code": -32700, "message": "JSON string expected"}},
-                {"id": "s1", "method": "confirm", "payload": {}},
+                {"id": None, "method": "confirm", "payload": {}},
+                {"id": 99, "method": "echo", "item": 1, "seq": 1},
+                {"id": "s1", "cancel": True},
                 {"event": "$else", "data": 1},
                 {"channel": "host", "event": "$join", "data": {}},
             )
@@ -702,7 +747,7 @@ class TestOddServers:
 
         async with connect(await scripted(script)) as client:
             assert await client.call("echo") == {"ok": True}
-            assert client.ignored == 9
+            assert client.ignored == 10
 
     async def test_a_message_that_nobody_wants_any_more_is_dropped(
         self, scripted: Scripted
@@ -782,10 +827,10 @@ class TestOddServers:
             await peer.send({})
             await peer.gone()
 
-        def broken(text: str) -> None:
+        def broken(session: Session, message: str) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr("openapi.client.client.read", broken)
+        monkeypatch.setattr(Session, "receive", broken)
         with pytest.raises(ZeroDivisionError):
             async with connect(await scripted(script)) as client:
                 with pytest.raises(ConnectionClosed):

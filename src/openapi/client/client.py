@@ -1,23 +1,30 @@
 """A connected client: calls, notifications, subscriptions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar, overload
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any, Final, TypeVar, overload
 
 from aiohttp import ClientWebSocketResponse
 
 from openapi.client.link import Link
 from openapi.client.subscription import Subscription
 from openapi.client.subscriptions import Subscriptions
-from openapi.errors import CloseCode, ConnectionClosed, InvalidData, UnexpectedData
-from openapi.protocol.frames import Answer, Failure, Message, Reconnect, read, write
-from openapi.protocol.pending import Outcome, Pending
-from openapi.schema import Schema, encode_json
+from openapi.errors import CloseCode, ConnectionClosed
+from openapi.protocol.frames import Message, Reconnect
+from openapi.protocol.limits import Limits
+from openapi.protocol.methods import MethodTable
+from openapi.protocol.native import JSON_CLIENT
+from openapi.protocol.session import Incoming, Session
+from openapi.rpc.peer import Peer, deadline
+from openapi.schema import Schema
 
 __all__ = ["Client"]
 
 T = TypeVar("T")
+
+# The length of a message bounds how deeply it is nested.
+_LIMITS: Final = Limits(json_depth=2**63)
 
 
 class Client:
@@ -39,11 +46,14 @@ class Client:
         self._link = Link(
             ws, receive=self._received, queue_bytes=queue_bytes, close_timeout=close_timeout
         )
-        self._turns = asyncio.Semaphore(calls)
-        self._pending = Pending(freed=self._turns.release)
-        self._subscriptions = Subscriptions(self._ask, leave_timeout=close_timeout)
+        self._session = Session(
+            MethodTable({}), send=self._link.send, codec=JSON_CLIENT, limits=_LIMITS
+        )
+        self._peer = Peer(self._session, invoke=_invoke, asked=calls)
+        self._subscriptions = Subscriptions(
+            partial(self._peer.ask, room=self._link.room), leave_timeout=close_timeout
+        )
         self._ended = asyncio.Event()
-        self._ignored = 0
         self._reconnect: Reconnect | None = None
 
     @property
@@ -59,7 +69,9 @@ class Client:
     @property
     def ignored(self) -> int:
         """How many messages of the server meant nothing to this client."""
-        return self._ignored + self._link.ignored + self._subscriptions.ignored
+        session = self._session
+        ignored = session.ignored + session.dropped
+        return ignored + self._link.ignored + self._subscriptions.ignored
 
     @overload
     async def call(
@@ -92,22 +104,17 @@ class Client:
         for a response that does not fit ``returns``, Unserializable for a payload without a JSON
         form.
         """
-        schema = Schema.of(returns)
-        async with _deadline(timeout, f"{method!r} was not answered"):
-            response = await self._ask(method, payload)
-        try:
-            return schema.decode(response)
-        except InvalidData as exc:
-            raise UnexpectedData(exc.errors) from exc
+        return await self._peer.call(
+            method, payload, returns=returns, timeout=timeout, room=self._link.room
+        )
 
     async def notify(self, method: str, payload: object = None) -> None:
         """Call a method without an answer; returns when it is queued to be sent.
 
         Raises ConnectionClosed, and Unserializable for a payload without a JSON form.
         """
-        message = write(None, method, _json_of(payload))
         await self._link.room()
-        self._link.send(message)
+        self._peer.notify(method, payload)
 
     async def publish(
         self, channel: str, event: str, data: object, *, timeout: float | None = 30.0
@@ -155,7 +162,7 @@ class Client:
         """
 
         async def open(subscription: Subscription[Any]) -> None:
-            async with _deadline(timeout, f"the subscription to {channel!r} was not answered"):
+            async with deadline(timeout, f"the subscription to {channel!r} was not answered"):
                 await self._subscriptions.open(subscription)
 
         return Subscription(
@@ -185,66 +192,18 @@ class Client:
             await self._link.run()
         finally:
             assert self.closed is not None
-            self._pending.close(self.closed.code, self.closed.reason)
+            self._peer.end(self.closed.code, self.closed.reason)
             self._subscriptions.end(self.closed)
             self._ended.set()
         await self._subscriptions.wait_idle()
 
-    async def _ask(
-        self,
-        method: str,
-        payload: object,
-        *,
-        sent: Callable[[], object] = lambda: None,
-        answered: Callable[[], object] = lambda: None,
-    ) -> bytes:
-        body = _json_of(payload)
-        ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-        def end(outcome: Outcome) -> None:
-            if isinstance(outcome, bytes):
-                answered()
-            if not ended.done():  # cancelled, but its task did not run yet
-                ended.set_result(outcome)
-
-        await self._turns.acquire()
-        try:
-            await self._link.room()
-            asked = self._pending.ask(method, body, end)
-        except BaseException:
-            self._turns.release()
-            raise
-        self._link.send(asked.message)
-        sent()
-        try:
-            outcome = await ended
-        except asyncio.CancelledError:
-            self._pending.abandon(asked)
-            raise
-        if not isinstance(outcome, bytes):
-            raise outcome
-        return outcome
-
-    def _received(self, text: str) -> None:
-        match read(text):
-            case Answer() | Failure() as frame if self._pending.settle(frame):
-                pass
-            case Message() as message:
-                self._subscriptions.deliver(message)
-            case Reconnect() as reconnect:
-                self._reconnect = reconnect
-            case _:
-                self._ignored += 1
+    def _received(self, message: str) -> None:
+        for other in self._peer.receive(message):
+            if isinstance(other, Message):
+                self._subscriptions.deliver(other)
+            else:
+                self._reconnect = other
 
 
-def _json_of(payload: object) -> bytes:
-    return b"{}" if payload is None else encode_json(payload)
-
-
-@asynccontextmanager
-async def _deadline(timeout: float | None, text: str) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(timeout):
-            yield
-    except TimeoutError as exc:
-        raise TimeoutError(f"{text} within {timeout:g} seconds") from exc
+def _invoke(call: Incoming) -> Awaitable[Any]:
+    raise AssertionError(f"{call.method.name} is not served here")
