@@ -2,11 +2,13 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
+from openapi.errors import CallFailed
 from openapi.ws import (
     CannotPublish,
     CannotSubscribe,
@@ -61,6 +63,29 @@ class Refusal:
     errors: dict[str, str] | None = None
     data: Any = None
     retry_after: int | None = None
+
+
+@dataclass
+class Difference:
+    """One number, and one to take from it."""
+
+    minuend: int
+    subtrahend: int
+
+
+@dataclass
+class Count:
+    """How far to count."""
+
+    to: int
+
+
+@dataclass
+class Question:
+    """A call that the server shall make."""
+
+    method: str
+    payload: dict[str, Any]
 
 
 class Manager(SocketsManager):
@@ -130,6 +155,30 @@ class Endpoint(Subscribe, Publish, WsPathMixin):
             data=payload.data,
             retry_after=payload.retry_after,
         )
+
+    async def ws_rpc_subtract(self, payload: Difference) -> int:
+        """Subtract two integers"""
+        return payload.minuend - payload.subtrahend
+
+    async def ws_rpc_get_data(self) -> list[Any]:
+        """Answer a list"""
+        return ["hello", 5]
+
+    async def ws_rpc_count(self, payload: Count) -> AsyncIterator[dict[str, int]]:
+        """Count from 1"""
+        for n in range(1, payload.to + 1):
+            yield {"n": n}
+
+    async def ws_rpc_ask(self, payload: Question) -> dict[str, Any]:
+        """Call a method of the client, and answer how that ended"""
+        try:
+            return {"answer": await self.call(payload.method, payload.payload, timeout=None)}
+        except CallFailed as exc:
+            return {"error": {"code": exc.code, "message": exc.message, "data": exc.data}}
+
+    async def ws_rpc_tell(self, payload: Question) -> None:
+        """Notify the client"""
+        await self.notify(payload.method, payload.payload)
 
     async def ws_rpc_close(self, payload: dict[str, Any]) -> None:
         """Close the connection"""
