@@ -160,7 +160,7 @@ class Endpoint(Subscribe, Publish, WsPathMixin):
         """Subtract two integers"""
         return payload.minuend - payload.subtrahend
 
-    async def ws_rpc_get_data(self) -> list[Any]:
+    async def ws_rpc_get_data(self, payload: dict[str, Any]) -> list[Any]:
         """Answer a list"""
         return ["hello", 5]
 
