@@ -23,19 +23,20 @@ Rules that all of them share, whatever validates them:
 ``_document`` writes the JSON Schema, and ``_pydantic`` is the one file that imports pydantic.
 """
 
-import re
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, Final, Generic, TypeVar, cast, get_type_hints
+from functools import cached_property, lru_cache
+from typing import Any, Generic, TypeVar, cast, get_type_hints
 
 import msgspec
 
 from openapi.errors import DeclarationError, InvalidData, Unserializable
-from openapi.schema import _document, _faults, _shape
+from openapi.schema import _document, _faults
 from openapi.schema._build import shape_of
 from openapi.schema._builtins import fields_of, plain
+from openapi.schema._codec import Codec
 from openapi.schema._complete import completer
 from openapi.schema._faults import MAX_FAULTS, TOO_DEEP
+from openapi.schema._format import JSON, MSGPACK, REFUSALS, Data, read_json
 from openapi.schema._write import encode_json, encode_msgpack
 
 __all__ = [
@@ -50,25 +51,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-_Text = bytes | str | msgspec.Raw
-
-_NOT_JSON: Final = "JSON string expected"
-
-
-class _Unfit(Exception):
-    """The data does not fit, though msgspec takes it."""
-
-
-# what a refusal is shown instead of an integer of thousands of digits, which is refused anyway
-_ENDLESS: Final = re.compile(rb"[0-9]{309,}")
-_PAIR: Final = re.compile("[0-9][0-9]").search
-_PAIR_OF_BYTES: Final = re.compile(b"[0-9][0-9]").search
-# digits become zeros, everything else blanks
-_DIGITS: Final = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
-_LONG: Final = b"0" * 19
-# a TypeError is a set of any items that got one that cannot be in a set
-_REFUSALS: Final = (_Unfit, msgspec.DecodeError, UnicodeError, RecursionError, TypeError)
 
 
 class Schema(Generic[T]):
@@ -86,18 +68,16 @@ class Schema(Generic[T]):
         self.hint = hint
         self._shape = shape_of(hint)
         self.is_object = self._shape.is_object
-        # what msgspec does not check: unknown fields of most types, and the size of integers
-        parts = _shape.reachable(self._shape)
-        fits = self._shape.fits if any(part.is_open for part in parts) else None
-        guard = _guard(self._faults_of_text) if any(part.is_wide for part in parts) else None
-        # what msgspec leaves out: defaults
-        fill = self._shape.fill if any(part.has_defaults for part in parts) else None
         self._complete = completer(hint)
-        decode = msgspec.json.Decoder(cast("Any", hint), dec_hook=_faults.built).decode
-        self._received: Callable[[_Text], T] = _received(decode, fits, guard, self._complete)
-        self._sent = _sent(decode, fits, guard, fill)
+        self._json: Codec[T] = Codec(JSON, hint, self._shape, self._complete)
+        self._receive = self._json.receive  # each look-up counts
+        self._send = self._json.send
+        self._send_whole = self._json.send_whole
         self._whole = self._shape.whole
-        self._whole_sent = _sent(decode, fits, guard, None)
+
+    @cached_property
+    def _msgpack(self) -> Codec[T]:
+        return Codec(MSGPACK, self.hint, self._shape, self._complete)
 
     @staticmethod
     def of(hint: object) -> "Schema[Any]":
@@ -114,12 +94,23 @@ class Schema(Generic[T]):
             return Schema(hint)
         return _known(hint)
 
-    def decode(self, data: _Text) -> T:
+    def decode(self, data: bytes | str | msgspec.Raw) -> T:
         """Read JSON text. Raises :class:`InvalidData`."""
         try:
-            return self._received(data)
-        except _REFUSALS as error:
-            raise InvalidData(self._faults_of_text(data) or _reason(error)) from error
+            return self._receive(data)
+        except REFUSALS as error:
+            return self._json.mended(data, error)
+
+    def unpack(self, data: bytes | msgspec.Raw) -> T:
+        """Read MessagePack. Raises :class:`InvalidData`, with the texts of :meth:`decode`.
+
+        What JSON has as a string may be one here too: bytes as base64, a datetime, the names of a
+        ``dict[int, str]``. In untyped data bin is bytes and a timestamp a datetime in UTC.
+        """
+        try:
+            return self._msgpack.receive(data)
+        except REFUSALS as error:
+            return self._msgpack.mended(data, error)
 
     def convert(self, value: object, *, lax: bool = False) -> T:
         """Read builtins: what a JSON decoder gives. Raises :class:`InvalidData`.
@@ -133,7 +124,7 @@ class Schema(Generic[T]):
                 value = self._shape.widened(value)
             faults.collect(self._shape.faults, value)
             if not faults.errors:
-                result = _faults.converted(value, self.hint, strict=not lax)
+                result = _faults.converted(value, self.hint, lax=lax)
                 if self._complete is not None:
                     self._complete(result)
                 return cast("T", result)
@@ -155,19 +146,37 @@ class Schema(Generic[T]):
         Raises :class:`InvalidData` if it does not fit and :class:`Unserializable` if it has no
         JSON form.
         """
-        data = encode_json(value)
         try:
-            return (self._whole_sent if type(value) is self._whole else self._sent)(data)
-        except Unserializable:  # of a default; it is a TypeError, but no refusal
-            raise
-        except _REFUSALS:
-            data = msgspec.json.encode(self._pruned(data))
-        try:
-            return self._sent(data)
+            return (self._send_whole if type(value) is self._whole else self._send)(value)
         except Unserializable:
             raise
-        except _REFUSALS as error:
-            raise InvalidData(self._faults_of_text(data) or _reason(error)) from error
+        except REFUSALS:
+            return self._json.send_known(value)
+
+    def pack(self, value: object) -> bytes:
+        """Write as MessagePack that :meth:`unpack` accepts: what :meth:`encode` is for JSON.
+
+        Raises what :meth:`encode` does, for the same values. Untyped bytes, datetimes with a zone
+        and integers stay what they are, unless the type takes the value in its JSON form only, as
+        a ``str`` does a date.
+        """
+        codec = self._msgpack
+        try:
+            return (codec.send_whole if type(value) is self._whole else codec.send)(value)
+        except REFUSALS:  # and Unserializable: an integer may be one for JSON alone
+            pass
+        try:
+            return codec.send_known(value)
+        except (InvalidData, Unserializable) as error:
+            return codec.send_known(self._instance(value, error))
+
+    def _instance(self, value: object, error: Exception) -> T:
+        """An instance of a value that has the type's form in JSON only. Raises as encode does."""
+        try:
+            return self.convert(self.dump(value))
+        except InvalidData as refusal:
+            # that it is no JSON is said of a msgspec.Raw, which is no JSON indeed
+            raise (error if refusal.errors == {"": JSON.unreadable} else refusal) from error
 
     def dump(self, value: object) -> object:
         """Do as :meth:`encode`, but to builtins: dict, list, str, int, float, bool and None."""
@@ -183,127 +192,16 @@ class Schema(Generic[T]):
         """
         return _document.document(self.hint, _document.Names(components, ref))
 
-    def _pruned(self, data: bytes) -> object:
-        try:
-            return self._shape.pruned(_read(data))
-        except RecursionError as error:
-            raise InvalidData({"": TOO_DEEP}) from error
-        except (msgspec.DecodeError, UnicodeError) as error:  # of a msgspec.Raw in the value
-            raise InvalidData(self._faults_of_text(data)) from error
-
-    def _faults_of_text(self, data: _Text) -> dict[str, str]:
-        """Name every faulty field of JSON text, as far as a walk over it can tell."""
-        faults = _faults.Faults()
-        try:
-            faults.collect(self._shape.faults, _read(data))
-        except RecursionError:
-            return {"": TOO_DEEP}
-        except msgspec.ValidationError as error:
-            return _reason(error)
-        except (msgspec.DecodeError, UnicodeError):
-            return {"": _NOT_JSON}
-        return faults.errors
-
 
 @lru_cache(maxsize=512)
 def _known(hint: object) -> Schema[Any]:
     return Schema(hint)
 
 
-def _reason(error: Exception) -> dict[str, str]:
-    return dict([_faults.reason(error)])
-
-
-# All that is done each time, when nothing is wrong, is done in the next two.
-
-
-def _received(
-    decode: Callable[[_Text], T],
-    fits: Callable[[object], bool] | None,
-    guard: Callable[[_Text], None] | None,
-    complete: Callable[[T], None] | None,
-) -> Callable[[_Text], T]:
-    """Add to a decoder the checks that it lacks, and defaults to its result. Raises _REFUSALS."""
-    if fits is None and guard is None and complete is None:
-        return decode
-    builtins = msgspec.json.Decoder().decode
-
-    def received(data: _Text) -> T:
-        value = decode(data)
-        if fits is not None and not fits(builtins(data)):
-            raise _Unfit
-        if guard is not None:
-            if isinstance(data, str):
-                suspect = _PAIR(data[::9]) is not None
-            else:
-                text = data if type(data) is bytes else bytes(data)
-                suspect = _PAIR_OF_BYTES(text[::9]) is not None
-            if suspect:
-                guard(data)
-        if complete is not None:
-            complete(value)
-        return value
-
-    return received
-
-
-def _sent(
-    decode: Callable[[_Text], object],
-    fits: Callable[[object], bool] | None,
-    guard: Callable[[_Text], None] | None,
-    fill: Callable[[object], bool] | None,
-) -> Callable[[bytes], bytes]:
-    """Make what checks data as :func:`_received` does, and adds defaults. Raises _REFUSALS."""
-    builtins = msgspec.json.Decoder().decode
-
-    def sent(data: bytes) -> bytes:
-        if fits is not None or fill is not None:
-            value = builtins(data)
-            if fill is not None and fill(value):
-                data = msgspec.json.encode(value)
-            decode(data)
-            if fits is not None and not fits(value):
-                raise _Unfit
-        else:
-            decode(data)
-        if guard is not None and _PAIR_OF_BYTES(data[::9]) is not None:
-            guard(data)
-        return data
-
-    return sent
-
-
-def _guard(faults: Callable[[_Text], object]) -> Callable[[_Text], None]:
-    """Make what raises _Unfit for JSON text with an integer that is out of range.
-
-    An integer of more than 63 bits has 19 digits, two of them among every ninth byte. To look for
-    those first costs less than this; what only looks like such an integer here (a long fraction, a
-    number in a string) costs a walk over the data.
-    """
-
-    def guard(data: _Text) -> None:
-        if _LONG in _bytes(data).translate(_DIGITS) and faults(data):
-            raise _Unfit
-
-    return guard
-
-
-def _bytes(data: _Text) -> bytes:
-    return data.encode() if isinstance(data, str) else bytes(data)
-
-
-def _read(data: _Text) -> object:
-    """JSON text -> builtins, also with integers that are longer than msgspec reads."""
-    try:
-        return msgspec.json.decode(data)
-    except msgspec.ValidationError:
-        return msgspec.json.decode(_ENDLESS.sub(b"9" * 308, _bytes(data)))
-
-
-def is_json(data: _Text) -> bool:
+def is_json(data: Data) -> bool:
     """Tell whether a text is JSON that can be read, whatever its integers: a walk over it."""
     try:
-        _read(data)
+        read_json(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return True

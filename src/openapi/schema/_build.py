@@ -27,7 +27,7 @@ from openapi.schema._shape import (
     Union,
     reachable,
 )
-from openapi.schema._write import json_form
+from openapi.schema._write import plain_form
 
 __all__ = ["label", "shape_of"]
 
@@ -64,7 +64,6 @@ _PLAIN: Final[dict[type[mi.Type], object]] = {
     mi.NoneType: None,
     mi.BoolType: bool,
     mi.IntType: int,
-    mi.FloatType: float,
     mi.StrType: str,
     mi.BytesType: bytes,
     mi.ByteArrayType: bytearray,
@@ -113,6 +112,8 @@ class _Builder:
                 return ANYTHING if ANYTHING in members else Union(members)
             case mi.IntType():
                 return Leaf(_constrained(int, node), wide=_is_unbounded(node))
+            case mi.FloatType():
+                return Leaf(_constrained(float, node), real=True)
             case mi.LiteralType():
                 return Leaf(Literal[node.values], choices=node.values)
             case mi.EnumType():
@@ -198,7 +199,7 @@ def _default(node: _Fielded, field: mi.Field) -> Default | None:
         return cast("Default", field.default_factory)
     if field.default_factory is not msgspec.NODEFAULT:
         make = field.default_factory
-        return lambda: json_form(make())
+        return lambda: plain_form(make())
     if field.default is not msgspec.NODEFAULT:
         return _default_of(field.default)
     return None  # UNSET
@@ -207,7 +208,7 @@ def _default(node: _Fielded, field: mi.Field) -> Default | None:
 def _default_of(value: object) -> Default:
     if value is None or type(value) in (bool, int, str):
         return lambda: value
-    return lambda: json_form(value)
+    return lambda: plain_form(value)
 
 
 def _refuse_fields_without_a_way_in(cls: Any, where: str) -> None:

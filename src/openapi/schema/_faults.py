@@ -14,13 +14,14 @@ __all__ = [
     "LARGEST",
     "MAX_FAULTS",
     "NO_CHOICE",
+    "NO_NAME",
     "OUT_OF_RANGE",
     "SMALLEST",
     "TOO_DEEP",
     "Faults",
     "at",
     "built",
-    "check_number",
+    "check_scalar",
     "converted",
     "is_model",
     "one_of",
@@ -37,6 +38,7 @@ _LONGEST_NAME: Final = 64
 _LONGEST_TEXT: Final = 200
 OUT_OF_RANGE: Final = "integer out of range"
 NO_CHOICE: Final = "invalid value"
+NO_NAME: Final = "as a name: expected `str`"
 TOO_DEEP: Final = "nested too deeply"
 
 
@@ -45,14 +47,19 @@ class _Enough(Exception):
 
 
 class Faults:
-    """What is wrong with a value: ``errors`` is ``{path: text}``."""
+    """What is wrong with a value: ``errors`` is ``{path: text}``.
 
-    def __init__(self, *, lax: bool = False) -> None:
+    ``lax`` is for strings that stand for numbers, ``packed`` for builtins out of
+    MessagePack, which can say more than JSON.
+    """
+
+    def __init__(self, *, lax: bool = False, packed: bool = False) -> None:
         self.lax = lax
+        self.packed = packed
         self.errors: dict[str, str] = {}
 
     def add(self, path: str, text: str) -> None:
-        if len(self.errors) == MAX_FAULTS:
+        if len(self.errors) >= MAX_FAULTS:
             self.errors[""] = f"there are more than {MAX_FAULTS} faulty fields"
             raise _Enough
         self.errors[path] = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
@@ -78,18 +85,18 @@ def reason(error: Exception) -> tuple[str, str]:
         text = NO_CHOICE  # without the value, which can be long
     elif text == "Integer value out of range":
         text = OUT_OF_RANGE
-    return path.rstrip("`").lstrip("$").lstrip("."), text[:1].lower() + text[1:]
+    return path.rstrip("`").lstrip("$").lstrip("."), text[:1].lower() + text[1:].rstrip()
 
 
-def converted(value: object, hint: object, *, strict: bool = True) -> object:
+def converted(value: object, hint: object, *, lax: bool = False, packed: bool = False) -> object:
     """Builtins -> ``hint``. Raises what msgspec raises: ValidationError, TypeError."""
-    hook = built if strict else partial(built, lax=True)
-    return msgspec.convert(value, cast("Any", hint), strict=strict, str_keys=True, dec_hook=hook)
+    hook = partial(built, lax=lax, packed=packed) if lax or packed else built
+    return msgspec.convert(value, cast("Any", hint), strict=not lax, str_keys=True, dec_hook=hook)
 
 
-def built(kind: type[Any], value: object, *, lax: bool = False) -> object:
+def built(kind: type[Any], value: object, *, lax: bool = False, packed: bool = False) -> object:
     """Make an instance of a type that msgspec does not know: its ``dec_hook``."""
-    return value if kind is object else pydantic().validated(kind, value, lax=lax)
+    return value if kind is object else pydantic().validated(kind, value, lax=lax, packed=packed)
 
 
 def at(path: str, name: object) -> str:
@@ -118,11 +125,13 @@ def pydantic() -> ModuleType:
     return _pydantic
 
 
-def check_number(value: object, path: str, found: Faults) -> None:
+def check_scalar(value: object, path: str, found: Faults) -> None:
     if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
         found.add(path, OUT_OF_RANGE)
     elif isinstance(value, float) and not math.isfinite(value):
         found.add(path, "expected a finite number")
+    elif isinstance(value, msgspec.msgpack.Ext):
+        found.add(path, f"extension type {value.code} is not supported")
 
 
 def one_of(choices: Sequence[object]) -> str:

@@ -20,12 +20,25 @@ if tuple(map(int, VERSION.split(".")[:2])) < (2, 13):
     raise ImportError(f"this is pydantic {VERSION}")
 
 
-def validated(model: type[BaseModel], value: object, *, lax: bool = False) -> object:
-    """Builtins -> an instance of ``model``. Raises pydantic's own ValidationError."""
+def validated(
+    model: type[BaseModel], value: object, *, lax: bool = False, packed: bool = False
+) -> object:
+    """Builtins -> an instance of ``model``. Raises pydantic's own ValidationError.
+
+    ``packed``: there may be bytes among them. Then strings are base64 where the model has bytes.
+    """
     # by way of JSON text, since only then does pydantic's strict mode take dates from strings
-    return _validator(model).validate_json(
-        msgspec.json.encode(value), strict=False if lax else None
-    )
+    text = msgspec.json.encode(value)
+    validator = _validator(model, packed and _has_bytes(value))
+    return validator.validate_json(text, strict=False if lax else None)
+
+
+def _has_bytes(value: object) -> bool:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return isinstance(value, bytes)
+    return any(map(_has_bytes, value))
 
 
 def faults(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
@@ -73,20 +86,24 @@ class _Generator(GenerateJsonSchema):
 
 
 @lru_cache(maxsize=1024)
-def _validator(model: type[BaseModel]) -> SchemaValidator:
+def _validator(model: type[BaseModel], base64: bool) -> SchemaValidator:
     model.model_rebuild()
+    held = {"val_json_bytes": "base64"} if base64 else {}
     # without the ready-made validators of the models inside, which know only their own settings
-    return SchemaValidator(_closed(model.__pydantic_core_schema__), _use_prebuilt=False)
+    return SchemaValidator(_closed(model.__pydantic_core_schema__, held), _use_prebuilt=False)
 
 
-def _closed(schema: Any) -> Any:
-    """Copy a core schema, with this library's rules where a model leaves them open."""
+def _closed(schema: Any, held: Mapping[str, Any]) -> Any:
+    """Copy a core schema, with this library's rules where a model leaves them open.
+
+    The settings in ``held`` are put in the place of the model's own.
+    """
     if isinstance(schema, list):
-        return [_closed(item) for item in schema]
+        return [_closed(item, held) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    copy = {key: _closed(item) for key, item in schema.items()}
+    copy = {key: _closed(item, held) for key, item in schema.items()}
     if copy.get("type") == "model":
         rules = {"extra_fields_behavior": "forbid", "strict": True}
-        copy["config"] = rules | copy.get("config", {})
+        copy["config"] = {**rules, **copy.get("config", {}), **held}
     return copy

@@ -23,10 +23,11 @@ import msgspec
 from openapi.schema._faults import (
     LARGEST,
     NO_CHOICE,
+    NO_NAME,
     SMALLEST,
     Faults,
     at,
-    check_number,
+    check_scalar,
     converted,
     one_of,
     pydantic,
@@ -60,6 +61,10 @@ class Shape:
     """Whether every value is a JSON object."""
     is_wide = True
     """Whether it may be an integer without bounds."""
+    is_untyped = False
+    """Whether there may be anything in it."""
+    is_real = False
+    """Whether it may be a float."""
     is_open = False
     """Whether it has fields whose names msgspec does not check."""
     has_defaults = False
@@ -79,6 +84,8 @@ class Shape:
     def faults(self, value: object, path: str, found: Faults) -> None:
         if isinstance(value, dict):
             for name, item in value.items():
+                if found.packed and not isinstance(name, str):
+                    found.add(at(path, name), NO_NAME)
                 if not _is_harmless(item):
                     self.faults(item, at(path, name), found)
         elif _is_array(value):
@@ -86,7 +93,7 @@ class Shape:
                 if not _is_harmless(item):
                     self.faults(item, f"{path}[{index}]", found)
         else:
-            check_number(value, path, found)
+            check_scalar(value, path, found)
 
     def fill(self, value: Any) -> bool:
         """Add to data what it lacks, in place, and tell whether it lacked anything.
@@ -103,6 +110,7 @@ class Shape:
 
 
 ANYTHING: Final = Shape()
+ANYTHING.is_untyped = True
 
 
 def _is_harmless(item: object) -> bool:
@@ -140,26 +148,34 @@ def _are_faultless(shape: Shape, values: Sequence[object]) -> bool:
 class Leaf(Shape):
     """A type without parts, or the outside of one with parts: what msgspec alone can judge."""
 
-    def __init__(self, hint: object, *, wide: bool = False, choices: Sequence[object] = ()):
+    def __init__(
+        self,
+        hint: object,
+        *,
+        wide: bool = False,
+        real: bool = False,
+        choices: Sequence[object] = (),
+    ) -> None:
         self.hint = self.batch = hint
         self.is_wide = wide
+        self.is_real = real
         self.choices = choices
 
     def faults(self, value: object, path: str, found: Faults) -> None:
         try:
-            result = converted(value, self.hint, strict=not found.lax)
+            result = converted(value, self.hint, lax=found.lax)
         except msgspec.ValidationError as error:
             text = reason(error)[1]
             if self.choices and text == NO_CHOICE:
                 text = one_of(self.choices)
             found.add(path, text)
         else:
-            check_number(result, path, found)
+            check_scalar(result, path, found)
 
     def takes(self, text: str) -> bool:
         """Tell whether a text from a query string is one of these."""
         try:
-            converted(text, self.hint, strict=False)
+            converted(text, self.hint, lax=True)
         except msgspec.ValidationError:
             return False
         return True
@@ -293,7 +309,7 @@ class Object(Shape):
 def _check_hooks(value: object, hint: object, path: str, found: Faults) -> None:
     """Report what a class's own code (``__post_init__``, attrs validators) says to good fields."""
     try:
-        converted(value, hint, strict=not found.lax)
+        converted(value, hint, lax=found.lax, packed=found.packed)
     except msgspec.ValidationError as error:
         found.add(path, reason(error)[1])
 
@@ -415,6 +431,8 @@ class Table(Shape):
         # a key is a string in JSON, whatever it is in Python: let msgspec read it as a key
         self._key = dict[key.hint, None] if isinstance(key, Leaf) else None  # type: ignore[name-defined] # made here
         self.is_wide = isinstance(key, Leaf) and key.is_wide
+        self.is_real = isinstance(key, Leaf) and key.is_real
+        self.is_untyped = not isinstance(key, Leaf)
 
     def parts(self) -> Iterable[Shape]:
         return [self.value]
@@ -466,6 +484,8 @@ class Table(Shape):
 class Model(Shape):
     """A pydantic model."""
 
+    is_untyped = True
+
     def __init__(self, model: type[Any]) -> None:
         self.model = self.whole = model
         name, schemas = pydantic().documents(model)
@@ -483,9 +503,16 @@ class Model(Shape):
         }
 
     def faults(self, value: object, path: str, found: Faults) -> None:
+        if found.packed:  # pydantic is shown nothing that JSON does not have
+            strange = Faults(packed=True)
+            strange.collect(lambda item, _, into: ANYTHING.faults(item, path, into), value)
+            if strange.errors:
+                for where, text in strange.errors.items():
+                    found.add(where, text)
+                return
         adapter = pydantic()
         try:
-            model = adapter.validated(self.model, value, lax=found.lax)
+            model = adapter.validated(self.model, value, lax=found.lax, packed=found.packed)
         except adapter.ValidationError as error:
             for steps, text in adapter.faults(error):
                 where = path
@@ -500,7 +527,7 @@ class Model(Shape):
             return False
         adapter = pydantic()
         try:
-            whole = adapter.dumped(adapter.validated(self.model, value))
+            whole = adapter.dumped(adapter.validated(self.model, value, packed=True))
         except adapter.ValidationError:
             return False
         # An instance was written whole: it is left alone, for its validators may change a value

@@ -11,7 +11,7 @@ import msgspec
 from openapi.errors import Unserializable
 from openapi.schema._faults import LARGEST, OUT_OF_RANGE, SMALLEST, is_model, pydantic
 
-__all__ = ["encode_json", "encode_msgpack", "json_form"]
+__all__ = ["encode_json", "encode_msgpack", "plain_form"]
 
 _ENDLESS: Final = "the value is nested too deeply, or contains itself"
 # how a float that is not finite begins; other data may look like one
@@ -75,9 +75,17 @@ def _within_bounds(value: object) -> object:
     return value
 
 
-def json_form(value: object) -> object:
-    """What a reader gets of a value: dict, list, str, int, float, bool and None, all new."""
-    return msgspec.json.decode(encode_json(value))
+def plain_form(value: object) -> object:
+    """What a reader gets of a value, all new: builtins, with bytes and datetimes among them.
+
+    Raises :class:`Unserializable`.
+    """
+    try:
+        return msgspec.to_builtins(
+            value, str_keys=True, builtin_types=_MORE_THAN_JSON, enc_hook=_plain
+        )
+    except (TypeError, ValueError, RecursionError):  # such a name, or a Raw, has a JSON form only
+        return msgspec.json.decode(encode_json(value))
 
 
 def _plain(value: object) -> object:

@@ -1,0 +1,169 @@
+"""One type in one format: all that is done to data on its way in, and on its way out."""
+
+from collections.abc import Callable
+from typing import Generic, NoReturn, TypeVar, cast
+
+import msgspec
+
+from openapi.errors import InvalidData, Unserializable
+from openapi.schema._faults import TOO_DEEP, Faults, converted, reason
+from openapi.schema._format import REFUSALS, Data, Fits, Format, Guard, Unfit, text_of
+from openapi.schema._shape import Shape, reachable
+
+__all__ = ["Codec"]
+
+T = TypeVar("T")
+
+
+class Codec(Generic[T]):
+    """One type in one format."""
+
+    receive: Callable[[Data], T]
+    """Read data. Raises REFUSALS, and then :meth:`mended` has the last word."""
+    send: Callable[[object], bytes]
+    """Write a value. Raises REFUSALS, and then :meth:`send_known` has the last word.
+
+    And Unserializable, which is a TypeError, but no refusal.
+    """
+
+    def __init__(
+        self, format: Format, hint: object, shape: Shape, complete: Callable[[T], None] | None
+    ) -> None:
+        self._format = format
+        self._hint = hint
+        self._shape = shape
+        self._complete = complete
+        parts = reachable(shape)
+        builtins, write, decode = format.builtins, format.write, format.decoder(hint)
+        # what msgspec does not check: unknown fields of most types, and numbers of all sizes
+        fits = format.fits(shape, parts)
+        guard = format.guard(parts, self.faults)
+        # what msgspec leaves out: defaults
+        fill = shape.fill if any(part.has_defaults for part in parts) else None
+        self.receive = _received(builtins, decode, fits, guard, complete)
+        self.send = _sent(builtins, write, decode, fits, guard, fill)
+        self.send_whole = _sent(builtins, write, decode, fits, guard, None)
+
+    def mended(self, data: Data, error: Exception) -> T:
+        """What was meant by data that :attr:`receive` refused. Raises :class:`InvalidData`.
+
+        JSON is always what it says; in MessagePack something may be there in its JSON form.
+        """
+        if self._format.packed:
+            try:
+                return self._of_json_forms(data)
+            except REFUSALS as reason:
+                error = reason
+        self._refuse(data, error)
+
+    def send_known(self, value: object) -> bytes:
+        """Write what the type has of a value. Raises :class:`InvalidData` and Unserializable."""
+        data = self._format.write(value)
+        found = Faults()
+        try:
+            try:
+                value = self._shape.pruned(self._format.read(data, found))
+                if found.errors:
+                    raise Unfit
+                data = self._format.write(value)
+                return self.send(value)
+            except Unserializable:
+                raise
+            except REFUSALS as error:
+                return self.send(self.mended(data, error))
+        except Unserializable:
+            raise
+        except REFUSALS as error:  # of an instance: it is not written as it is read
+            self._refuse(data, error)
+
+    def faults(self, data: Data) -> dict[str, str]:
+        """Name every faulty field of data, as far as a walk over it can tell."""
+        found = Faults(packed=self._format.packed)
+        try:
+            found.collect(self._shape.faults, self._format.read(data, found))
+        except RecursionError:
+            return {"": TOO_DEEP}
+        except msgspec.ValidationError as error:
+            return _reason(error)
+        except (msgspec.DecodeError, UnicodeError):
+            return {"": self._format.unreadable}
+        return found.errors
+
+    def _refuse(self, data: Data, error: Exception) -> NoReturn:
+        raise InvalidData(self.faults(data) or _reason(error)) from error
+
+    def _of_json_forms(self, data: Data) -> T:
+        """Read data that has strings for bytes, or for names that are numbers. Raises REFUSALS."""
+        found = Faults()
+        value = self._format.read(data, found)
+        if found.errors:
+            raise Unfit
+        result = cast("T", converted(value, self._hint, packed=True))
+        if not self._shape.fits(value):
+            raise Unfit
+        if self._complete is not None:
+            self._complete(result)
+        return result
+
+
+def _reason(error: Exception) -> dict[str, str]:
+    return dict([reason(error)])
+
+
+# All that is done each time, when nothing is wrong, is done in the next two.
+
+
+def _received(
+    builtins: Callable[[Data], object],
+    decode: Callable[[Data], T],
+    fits: Fits | None,
+    guard: Guard | None,
+    complete: Callable[[T], None] | None,
+) -> Callable[[Data], T]:
+    """Add to a decoder the checks that it lacks, and defaults to its result. Raises REFUSALS."""
+    if fits is None and guard is None and complete is None:
+        return decode
+    search, step, certain = guard or (None, 1, bool)
+
+    def received(data: Data) -> T:
+        value = decode(data)
+        if fits is not None and not fits(builtins(data)):
+            raise Unfit
+        if search is not None:
+            text = data if type(data) is bytes else text_of(data)
+            if search(text[::step]) is not None and certain(text):
+                raise Unfit
+        if complete is not None:
+            complete(value)
+        return value
+
+    return received
+
+
+def _sent(
+    builtins: Callable[[Data], object],
+    write: Callable[[object], bytes],
+    decode: Callable[[Data], object],
+    fits: Fits | None,
+    guard: Guard | None,
+    fill: Fits | None,
+) -> Callable[[object], bytes]:
+    """Make what writes a value, checks it as :func:`_received` does, and adds defaults."""
+    search, step, certain = guard or (None, 1, bool)
+
+    def sent(value: object) -> bytes:
+        data = write(value)
+        if fits is not None or fill is not None:
+            plain = builtins(data)
+            if fill is not None and fill(plain):
+                data = write(plain)
+            decode(data)
+            if fits is not None and not fits(plain):
+                raise Unfit
+        else:
+            decode(data)
+        if search is not None and search(data[::step]) is not None and certain(data):
+            raise Unfit
+        return data
+
+    return sent
