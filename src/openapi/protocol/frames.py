@@ -101,7 +101,7 @@ class Error(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The body for an exception. Raises Unserializable for a code that is no integer."""
         try:
             code = int(error.code)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise Unserializable(f"an error code is an integer, {error.code!r} is none") from None
         return cls(
             code=code,

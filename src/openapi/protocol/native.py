@@ -57,6 +57,8 @@ class _Said(Struct, frozen=True):
     cancel: bool = False
     response: Raw | UnsetType = UNSET
     error: Error | UnsetType = UNSET
+    item: Raw | UnsetType = UNSET
+    seq: int = 0
 
 
 class _Heard(Struct, frozen=True):
@@ -92,21 +94,23 @@ class NativeCodec:
         """See :meth:`Codec.decode`."""
         try:
             said = self._said(message)
-        except (msgspec.DecodeError, RecursionError):
+        except _UNREAD:
             # Only a message that failed is looked at closely.
             return self._frame_of(self._parse(message))
         id, method = said.id, said.method
-        if said.response is UNSET and said.error is UNSET:
+        if said.response is UNSET and said.error is UNSET and said.item is UNSET:
             if method is not UNSET and id is not UNSET:
                 payload = said.payload if said.payload != self._null else NO_PAYLOAD
                 return Call(id=id, method=method, payload=payload, timeout=said.timeout)
             if said.cancel and isinstance(id, str | int):
                 return Cancel(id=id)
+        elif said.error is not UNSET:
+            return Failure(id=id, error=said.error)
         elif isinstance(id, str | int):
-            if said.error is not UNSET:
-                return Failure(id=id, error=said.error)
             if said.response is not UNSET:
                 return Answer(id=id, response=said.response)
+            if said.item is not UNSET:
+                return Item(id=id, method=method or "", item=said.item, seq=said.seq)
         return self._frame_of(self._parse(message))
 
     def encode(self, frame: Frame) -> bytes:
@@ -116,7 +120,7 @@ class NativeCodec:
     def _parse(self, message: str | bytes) -> object:
         try:
             return self._any(message)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeError):
             expected = "MessagePack" if self.packed else "JSON string"
             raise Malformed.of(ErrorCode.PARSE_ERROR, f"{expected} expected") from None
 
@@ -129,9 +133,11 @@ class NativeCodec:
             )
         errors: dict[str, str] = {}
         id, method, timeout = _id_of(message, errors), message.get("method", UNSET), None
-        if "response" in message or "error" in message:
+        if "error" in message or "response" in message or "item" in message:
             if isinstance(id, str | int):
-                return self._end_of(id, message)
+                return self._answer_of(id, message)
+            if "error" in message:  # peers that answer errors with errors would never stop
+                raise Malformed(None)
             errors.setdefault("id", _NO_ID)
         elif "method" not in message and message.get("cancel") is True:
             if isinstance(id, str | int):
@@ -153,13 +159,15 @@ class NativeCodec:
         raw = NO_PAYLOAD if payload is None else Raw(self._encode(payload))
         return Call(id=id, method=method, payload=raw, timeout=timeout)
 
-    def _end_of(self, id: CallId, message: dict[str, Any]) -> Frame:
-        if "error" not in message:
+    def _answer_of(self, id: CallId, message: dict[str, Any]) -> Frame:
+        if "error" in message:
+            try:
+                return Failure(id=id, error=msgspec.convert(message["error"], Error))
+            except msgspec.ValidationError:
+                return Failure(id=id, error=_UNREADABLE)
+        if "response" in message:
             return Answer(id=id, response=Raw(self._encode(message["response"])))
-        try:
-            return Failure(id=id, error=msgspec.convert(message["error"], Error))
-        except msgspec.ValidationError:
-            return Failure(id=id, error=_UNREADABLE)
+        return Item(id=id, method="", item=Raw(self._encode(message["item"])), seq=0)
 
 
 class ClientCodec:
@@ -182,7 +190,7 @@ class ClientCodec:
         """See :meth:`Codec.decode`. All that it raises is Malformed, without a failure."""
         try:
             frame = self._frame_of(self._heard(message))
-        except (msgspec.DecodeError, RecursionError):
+        except _UNREAD:
             frame = None
         if frame is None:
             raise Malformed(None)
@@ -199,8 +207,11 @@ class ClientCodec:
                 return Item(id=id, method=method or "", item=heard.item, seq=heard.seq)
             if heard.cancel:
                 return Cancel(id=id)
+        elif heard.response is not UNSET or heard.item is not UNSET:
+            return None
         if method is not UNSET and id is not UNSET:
-            return Call(id=id, method=method, payload=heard.payload, timeout=heard.timeout)
+            payload = heard.payload if heard.payload != self._null else NO_PAYLOAD
+            return Call(id=id, method=method, payload=payload, timeout=heard.timeout)
         if heard.event is UNSET:
             return None
         data = self._null if heard.data is UNSET else heard.data
@@ -211,7 +222,7 @@ class ClientCodec:
     def _error_of(self, raw: Raw) -> Error:
         try:
             return self._error(raw)
-        except (msgspec.DecodeError, RecursionError):
+        except _UNREAD:
             # Its call has ended all the same, and must not wait for ever.
             return _UNREADABLE
 
@@ -252,6 +263,8 @@ class ObjectCodec:
             raise Unserializable(f"encode_message failed: {exc!r}") from exc
 
 
+#: What a decoder raises. Strings of MessagePack may be no UTF-8, of which msgspec says it so.
+_UNREAD: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 _NO_ID: Final = "expected an integer from 0 to 2^53-1, or a string of at most 64 characters"
 _UNREADABLE: Final = Error(code=ErrorCode.INTERNAL_ERROR, message="The error cannot be read")
 

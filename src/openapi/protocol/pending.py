@@ -4,11 +4,11 @@
     call = pending.ask("add", b'{"a": 1, "b": 2}', ended)
     pending.settle(frame)           # calls ended(b'{"sum": 3}'), or ended(CallFailed(…))
 
-| a call is | an item comes      | its end comes | abandon(call)       | close(…)                     |
-|-----------|--------------------|---------------|---------------------|------------------------------|
-| WAITING   | is handed on       | ends with it  | ABANDONED, cancel   | ends with a ConnectionClosed |
-| ABANDONED | is nothing to us   | is forgotten  |                     | is forgotten                 |
-| ENDED     | is nothing to us   |               |                     |                              |
+| a call is | an item comes    | its end comes | abandon(call)     | close(…)                     |
+|-----------|------------------|---------------|-------------------|------------------------------|
+| WAITING   | is handed on     | ends with it  | ABANDONED, cancel | ends with a ConnectionClosed |
+| ABANDONED | is nothing to us | is forgotten  |                   | is forgotten                 |
+| ENDED     | is nothing to us |               |                   |                              |
 
 An abandoned call keeps its place until its end comes: the peer works on it still, and counts it
 too. Ids are never used twice, so a late answer is never taken for another one's.
@@ -125,37 +125,45 @@ class Pending:
             call.state = AskedState.ABANDONED
             self.send(self.codec.encode(Cancel(id=call.id)))
 
-    def settle(self, frame: Answer | Failure | Item) -> bool:
-        """Take in an item, or the end, of a call. Returns whether the call is in flight."""
+    def settle(self, frame: Answer | Failure | Item, unfit: str = "") -> bool:
+        """Take in an item, or the end, of a call. Returns whether the call is in flight.
+
+        ``unfit`` is what is wrong with the frame, if anything is: the call, if it waits, ends with
+        UnexpectedData then, whatever the frame says.
+        """
         id = frame.id
         call = self._calls.get(id) if isinstance(id, str | int | float) else self._refused(frame)
         if call is None:
             return False
         if isinstance(frame, Item):
-            self._item(call, frame)
+            self._item(call, frame, unfit)
             return True
         del self._calls[call.id]
-        call.end(frame.error.failure() if isinstance(frame, Failure) else bytes(frame.response))
+        if unfit:
+            call.end(UnexpectedData({"": unfit}))
+        else:
+            call.end(frame.error.failure() if isinstance(frame, Failure) else bytes(frame.response))
         self.freed()
         return True
 
     def close(self, code: int, reason: str = "") -> None:
         """The connection is gone: every call ends, and none can begin."""
         self._closed = (code, reason)
+        self.send = _nowhere
         calls, self._calls = self._calls, {}
         for call in calls.values():
             call.end(ConnectionClosed(code, reason))
             self.freed()
-        self.send = _nowhere
 
-    def _item(self, call: Asked, frame: Item) -> None:
+    def _item(self, call: Asked, frame: Item, unfit: str) -> None:
         if call.state is not AskedState.WAITING:
             return
-        if call.item is not None:
+        if call.item is not None and not unfit:
             call.item(bytes(frame.item))
             return
         self.abandon(call)
-        call.ended(UnexpectedData({"": f"{call.method!r} answers with a stream of items"}))
+        unfit = unfit or f"{call.method!r} answers with a stream of items"
+        call.ended(UnexpectedData({"": unfit}))
 
     def _refused(self, frame: Answer | Failure | Item) -> Asked | None:
         """The call that was too long for the server, which read no id of it.

@@ -15,12 +15,12 @@
 | DRAINING | is refused -32009 | is dropped     | is sent           |          | CLOSED  |
 | CLOSED   | is dropped        | is dropped     | is dropped        |          |         |
 
-| a call   |                          | item() | answer(), fail(), cancel, expire() | done() |
-|----------|--------------------------|--------|------------------------------------|--------|
-| WAITING  | for the calls before it  |        | final frame, DONE                  |        |
-| RUNNING  | somebody works on it     | a frame| final frame, ANSWERED              | DONE   |
-| ANSWERED | work goes on, or cleans up|       |                                    | DONE   |
-| DONE     | forgotten                |        |                                    |        |
+| a call   |                            | item()  | answer(), fail(), cancel, expire() | done() |
+|----------|----------------------------|---------|------------------------------------|--------|
+| WAITING  | for the calls before it    |         | final frame, DONE                  | DONE   |
+| RUNNING  | somebody works on it       | a frame | final frame, ANSWERED              | DONE   |
+| ANSWERED | work goes on, or cleans up |         |                                    | DONE   |
+| DONE     | forgotten                  |         |                                    |        |
 
 There is one final frame for each call, and it is sent at once: whoever cancels does not wait until
 a handler has cleaned up. An ANSWERED call keeps its place among ``limits.calls`` and in its lane.
@@ -50,7 +50,7 @@ from openapi.protocol.frames import (
 from openapi.protocol.lanes import Lanes
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import UNSET, Method, MethodTable
-from openapi.protocol.native import JSON
+from openapi.protocol.native import JSON, MSGPACK
 from openapi.protocol.nesting import nested_deeper_than, packed_deeper_than
 from openapi.protocol.pending import Pending
 
@@ -77,10 +77,9 @@ class CallState(Enum):
 class Reply:
     """What answers a batch, once all that is in it is answered."""
 
-    __slots__ = ("_answers", "_open", "_send")
+    __slots__ = ("_answers", "_open")
 
-    def __init__(self, send: Callable[[bytes], object]) -> None:
-        self._send = send
+    def __init__(self) -> None:
         self._answers: list[bytes] = []
         self._open = 1
 
@@ -97,11 +96,13 @@ class Reply:
         """An answer, or a refusal of what nobody expected."""
         self._answers.append(answer)
 
-    def close(self) -> None:
-        """One thing less to wait for: an answer that came, or the rest of the batch."""
+    def close(self) -> bytes | None:
+        """One thing less to wait for: an answer that came, or the rest of the batch.
+
+        Returns the message that is to be sent, if it was the last and there is anything to say.
+        """
         self._open -= 1
-        if not self._open and self._answers:
-            self._send(Batch.joined(self._answers))
+        return None if self._open or not self._answers else Batch.joined(self._answers)
 
 
 class Incoming:
@@ -232,12 +233,9 @@ class Session:
             self._unreadable(Malformed(Failure(error=self._too_deep())))
             return ()
         if self._deeper(self._limits.json_depth, message):
-            failure = Failure(error=self._too_deep())
-            if type(frame) is Call:
-                failure = Failure(id=frame.id, method=frame.method, error=failure.error)
-            self._unreadable(Malformed(failure))
+            self._nested(frame)
             return ()
-        if type(frame) is Batch:
+        if isinstance(frame, Batch):
             return self._batch(frame)
         event = self._event(frame, None)
         return () if event is None else (event,)
@@ -260,27 +258,25 @@ class Session:
     def answer(self, call: Incoming, response: bytes) -> None:
         """Give a call its result, in the codec's format.
 
-        Raises Unserializable where the codec cannot write it; the call is RUNNING still.
+        Raises Unserializable where the codec cannot write it; the call is what it was then.
         """
-        if call.state is CallState.RUNNING:
+        if call.state in _UNANSWERED:
+            frame = None
             if call.id is not None:
-                frame = Answer.of(call.id, call.method.name, response)
-                self._final(call, self._codec.encode(frame))
-            call.state = CallState.ANSWERED
+                frame = self._codec.encode(Answer.of(call.id, call.method.name, response))
+            self._end(call, frame)
 
     def fail(self, call: Incoming, error: RpcError) -> None:
         """Give a call an error. Raises Unserializable as :meth:`answer` does."""
         if call.state in _UNANSWERED:
+            frame = None
             if call.id is not None:
-                frame = Failure(id=call.id, method=call.method.name, error=Error.of(error))
-                self._final(call, self._codec.encode(frame))
-            waited = call.state is CallState.WAITING
-            call.state = CallState.ANSWERED
-            if waited:
-                self.done(call)
+                failure = Failure(id=call.id, method=call.method.name, error=Error.of(error))
+                frame = self._codec.encode(failure)
+            self._end(call, frame)
 
     def expire(self, call: Incoming) -> None:
-        """The time of a call is over."""
+        """The time of a call, which has a ``timeout``, is over."""
         error = RpcError(
             ErrorCode.DEADLINE_EXCEEDED, f"It took longer than {call.timeout:g} seconds"
         )
@@ -292,7 +288,9 @@ class Session:
             return None
         self._taken.remove(call)
         if call.id is not None and self.calls.get(call.id) is call:
-            self._forget(call)  # there was no way to answer it
+            del self.calls[call.id]  # there was no way to answer it
+            if call.reply is not None:
+                self._close(call.reply)
         call.state = CallState.DONE
         if call.lane is None:
             return None
@@ -316,7 +314,8 @@ class Session:
         self.calls.clear()
         self._lanes.clear()
         self._send = _nowhere
-        self.codec = JSON
+        # Not an application's own, which may know the connection; what was heard stays readable.
+        self.codec = MSGPACK if self._codec.packed else JSON
         self.pending.close(code, reason)
 
     def _batch(self, batch: Batch) -> Sequence[Event]:
@@ -325,33 +324,38 @@ class Session:
             text = f"The batch is of more than {most}"
             self._unreadable(Malformed(Failure(error=_limit_exceeded("batch", most, text))))
             return ()
-        reply = Reply(self._send)
-        events = []
+        reply = Reply()
+        events: list[Event] = []
         for frame in batch.frames:
+            if self.state is SessionState.CLOSED:  # by whoever waited for an answer in it
+                return ()
             if isinstance(frame, Malformed):
                 self._unreadable(frame, reply)
-            elif (event := self._event(frame, reply)) is not None:
+                continue
+            event = self._event(frame, reply)
+            if isinstance(event, Stop) and event.call in events:
+                events.remove(event.call)  # nobody has begun it
+                self.done(event.call)
+            elif event is not None:
                 events.append(event)
-        reply.close()
+        self._close(reply)
         return events
 
     def _event(self, frame: Frame, reply: Reply | None) -> Event | None:
-        if type(frame) is Call:
+        if isinstance(frame, Call):
             self.failures = 0
             return self._call(frame, reply)
-        match frame:
-            case Cancel(id=id):
-                self.failures = 0
-                return self._cancel(id)
-            case Answer() | Failure() | Item():
-                if self.pending.settle(frame):
-                    self.failures = 0
-                else:  # never asked, or answered already; to say so could go on for ever
-                    self._unreadable(Malformed(None))
-                return None
-            case Message() | Reconnect():
-                return frame
-        raise TypeError(f"{type(frame).__name__} is no frame that comes")
+        if isinstance(frame, Answer | Failure | Item):
+            self._settle(frame)
+            return None
+        self.failures = 0
+        return self._cancel(frame.id) if isinstance(frame, Cancel) else frame
+
+    def _settle(self, frame: Answer | Failure | Item, unfit: str = "") -> None:
+        if self.pending.settle(frame, unfit):
+            self.failures = 0
+        else:  # never asked, or answered already; to say so could go on for ever
+            self._unreadable(Malformed(None))
 
     def _call(self, call: Call, reply: Reply | None) -> Incoming | None:
         try:
@@ -425,6 +429,19 @@ class Session:
         most = self._limits.json_depth
         return _limit_exceeded("json_depth", most, f"The message is nested more than {most} deep")
 
+    def _nested(self, frame: Frame | Batch) -> None:
+        """Refuse a frame that is nested too deeply."""
+        error = self._too_deep()
+        match frame:
+            case Call(id=id, method=method):
+                self._unreadable(Malformed(Failure(id=id, method=method, error=error)))
+            case Answer() | Failure() | Item():
+                self._settle(frame, unfit=error.message)
+            case Cancel() | Batch():
+                self._unreadable(Malformed(Failure(error=error)))
+            case Message() | Reconnect():
+                self._unreadable(Malformed(None))
+
     def _unreadable(self, malformed: Malformed, reply: Reply | None = None) -> None:
         self.failures += 1
         if malformed.failure is None:
@@ -438,19 +455,28 @@ class Session:
         else:
             reply.put(frame)
 
-    def _final(self, call: Incoming, frame: bytes) -> None:
-        """Send the one final frame of a call that has an id."""
-        self._refuse(frame, call.reply)
-        self._forget(call)
+    def _end(self, call: Incoming, frame: bytes | None) -> None:
+        """A call is answered, by its one final frame; by None, if it is a notification."""
+        waited = call.state is CallState.WAITING
+        call.state = CallState.ANSWERED
+        if frame is not None:
+            assert call.id is not None
+            del self.calls[call.id]
+            if call.reply is None:
+                self._send(frame)
+            else:
+                call.reply.put(frame)
+                self._close(call.reply)
+        if waited:
+            self.done(call)
 
-    def _forget(self, call: Incoming) -> None:
-        assert call.id is not None
-        del self.calls[call.id]
-        if call.reply is not None:
-            call.reply.close()
+    def _close(self, reply: Reply) -> None:
+        message = reply.close()
+        if message is not None:
+            self._send(message)
 
 
-_UNANSWERED: Final = frozenset({CallState.WAITING, CallState.RUNNING})
+_UNANSWERED: Final = CallState.RUNNING, CallState.WAITING
 
 
 def _limit_exceeded(limit: str, most: int, text: str, **more: int) -> Error:
