@@ -43,6 +43,8 @@ Invoke: TypeAlias = Callable[[Incoming], Awaitable[Any]]
 #: Items of a stream that never suspends between two turns of the loop.
 _BURST: Final = 32
 
+_AGES: Final = 2**53 / 1000  # seconds, in more milliseconds than JavaScript can count
+
 NO_FORM: Final = "JSON object expected"
 
 _NULL: Final = {False: b"null", True: b"\xc0"}
@@ -250,8 +252,7 @@ class Peer:
         try:
             if room is not None:
                 await room()
-            milliseconds = None if timeout is None else max(1, ceil(timeout * 1000))
-            return pending.ask(method, written, ended, item=item, timeout=milliseconds)
+            return pending.ask(method, written, ended, item=item, timeout=_milliseconds(timeout))
         except BaseException:
             self._turns.release()
             raise
@@ -305,13 +306,12 @@ class Peer:
         if task is not None and not task.cancelled() and (exc := task.exception()) is not None:
             logger.error("a call could not be answered", exc_info=exc)
         following = self.session.done(call)
+        if following is not None:
+            if self._gate is not None:
+                self._gate.append(self._running[following])
+            else:  # not from here: a long lane of short calls would go deeper with each
+                self._loop.call_soon(self._start, self._running[following])
         self._done(call)
-        if following is None:
-            return
-        if self._gate is not None:
-            self._gate.append(self._running[following])
-        else:  # not from here: a long lane of short calls would go deeper with each
-            self._loop.call_soon(self._start, self._running[following])
 
     async def _run(self, running: Running) -> None:
         session, call = self.session, running.call
@@ -389,6 +389,13 @@ class Peer:
         except Exception as exc:
             # It does not fit its type, or the type's own code failed.
             raise _internal_error(call, exc) from exc
+
+
+def _milliseconds(timeout: float | None) -> int | None:
+    """How long somebody waits, as the wire says it; nothing where that is for ages."""
+    if timeout is None or timeout >= _AGES:
+        return None
+    return max(1, ceil(timeout * 1000))
 
 
 def _is_told(exc: BaseException) -> bool:
