@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from openapi.errors import CloseCode, ErrorCode, RpcError, Unserializable
+from openapi.errors import CloseCode, ConnectionClosed, ErrorCode, RpcError, Unserializable
 from openapi.protocol.frames import Codec, Reconnect
 from openapi.protocol.jsonrpc import JSONRPC, is_jsonrpc
 from openapi.protocol.native import JSON
@@ -83,8 +83,8 @@ class Connection(asyncio.Protocol):
         "__weakref__",
         "_closed",
         "_endpoint",
+        "_greeted",
         "_greeting",
-        "_greets",
         "_hold",
         "_http",
         "_limits",
@@ -148,8 +148,8 @@ class Connection(asyncio.Protocol):
         if codec is not None:
             self._speaks = bytes if codec.packed else str
         self._hold = Hold()
-        self._greets = type(endpoint).on_connect is not Websocket.on_connect
         self._greeting: asyncio.Task[None] | None = None
+        self._greeted = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self.close_code: int = CloseCode.ABNORMAL
@@ -166,8 +166,7 @@ class Connection(asyncio.Protocol):
             # asyncio reads 256 KiB at a time, for which the allocator maps memory anew each time.
             self._transport.max_size = _READ_BYTES
         self._transport.set_protocol(self)
-        if self._greets:
-            self.peer.hold()
+        self.peer.hold()  # until it is greeted: its manager does not know it yet
         if behind.data:
             self.data_received(behind.data)
 
@@ -264,9 +263,14 @@ class Connection(asyncio.Protocol):
             self._outbox.send(binary_frame(message, window))
 
     def greet(self) -> None:
-        """Run the endpoint's ``on_connect``, if it has one; its calls wait for that."""
-        if self._endpoint is not None and self._greets:
-            self._greeting = self._manager.spawn(self._greet(self._endpoint))
+        """Run the endpoint's ``on_connect``, and then its calls, which waited for that."""
+        endpoint = self._endpoint
+        if endpoint is None or self.gone:
+            return
+        if type(endpoint).on_connect is Websocket.on_connect:
+            self._welcome()
+        else:
+            self._greeting = self._manager.spawn(self._greet(endpoint))
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Say goodbye; cut the connection if the peer does not within ``limits.close_timeout``."""
@@ -362,19 +366,35 @@ class Connection(asyncio.Protocol):
             await endpoint.on_connect()
         except RpcError as refusal:
             code = _REFUSED.get(refusal.code, CloseCode.DISCONNECTED)
-            self.close(code, refusal.message)
-        except Exception:
-            logger.exception("on_connect of socket %s failed", endpoint)
-            self.close(CloseCode.INTERNAL_ERROR)
+            # A message may quote a header, whose bytes need not be UTF-8.
+            self.close(code, refusal.message.encode(errors="replace").decode())
+        except Exception as exc:
+            # What left meanwhile, and was asked something, is no failure.
+            if not (self.gone and isinstance(exc, ConnectionClosed)):
+                self._cannot_greet(endpoint)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._cannot_greet(endpoint)  # it awaited something else that was cancelled
         else:
-            self._greeting = None
-            self.peer.release()
+            self._welcome()
+
+    def _cannot_greet(self, endpoint: Websocket) -> None:
+        logger.exception("on_connect of socket %s failed", endpoint)
+        self.close(CloseCode.INTERNAL_ERROR)
+
+    def _welcome(self) -> None:
+        self._greeted = True
+        self.peer.release()
 
     def _part(self, endpoint: Websocket) -> None:
-        if self._greeting is not None:  # it was refused, or left before it was greeted
-            self._greeting.cancel()
-        elif type(endpoint).on_disconnect is not Websocket.on_disconnect:
-            self._manager.spawn(endpoint.on_disconnect(self.close_code))
+        greeting, self._greeting = self._greeting, None
+        if self._greeted:
+            if type(endpoint).on_disconnect is not Websocket.on_disconnect:
+                self._manager.spawn(endpoint.on_disconnect(self.close_code))
+        elif greeting is not None:
+            greeting.cancel()
 
     def _send(self, payload: bytes) -> None:
         codec, window = self._variant
