@@ -11,9 +11,10 @@ SocketsManager(middleware=[timing])         # or `middleware = [timing]` in an e
 """
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from openapi.errors import DeclarationError
 from openapi.rpc.running import current
@@ -29,7 +30,7 @@ __all__ = ["Call", "Middleware", "Next", "check_middleware", "through"]
 class Call:
     """A call on its way to its handler."""
 
-    __slots__ = ("_incoming", "items", "payload", "socket")
+    __slots__ = ("_incoming", "_opened", "payload", "socket")
 
     def __init__(self, incoming: "Incoming", socket: "Websocket") -> None:
         self._incoming = incoming
@@ -38,7 +39,7 @@ class Call:
         self.payload: Any = incoming.payload
         """What the handler will get: decoded and valid. A middleware may put another in its place,
         which is not validated again."""
-        self.items: AsyncIterator[Any] | None = None
+        self._opened: list[object] = []
 
     @property
     def method(self) -> str:
@@ -77,55 +78,77 @@ def check_middleware(where: str, middleware: object) -> tuple[Middleware, ...]:
     if isinstance(middleware, str) or not isinstance(middleware, Sequence):
         raise DeclarationError(f"{where}: middleware is a list of functions, not {middleware!r}")
     for function in middleware:
-        if not any(map(inspect.iscoroutinefunction, (function, type(function).__call__))):
+        is_async = any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
+        if not is_async or not _takes_two(function):
             raise DeclarationError(
                 f"{where}: {function!r} is no middleware, write `async def middleware(call, next)`"
             )
     return tuple(middleware)
 
 
+def _takes_two(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    return True
+
+
 async def through(middleware: tuple[Middleware, ...], incoming: "Incoming", ws: "Websocket") -> Any:
     """Run a call through all of it: its result, for a stream its iterator."""
     call = Call(incoming, ws)
-    result = await _chain(middleware)(call)
     if not incoming.method.stream:
-        return result
-    return _all_closed(aiter(result), call)
+        return await _step(middleware, 0, call)
+    items = _Items(call)
+    try:
+        items.begin(await _step(middleware, 0, call))
+    except BaseException:
+        await items.aclose()
+        raise
+    return items
 
 
-@lru_cache(maxsize=64)
-def _chain(middleware: tuple[Middleware, ...]) -> Next:
-    chain: Next = _handle
-    for function in reversed(middleware):
-        chain = _bound(function, chain)
-    return chain
-
-
-def _bound(function: Middleware, following: Next) -> Next:
-    async def run(call: Call) -> Any:
-        return await function(call, following)
-
-    return run
-
-
-async def _handle(call: Call) -> Any:
-    method = call._incoming.method
-    result = method.function(call.socket, call.payload)
-    if not method.stream:
-        return await result
-    call.items = result
+async def _step(middleware: tuple[Middleware, ...], index: int, call: Call) -> Any:
+    if index < len(middleware):
+        result = await middleware[index](call, partial(_step, middleware, index + 1))
+    else:
+        result = call._incoming.method.function(call.socket, call.payload)
+        if not call.stream:
+            return await result
+    if call.stream:
+        call._opened.append(result)
     return result
 
 
-async def _all_closed(items: AsyncIterator[Any], call: Call) -> AsyncIterator[Any]:
-    """Items that a middleware may have changed; closing them closes the handler's own, too."""
-    try:
-        async for item in items:
-            yield item
-    finally:
-        try:
-            if (aclose := getattr(items, "aclose", None)) is not None:
-                await aclose()
-        finally:
-            if call.items is not None and (aclose := getattr(call.items, "aclose", None)):
-                await aclose()
+class _Items:
+    """The items of a stream, as the outermost middleware gives them.
+
+    Closing it closes all that was opened on the way, the handler's own last. It is no generator:
+    one that was not begun yet would close nothing, and what is in it may have been begun.
+    """
+
+    __slots__ = ("_call", "_source")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._source: AsyncIterator[Any]
+
+    def begin(self, items: AsyncIterable[Any]) -> None:
+        """What they are. Raises TypeError where that is no async iterable."""
+        self._source = aiter(items)
+        if self._source is not items:
+            self._call._opened.append(self._source)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Awaitable[Any]:
+        return anext(self._source)
+
+    async def aclose(self) -> None:
+        """Close everything, whatever fails in between."""
+        async with AsyncExitStack() as stack:
+            for opened in self._call._opened:
+                if (aclose := getattr(opened, "aclose", None)) is not None:
+                    stack.push_async_callback(aclose)
+            self._call._opened.clear()
