@@ -3,7 +3,15 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Coroutine, Hashable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Coroutine,
+    Hashable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +27,7 @@ from openapi.errors import (
     OpenApiError,
     RpcError,
     UnexpectedData,
+    Unserializable,
 )
 from openapi.protocol.handshake import check_origins
 from openapi.protocol.limits import Limits
@@ -56,7 +65,8 @@ class Reply:
     socket_id: str
     result: Any = None
     error: OpenApiError | TimeoutError | None = None
-    """CallFailed, ConnectionClosed, UnexpectedData or TimeoutError."""
+    """CallFailed, ConnectionClosed, UnexpectedData, TimeoutError; or Unserializable, where the
+    payload has a JSON form and none in the dialect of this connection."""
 
 
 class SocketsManager:
@@ -74,7 +84,7 @@ class SocketsManager:
     A subclass may carry messages itself: it overrides :meth:`publish`, :meth:`subscribe`,
     :meth:`unsubscribe` and :meth:`subscribe_to_event`, and delivers with
     ``await self.channels(channel, {"event": event, "data": data})``. It need not call this
-    ``__init__``.
+    ``__init__``, and may set ``limits``, ``origins``, ``deflate`` and ``middleware`` in its class.
     """
 
     limits: Limits = Limits()
@@ -85,24 +95,29 @@ class SocketsManager:
     # class's __init__, shall not meet it by accident.
     __broker: str | Broker = "memory://"
     __draining: asyncio.Task[None] | None = None
+    __window_ends: float = 0.0
     __shielded: int = 0
 
     def __init__(
         self,
         *,
         broker: str | Broker = "memory://",
-        limits: Limits = limits,
+        limits: Limits | None = None,
         origins: Collection[str] | None = None,
-        deflate: bool = False,
-        middleware: Sequence[Middleware] = (),
+        deflate: bool | None = None,
+        middleware: Sequence[Middleware] | None = None,
     ) -> None:
         self.__broker = broker_from_url(broker) if isinstance(broker, str) else broker
-        self.limits = limits
+        # What is not given is the class's own: a subclass may have set it there.
+        if limits is not None:
+            self.limits = limits
         if origins is not None:
             check_origins(origins)
-        self.origins = origins
-        self.deflate = deflate
-        self.middleware = check_middleware(type(self).__qualname__, middleware)
+            self.origins = origins
+        if deflate is not None:
+            self.deflate = deflate
+        if middleware is not None:
+            self.middleware = check_middleware(type(self).__qualname__, middleware)
 
     @cached_property
     def sockets(self) -> set[Websocket]:
@@ -138,6 +153,10 @@ class SocketsManager:
 
     @cached_property
     def __tasks(self) -> set[asyncio.Task[None]]:
+        return set()
+
+    @cached_property
+    def __outliving(self) -> set[asyncio.Task[None]]:
         return set()
 
     @cached_property
@@ -213,7 +232,13 @@ class SocketsManager:
         async def ask(ws: Websocket) -> Reply:
             try:
                 result = await ws.call(method, payload, returns=schema, timeout=timeout)
-            except (CallFailed, ConnectionClosed, UnexpectedData, TimeoutError) as exc:
+            except (
+                CallFailed,
+                ConnectionClosed,
+                UnexpectedData,
+                Unserializable,  # in this socket's dialect: JSON's was tried above
+                TimeoutError,
+            ) as exc:
                 return Reply(ws.socket_id, error=exc)
             return Reply(ws.socket_id, result)
 
@@ -261,9 +286,12 @@ class SocketsManager:
         return task
 
     def adopt(self, task: asyncio.Task[None]) -> None:
-        """Take care of a task that outlives its connection. The shutdown waits for it a while."""
-        self.__tasks.add(task)
-        task.add_done_callback(self.__tasks.discard)
+        """Take care of a task that outlives its connection. The drain waits for it in its window.
+
+        Whoever started it sees its failure.
+        """
+        self.__outliving.add(task)
+        task.add_done_callback(self.__outliving.discard)
 
     @contextmanager
     def shielding(self) -> Iterator[None]:
@@ -283,9 +311,9 @@ class SocketsManager:
 
     def rename(self, ws: Websocket, old: Hashable, new: Hashable) -> None:
         """Called by a socket whose user is another one now."""
-        if ws.socket_id in self.__by_id:
+        if ws.socket_id in self.__by_id and old != new:
+            self.__know_user(ws, new)  # first: what is not hashable changes nothing
             self.__forget_user(ws, old)
-            self.__know_user(ws, new)
 
     def connected(self, ws: Websocket, request: "web.BaseRequest") -> None:
         """Called by an endpoint that accepted a connection."""
@@ -341,11 +369,15 @@ class SocketsManager:
     async def __finish_drain(self, patience: float | None) -> None:
         draining = self.__begin_drain()
         await asyncio.wait([draining], timeout=patience)
+        self.__window_ends = 0.0
         for ws in tuple(self.sockets):
             ws.connection.restart()
+        _stop(self.__outliving)
         await asyncio.shield(draining)
 
     async def __drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.__window_ends = loop.time() + self.limits.drain_window
         connections = [ws.connection for ws in self.sockets]
         spread = max(_SOONEST_RETURN, len(connections) / _RETURNING_PER_SECOND)
         window = min(self.limits.drain_window, spread)
@@ -355,16 +387,26 @@ class SocketsManager:
         for connection in connections:
             connection.restart()
         await _gone(connections, None)
-        if self.__tasks:  # channels that have nobody now
-            _, late = await asyncio.wait(self.__tasks, timeout=self.limits.close_timeout)
-            for task in late:
-                task.cancel()
+        if self.__outliving:
+            remaining = max(0.0, self.__window_ends - loop.time())
+            _, late = await asyncio.wait(self.__outliving, timeout=remaining)
+            _stop(late)
+        # Channels that have nobody now, on_disconnect, and what the stopped ones clean up.
+        if tasks := self.__tasks | self.__outliving:
+            _, late = await asyncio.wait(tasks, timeout=self.limits.close_timeout)
+            _stop(late)
         try:
             async with asyncio.timeout(self.limits.close_timeout):
                 await self.__carrier.aclose()
         except Exception:
             # The application has more to clean up behind this.
             logger.exception("closing the broker failed")
+
+
+def _stop(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        if not task.cancelling():  # once: what it cleans up is not to be disturbed
+            task.cancel()
 
 
 async def _gone(connections: "Collection[Connection]", timeout: float | None) -> None:
