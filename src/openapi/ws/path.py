@@ -1,6 +1,7 @@
 """The endpoint: an aiohttp view that accepts WebSockets and answers their calls."""
 
 import asyncio
+import inspect
 import json
 import logging
 import secrets
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 from aiohttp import HttpVersion11, web
 
-from openapi.errors import CloseCode
+from openapi.errors import CloseCode, DeclarationError
 from openapi.protocol.forwarded import sent_to
 from openapi.protocol.frames import Codec
 from openapi.protocol.handshake import Refused, negotiate
@@ -36,6 +37,8 @@ SUBPROTOCOLS: Final[dict[str, Codec]] = {
 }
 #: What an endpoint with a text format of its own selects.
 _OWN_SUBPROTOCOLS: Final = ("wsrpc.v1.json",)
+
+_HOOKS: Final = {"on_connect": "(self)", "on_disconnect": "(self, code)"}
 
 
 class _Endpoint(ABCMeta):
@@ -65,6 +68,11 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
         super().__init_subclass__(**options)
         cls.rpc_methods = MethodTable.of(cls)
         cls.middleware = check_middleware(cls.__qualname__, cls.middleware)
+        for hook, signature in _HOOKS.items():
+            if not inspect.iscoroutinefunction(getattr(cls, hook)):
+                raise DeclarationError(
+                    f"{cls.__qualname__}.{hook}: it must be `async def {hook}{signature}`"
+                )
 
     @property
     def sockets(self) -> SocketsManager:
