@@ -15,8 +15,9 @@ from tests.ws.endpoints import Endpoint, application
 class Echo(Connection):
     """Sends every message back instead of taking it for a call."""
 
-    def _message(self, text: str) -> None:
-        self._outbox.send(text_frame(text.encode(), self._variant[1], compress_from=0))
+    def _heard(self, message: str | bytes) -> None:
+        assert isinstance(message, str)
+        self._outbox.send(text_frame(message.encode(), self._variant[1], compress_from=0))
 
     def _control(self, event: Event) -> None:
         if isinstance(event, bytes):
