@@ -149,8 +149,11 @@ def test_an_element_of_a_batch_is_what_it_is_alone(messages: list[Any]) -> None:
 
 @given(TEXTS)
 def test_whether_a_text_is_json_rpc_is_told_of_any(text: str) -> None:
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
     try:
-        message = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+        message = json.loads(text, parse_constant=refuse)
     except ValueError:
         assert not is_jsonrpc(text)
         return
@@ -516,8 +519,16 @@ def test_an_error_that_cannot_be_read_ends_its_call_all_the_same(error: str) -> 
     assert frame.error.code == ErrorCode.INTERNAL_ERROR
 
 
-@pytest.mark.parametrize("faults", [{}, {"id": None}, {"id": []}, {"id": 1, "jsonrpc": "1.0"}])
-def test_an_error_is_never_answered_with_another(faults: dict[str, Any]) -> None:
+def test_an_error_to_what_could_not_be_read_is_a_failure_of_no_call() -> None:
+    error = {"code": -32700, "message": "no"}
+
+    frame = decoded({"jsonrpc": "2.0", "error": error, "id": None})
+
+    assert frame == Failure(id=None, error=Error(code=-32700, message="no"))
+
+
+@pytest.mark.parametrize("faults", [{}, {"id": []}, {"id": 1, "jsonrpc": "1.0"}])
+def test_an_error_that_is_no_answer_is_not_answered_with_another(faults: dict[str, Any]) -> None:
     error = {"code": -32700, "message": "no"}
 
     assert malformed({"jsonrpc": "2.0", "error": error, **faults}).failure is None

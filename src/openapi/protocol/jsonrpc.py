@@ -231,29 +231,28 @@ def _request_of(members: dict[str, Raw]) -> Call | Cancel | Malformed:
 
 
 def _end_of(members: dict[str, Raw]) -> Answer | Failure | Malformed:
-    """Read the answer to a call of the server's, whose id was a string or a number.
+    """Read the answer to a call of the server's. An error may be to one that could not be read.
 
     The id of one that is refused is not sent back: it could be that of a call of the client's.
     """
     errors: dict[str, str] = {}
     _read(members, "jsonrpc", _decode_literal, errors, 'expected "2.0"')
     id = _read(members, "id", _decode_finite, errors, _NO_ID)
+    if "result" not in members or members.get("error", _NULL) != _NULL:
+        if errors:  # two peers that answer errors with errors would never stop
+            return Malformed(None)
+        return Failure(id=id, error=_error_of(members["error"]))
     if id is None:
         errors["id"] = _NO_ID
-    failed = "result" not in members or members.get("error", _NULL) != _NULL
     if errors or id is None or id is UNSET:
-        if failed:  # two peers that answer errors with errors would never stop
-            return Malformed(None)
         return Malformed.of(ErrorCode.INVALID_REQUEST, INVALID, errors)
-    if failed:
-        return Failure(id=id, error=_error_of(members["error"]))
     return Answer(id=id, response=members["result"])
 
 
 def _error_of(raw: Raw) -> Error:
     try:
         error = _decode_error(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         # Its call has ended all the same, and must not wait for ever.
         return _UNREADABLE
     return Error(code=error.code, message=error.message, data=error.data)
