@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from inspect import signature
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ UNHURRIED_CLOSINGS = {CloseCode.NO_PONG, CloseCode.TOO_SLOW, CloseCode.INTERNAL_
 UNHURRIED_LIMITS = {"outbox_bytes", "ping_interval", "pong_timeout", "close_timeout"}
 FRAMES = {"call", "notification", "result", "failure", "message", "reconnect"}
 METHODS = {"publish", "subscribe", "unsubscribe"}
-OTHERS = {"wsrpc.v1.json", "application error"}
+OTHERS = {"wsrpc.v1.json", "jsonrpc2.0", "application error"}
 ROWS: set[str | int] = (
     {int(code) for code in set(ErrorCode) - RESERVED_ERRORS - UNHURRIED_ERRORS}
     | {int(code) for code in set(CloseCode) - RESERVED_CLOSINGS - NEVER_SENT - UNHURRIED_CLOSINGS}
@@ -62,6 +63,39 @@ ROWS: set[str | int] = (
     | METHODS
     | OTHERS
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """How a connection writes and reads messages, and the call that it ends with."""
+
+    write: Callable[[Any], str | bytes]
+    read: Callable[[str | bytes], Any]
+    request: dict[str, Any]
+    answer: dict[str, Any]
+
+
+def read_text(message: str | bytes) -> Any:
+    """The JSON of a text message."""
+    assert isinstance(message, str)
+    return json.loads(message)
+
+
+NATIVE = "wsrpc.v1.json"
+DIALECTS = {
+    NATIVE: Dialect(
+        write=json.dumps,
+        read=read_text,
+        request={"id": "end", "method": "echo", "payload": {"end": True}},
+        answer={"id": "end", "method": "echo", "response": {"end": True}},
+    ),
+    "jsonrpc2.0": Dialect(
+        write=json.dumps,
+        read=read_text,
+        request={"jsonrpc": "2.0", "method": "echo", "params": {"end": True}, "id": "end"},
+        answer={"jsonrpc": "2.0", "result": {"end": True}, "id": "end"},
+    ),
+}
 TYPES = {"string": str, "integer": int, "object": dict, "array": list}
 
 
@@ -166,10 +200,13 @@ class Replay:
         self.manager = app[SOCKETS]
         self.releases = app[RELEASES]
         self.sockets: dict[str, ClientConnection] = {}
+        self.dialects: dict[str, Dialect] = {}
         self.server: list[asyncio.Task[None]] = []
 
     async def connect(self, stack: AsyncExitStack, name: str, options: dict[str, Any]) -> None:
         """Open a connection. It selects the subprotocol that the vector says."""
+        speaks = options.get("speaks") or options.get("selects") or NATIVE
+        self.dialects[name] = DIALECTS[speaks]
         offers = [Subprotocol(offer) for offer in options.get("offers", ())]
         self.sockets[name] = socket = await stack.enter_async_context(
             connect(
@@ -189,7 +226,7 @@ class Replay:
         match step:
             case {"from": name, "send": value}:
                 for n in range(times):
-                    await self.sockets[name].send(json.dumps(expand(value, n)))
+                    await self.send(name, expand(value, n))
             case {"from": name, "send_text": value}:
                 for n in range(times):
                     await self.sockets[name].send(text(value, n))
@@ -227,19 +264,18 @@ class Replay:
 
     async def finish(self) -> None:
         """See that nothing else came, and that every connection still answers."""
-        for name, socket in self.sockets.items():
-            await socket.send('{"id": "end", "method": "echo", "payload": {"end": true}}')
-            assert_match(
-                {"id": "end", "method": "echo", "response": {"end": True}},
-                await self.receive(name),
-            )
+        for name in self.sockets:
+            await self.send(name, self.dialects[name].request)
+            assert_match(self.dialects[name].answer, await self.receive(name))
         await asyncio.gather(*self.server)
+
+    async def send(self, name: str, frame: Any) -> None:
+        """Send a frame in the dialect of a connection."""
+        await self.sockets[name].send(self.dialects[name].write(frame))
 
     async def receive(self, name: str) -> Any:
         """The next frame of a connection."""
-        message = await self.sockets[name].recv()
-        assert isinstance(message, str)
-        return json.loads(message)
+        return self.dialects[name].read(await self.sockets[name].recv())
 
     async def closed(self, name: str, code: int) -> None:
         """See that a connection is closed with nothing in front of it."""
@@ -297,6 +333,9 @@ def matches(expected: Any, got: Any) -> bool:
     """Whether a frame is what was expected: no key less, no key more."""
     if isinstance(expected, dict) and "$any" in expected:
         return isinstance(got, TYPES[expected["$any"]]) and not isinstance(got, bool)
+    if isinstance(expected, dict) and "$in_any_order" in expected:
+        orders = permutations(expected["$in_any_order"])
+        return any(matches(list(order), got) for order in orders)
     if isinstance(expected, dict) and isinstance(got, dict):
         return expected.keys() == got.keys() and all(
             matches(value, got[key]) for key, value in expected.items()
