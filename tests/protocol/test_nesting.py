@@ -1,13 +1,14 @@
-"""How deeply a JSON text is nested."""
+"""How deeply a JSON text is nested, and MessagePack."""
 
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from openapi.protocol.nesting import nested_deeper_than
+from openapi.protocol.nesting import nested_deeper_than, packed_deeper_than
 
 TRICKY = st.text(alphabet='[]{}"\\,: \n\u20acax')
 VALUES = st.recursive(
@@ -19,10 +20,10 @@ VALUES = st.recursive(
 
 def depth_of(value: Any) -> int:
     """What the name says, the slow way."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return 1 + max(map(depth_of, value), default=0)
     if isinstance(value, dict):
-        return 1 + max(map(depth_of, value.values()), default=0)
+        return 1 + max(map(depth_of, [*value, *value.values()]), default=0)
     return 0
 
 
@@ -60,3 +61,103 @@ def test_a_text_of_nothing_but_backslashes_and_quotes_takes_no_longer_than_anoth
     for text in ("\\" * 200_000, '\\"' * 200_000, '\\"' * 200_000 + "\\", "x" * 200_000):
         assert nested_deeper_than(1, '[["' + text)
         assert not nested_deeper_than(2, '[["' + text + "[[[")
+
+
+# Names may be arrays here, and bytes are full of what would be a container elsewhere.
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=40)
+    | st.binary(max_size=40)
+    | st.sampled_from([b"\x91" * 300, b"\x91" * 70_000, "\u0411" * 200, "\u0411" * 40_000])
+    | st.datetimes(timezones=st.timezones())
+    | st.builds(
+        lambda code, size: msgspec.msgpack.Ext(code, b"\x91" * size),
+        st.integers(-128, 127).filter(lambda code: code != -1),
+        st.sampled_from([0, 1, 2, 3, 4, 8, 16, 17, 300, 70_000]),
+    )
+)
+NAMES = st.recursive(
+    st.integers(0, 9) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2).map(tuple),
+    max_leaves=3,
+)
+PACKED = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(NAMES, inner, max_size=20),
+    max_leaves=40,
+)
+
+
+@given(PACKED)
+@example({1: [0] * 70_000})
+@example([{number: [] for number in range(70_000)}])
+def test_the_depth_of_messagepack_is_the_one_that_a_decoder_finds(value: Any) -> None:
+    data = msgspec.msgpack.encode(value)
+    depth = depth_of(msgspec.msgpack.decode(data))
+
+    assert not packed_deeper_than(depth, data)
+    assert depth == 0 or packed_deeper_than(depth - 1, data)
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        "91",
+        "dc 0001",
+        "dd 00000001",
+        "81 c0",  # in a map: the value, and then the name, is the next
+        "81",
+        "de 0001 00",
+        "df 00000001 a161",
+    ],
+)
+@pytest.mark.parametrize("depth", [1, 64, 1000, 30_000])
+def test_a_limit_holds_for_each_way_to_write_a_container(container: str, depth: int) -> None:
+    data = bytes.fromhex(container) * depth + b"\xc0" * (depth + 1)
+
+    assert not packed_deeper_than(depth, data)
+    assert packed_deeper_than(depth - 1, data)
+
+
+def test_empty_containers_side_by_side_are_one_step_down() -> None:
+    data = b"\xdc\x07\xd0" + b"\x80\x90" * 1000
+
+    assert packed_deeper_than(1, data)
+    assert not packed_deeper_than(2, data)
+
+
+@given(
+    st.integers(0, 3),
+    st.binary(max_size=60)
+    | st.text(alphabet="\x91\x82\xdd\xc4\x01").map(lambda text: text.encode("latin-1")),
+)
+@example(1, b"\xdd\xff\xff\xff\xff" * 3)
+@example(1, b"\x91\x91\xc1\x91")
+def test_any_bytes_have_an_answer(depth: int, data: bytes) -> None:
+    assert isinstance(packed_deeper_than(depth, data), bool)
+
+
+@given(PACKED, st.integers(0, 4), st.data())
+def test_a_message_that_is_cut_off_is_no_deeper_than_the_whole(
+    value: Any, depth: int, data: st.DataObject
+) -> None:
+    whole = msgspec.msgpack.encode(value)
+    part = whole[: data.draw(st.integers(0, len(whole)))]
+
+    assert packed_deeper_than(depth, part) <= packed_deeper_than(depth, whole)
+
+
+def test_what_comes_after_the_message_is_not_counted() -> None:
+    assert not packed_deeper_than(1, b"\x91\xc0" + b"\x91" * 9)
+
+
+def test_no_message_costs_more_than_a_step_for_each_byte() -> None:
+    # Work that grows faster than the message would take minutes here, and the test its time-out.
+    size = 300_000
+    for unit in (b"\x90", b"\x91\x00", b"\xc4\x00", b"\xdc\x00\x00", b"\xa1\x90"):
+        data = b"\xdd\x7f\xff\xff\xff" + unit * (size // len(unit)) + b"\x90" * 70
+        assert not packed_deeper_than(64, data)
+    assert packed_deeper_than(64, b"\x91" * size)
