@@ -1,10 +1,10 @@
 """Every bound by attack: what is at the limit passes, and one more gets its code.
 
-Those that take a clock or a transport are attacked where these are: ``outbox_bytes``,
-``ping_interval``, ``pong_timeout``, ``close_timeout`` and ``drain_window`` in ``tests/ws``.
+Those that take a clock, a loop or a transport are attacked where these are: ``outbox_bytes``,
+``ping_interval``, ``pong_timeout``, ``close_timeout``, ``drain_window`` and ``shielded`` in
+``tests/ws``, ``asked`` in ``tests/rpc``. ``batch`` is in ``test_batches.py``.
 """
 
-import json
 import re
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
@@ -12,26 +12,13 @@ from typing import Any
 import pytest
 
 from openapi.errors import CloseCode, ErrorCode
+from openapi.protocol.frames import Codec
 from openapi.protocol.limits import Limits
-from openapi.protocol.methods import MethodTable
-from openapi.protocol.session import Incoming, Session
+from openapi.protocol.native import JSON, JSON_CLIENT, MSGPACK, MSGPACK_CLIENT
 from openapi.protocol.websocket import Broken, Event, TooBig, WebSocket, xor
+from tests.protocol.talk import Talk
 
 KEY = b"\x01\x02\x03\x04"
-
-
-class Methods:
-    """What the peer may call."""
-
-    async def ws_rpc_echo(self, payload: dict[str, Any]) -> Any:
-        """Never run here."""
-
-
-def session(limits: Limits) -> tuple[Session, list[Any]]:
-    """A session, and what it sent."""
-    sent: list[Any] = []
-    table = MethodTable.of(Methods)
-    return Session(table, send=lambda frame: sent.append(json.loads(frame)), limits=limits), sent
 
 
 def socket(limits: Limits) -> WebSocket:
@@ -61,10 +48,12 @@ def fragmented(count: int) -> bytes:
     return b"".join(frames)
 
 
-def nested(depth: int) -> str:
+def nested(depth: int) -> dict[str, Any]:
     """A call that is nested so deep, its envelope included."""
-    inner = depth - 2
-    return '{"id": 1, "method": "echo", "payload": {"x": ' + "[" * inner + "]" * inner + "}}"
+    inner: Any = 1
+    for _ in range(depth - 1):
+        inner = {"x": inner}
+    return {"id": 1, "method": "echo", "payload": inner}
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:
@@ -72,6 +61,8 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 
     assert (limits.message_bytes, limits.discard_bytes) == (64 * 1024, 1024 * 1024)
     assert (limits.fragments, limits.json_depth, limits.calls) == (256, 64, 64)
+    assert (limits.call_timeout, limits.batch) == (None, 64)
+    assert (limits.shielded, limits.asked) == (1000, 64)
     assert (limits.channels, limits.patterns, limits.name_bytes) == (128, 16, 255)
     assert (limits.outbox_bytes, limits.errors) == (1024 * 1024, 100)
     assert (limits.ping_interval, limits.pong_timeout) == (25.0, 10.0)
@@ -95,10 +86,11 @@ def test_message_bytes(limit: int) -> None:
     assert socket(limits).receive(frame(b"x" * limit)) == ["x" * limit]
     assert socket(limits).receive(frame(b"x" * (limit + 1))) == [TooBig(limit + 1)]
 
-    talk, sent = session(limits)
-    talk.oversized(limit + 1)
-    assert sent[0]["error"]["code"] == ErrorCode.LIMIT_EXCEEDED
-    assert sent[0]["error"]["data"] == {"limit": "message_bytes", "max": limit, "size": limit + 1}
+    talk = Talk(limits)
+    talk.session.oversized(limit + 1)
+    error = talk.error()
+    assert error["code"] == ErrorCode.LIMIT_EXCEEDED
+    assert error["data"] == {"limit": "message_bytes", "max": limit, "size": limit + 1}
 
 
 @pytest.mark.parametrize("limit", [1000, 1024 * 1024])
@@ -118,13 +110,14 @@ def test_fragments(limit: int) -> None:
 
 
 @pytest.mark.parametrize("limit", [3, 64, 300])
-def test_json_depth(limit: int) -> None:
-    talk, sent = session(Limits(json_depth=limit))
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=["json", "msgpack"])
+def test_json_depth(limit: int, codec: Codec) -> None:
+    talk = Talk(Limits(json_depth=limit), codec)
 
-    assert talk.receive(nested(limit)) is not None
-    assert talk.receive(nested(limit + 1)) is None
+    assert len(talk.say(nested(limit))) == 1
+    assert talk.say(nested(limit + 1)) == []
 
-    assert sent == [
+    assert talk.sent() == [
         {
             "id": 1,
             "method": "echo",
@@ -135,51 +128,86 @@ def test_json_depth(limit: int) -> None:
             },
         }
     ]
+    assert talk.session.failures == 1
+
+
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=["json", "msgpack"])
+def test_the_depth_of_whatever_comes_is_bounded(codec: Codec) -> None:
+    talk = Talk(Limits(json_depth=3), codec)
+
+    assert talk.say({"id": 1, "cancel": True, "x": nested(3)}) == []
+    assert talk.say([nested(3)]) == []  # what it is at all is said first
+
+    assert [frame["error"]["code"] for frame in talk.sent()] == [
+        ErrorCode.LIMIT_EXCEEDED,
+        ErrorCode.INVALID_REQUEST,
+    ]
+    assert talk.session.failures == 2
+
+
+@pytest.mark.parametrize("frame", [{"channel": "c", "event": "e"}, {"event": "$reconnect"}])
+@pytest.mark.parametrize("codec", [JSON_CLIENT, MSGPACK_CLIENT], ids=["json", "msgpack"])
+def test_what_is_nested_too_deeply_for_a_client_is_ignored(
+    codec: Codec, frame: dict[str, Any]
+) -> None:
+    talk = Talk(Limits(json_depth=3), codec)
+    data = {"after": 1, "code": 1012}
+
+    assert len(talk.say({**frame, "data": {**data, "x": {}}})) == 1
+    assert talk.say({**frame, "data": {**data, "x": {"y": {}}}}) == []
+
+    assert (talk.sent(), talk.session.failures, talk.session.ignored) == ([], 1, 1)
 
 
 @pytest.mark.parametrize("limit", [1, 64])
 def test_calls(limit: int) -> None:
-    talk, sent = session(Limits(calls=limit))
-    calls = [_call(talk, n) for n in range(limit)]
+    talk = Talk(Limits(calls=limit))
+    calls = [talk.run(n) for n in range(limit)]
 
-    assert all(calls)
-    assert _call(talk, limit) is None
-    assert sent[0]["error"] == {
+    assert talk.ask(limit) is None
+    assert talk.error() == {
         "code": ErrorCode.TOO_MANY_CALLS,
         "message": f"{limit} calls are in flight, wait for an answer before the next",
         "data": {"limit": "calls", "max": limit},
     }
-    assert calls[0] is not None
-    talk.answer(calls[0], b"1")
-    assert _call(talk, limit) is not None
+
+    talk.session.answer(calls[0], b"1")
+    assert talk.ask(limit) is None  # it works on, and cleans up
+    talk.session.done(calls[0])
+    assert talk.ask(limit) is not None
 
 
-def test_notifications_are_calls_in_flight_too() -> None:
-    talk, sent = session(Limits(calls=2))
-    notification = _call(talk, None)
-    assert notification is not None
-    assert _call(talk, 1) is not None
+def test_notifications_and_calls_that_wait_are_calls_in_flight_too() -> None:
+    talk = Talk(Limits(calls=3))
+    notification = talk.run(None)
+    talk.run(1, "alone")
+    talk.run(2, "alone")
 
-    assert _call(talk, None) is None
-    assert talk.dropped == 1
-    assert _call(talk, 2) is None
-    assert len(sent) == 1
+    assert talk.ask(None) is None
+    assert talk.session.dropped == 1
+    assert talk.ask(3) is None
+    assert talk.ask(3, "alone") is None
+    assert [frame["id"] for frame in talk.sent()] == [3, 3]
 
-    talk.answer(notification, b"1")
-    assert _call(talk, 2) is not None
+    talk.session.done(notification)
+    assert talk.ask(3) is not None
+
+
+def test_streams_are_calls_in_flight_too() -> None:
+    talk = Talk(Limits(calls=1))
+    stream = talk.run(1, "tail")
+    talk.session.item(stream, b"1", 1)
+
+    assert talk.ask(2) is None
 
 
 def test_errors_are_counted_for_whoever_closes() -> None:
-    talk, _ = session(Limits(errors=3))
+    talk = Talk(Limits(errors=3))
 
     for _ in range(4):
-        talk.receive("rubbish")
+        talk.say("rubbish")
 
-    assert talk.failures == 4
-
-
-def _call(talk: Session, id: int | None) -> Incoming | None:
-    return talk.receive(json.dumps({"id": id, "method": "echo"}))
+    assert talk.session.failures == 4
 
 
 def _broken(events: list[Event]) -> int:
@@ -191,6 +219,9 @@ def _broken(events: list[Event]) -> int:
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
+        ({"batch": 0}, "Limits.batch must be an integer from 1, not 0"),
+        ({"call_timeout": 0}, "Limits.call_timeout must be more than 0 seconds, not 0"),
+        ({"call_timeout": "1"}, "Limits.call_timeout must be more than 0 seconds, not '1'"),
         ({"calls": 0}, "Limits.calls must be an integer from 1, not 0"),
         ({"outbox_bytes": -1}, "Limits.outbox_bytes must be an integer from 1, not -1"),
         ({"errors": 1.5}, "Limits.errors must be an integer from 1, not 1.5"),
@@ -209,5 +240,7 @@ def test_a_bound_that_bounds_nothing_is_refused(wrong: dict[str, Any], text: str
         Limits(**wrong)
 
 
-def test_pings_can_be_turned_off() -> None:
-    assert Limits(ping_interval=None).ping_interval is None
+def test_pings_and_the_deadline_of_all_calls_can_be_turned_off() -> None:
+    limits = Limits(ping_interval=None, call_timeout=None)
+
+    assert (limits.ping_interval, limits.call_timeout) == (None, None)

@@ -2,73 +2,17 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import pytest
 
-from openapi.errors import ErrorCode, RpcError, Unserializable
-from openapi.protocol.frames import JSON, ObjectCodec
+from openapi.errors import ConnectionClosed, ErrorCode, RpcError, Unserializable
 from openapi.protocol.limits import Limits
-from openapi.protocol.methods import MethodTable
-from openapi.protocol.session import Incoming, Session, SessionState
+from openapi.protocol.native import JSON, JSON_CLIENT, MSGPACK, ObjectCodec
+from openapi.protocol.session import CallState, Incoming, SessionState, Stop
+from tests.protocol.talk import INVALID, Pair, Talk
 
-
-@dataclass
-class Pair:
-    """Two numbers."""
-
-    a: int
-    b: int
-
-
-class Methods:
-    """What the peer may call."""
-
-    async def ws_rpc_echo(self, payload: dict[str, Any]) -> Any:
-        """Never run here: a session only says what is to be run."""
-
-    async def ws_rpc_add(self, payload: Pair) -> Any:
-        """Never run here."""
-
-
-TABLE = MethodTable.of(Methods)
-INVALID = "Invalid RPC parameters"
-
-
-class Talk:
-    """A session and what it sent."""
-
-    def __init__(self, limits: Limits | None = None, codec: Any = JSON) -> None:
-        self.frames: list[bytes] = []
-        self.session = Session(
-            TABLE, send=self.frames.append, codec=codec, limits=limits or Limits()
-        )
-
-    def ask(self, id: Any, method: str = "echo", payload: Any = None) -> Incoming | None:
-        """The peer calls."""
-        return self.say({"id": id, "method": method, "payload": payload})
-
-    def say(self, message: Any) -> Incoming | None:
-        """The peer says anything."""
-        return self.session.receive(message if isinstance(message, str) else json.dumps(message))
-
-    def run(self, id: Any) -> Incoming:
-        """The peer calls, and the call is to be run."""
-        call = self.ask(id)
-        assert call is not None
-        return call
-
-    def sent(self) -> list[Any]:
-        """What was sent since the last time."""
-        sent, self.frames[:] = [json.loads(frame) for frame in self.frames], []
-        return sent
-
-    def error(self) -> dict[str, Any]:
-        """The one error that was sent since the last time."""
-        [frame] = self.sent()
-        error: dict[str, Any] = frame["error"]
-        return error
+REFUSED: Final = RpcError(7, "no")
 
 
 def opened() -> Talk:
@@ -86,20 +30,20 @@ def draining() -> Talk:
 def closed() -> Talk:
     """A session in the state CLOSED."""
     talk = Talk()
-    talk.session.close()
+    talk.session.close(1001)
     return talk
 
 
-# The table of states, row by row
+# The table of sessions, row by row
 
 
 def test_an_open_session_has_calls_run() -> None:
     talk = opened()
 
-    call = talk.ask(1, "add", {"a": 1, "b": 2})
+    call = talk.run(1, "add", {"a": 1, "b": 2})
 
-    assert call is not None
     assert (call.id, call.method.name, call.payload) == (1, "add", Pair(1, 2))
+    assert (call.state, call.broken, call.lane) == (CallState.RUNNING, None, None)
     assert talk.session.calls == {1: call}
     assert talk.session.state is SessionState.OPEN
     assert talk.sent() == []
@@ -108,9 +52,8 @@ def test_an_open_session_has_calls_run() -> None:
 def test_an_open_session_has_notifications_run() -> None:
     talk = opened()
 
-    call = talk.ask(None)
+    call = talk.run(None)
 
-    assert call is not None
     assert call.id is None
     assert talk.session.calls == {}
     assert talk.session.in_flight == 1
@@ -122,18 +65,22 @@ def test_an_open_session_sends_answers() -> None:
     talk.session.answer(talk.run(1), b'{"x":1}')
 
     assert talk.sent() == [{"id": 1, "method": "echo", "response": {"x": 1}}]
-    assert talk.session.in_flight == 0
 
 
 def test_drain_makes_an_open_session_draining() -> None:
-    assert draining().session.state is SessionState.DRAINING
+    assert not opened().session.drained
+
+    talk = draining()
+
+    assert talk.session.state is SessionState.DRAINING
+    assert talk.session.drained
 
 
 @pytest.mark.parametrize("start", [opened, draining, closed])
 def test_close_makes_any_session_closed(start: Callable[[], Talk]) -> None:
     talk = start()
 
-    talk.session.close()
+    talk.session.close(1001)
 
     assert talk.session.state is SessionState.CLOSED
 
@@ -163,18 +110,43 @@ def test_a_draining_session_drops_notifications_and_counts_them() -> None:
     assert talk.session.dropped == 1
 
 
-def test_a_draining_session_sends_answers_and_is_drained_with_the_last_one() -> None:
+def test_a_draining_session_sends_answers_and_is_drained_with_the_work_of_the_last_one() -> None:
     talk = opened()
-    first, second, notification = talk.run(1), talk.run(2), talk.run(None)
+    calls = talk.run(1), talk.run(2), talk.run(None)
     talk.session.drain(0)
 
-    talk.session.answer(first, b"1")
-    talk.session.fail(second, RpcError(7, "no"))
-    before_the_last_one = talk.session.drained
-    talk.session.answer(notification, b"3")
+    talk.session.answer(calls[0], b"1")
+    talk.session.fail(calls[1], REFUSED)
+    talk.session.answer(calls[2], b"3")
+    drained = []
+    for call in calls:
+        drained.append(talk.session.drained)
+        talk.session.done(call)
 
-    assert (before_the_last_one, talk.session.drained) == (False, True)
     assert [frame["id"] for frame in talk.sent()] == [1, 2]
+    assert drained == [False] * 3
+    assert talk.session.drained
+
+
+def test_a_draining_session_runs_what_waits_in_a_lane_already() -> None:
+    talk = opened()
+    first, second = talk.run(1, "alone"), talk.run(2, "alone")
+    talk.session.drain(0)
+
+    assert talk.session.done(first) is second
+    assert second.state is CallState.RUNNING
+    assert not talk.session.drained
+
+
+def test_a_draining_session_still_cancels() -> None:
+    talk = opened()
+    call = talk.run(1)
+    talk.session.drain(0)
+
+    [event] = talk.say({"id": 1, "cancel": True})
+
+    assert isinstance(event, Stop)
+    assert event.call is call
 
 
 def test_draining_a_second_time_does_not_change_what_was_said() -> None:
@@ -199,25 +171,31 @@ def test_a_closed_session_drops_everything() -> None:
 
     assert talk.ask(1) is None
     assert talk.ask(None) is None
-    assert talk.say("rubbish") is None
+    assert talk.say("rubbish") == []
+    assert talk.say({"id": 1, "cancel": True}) == []
+    assert talk.say({"id": "s1", "response": 1}) == []
     talk.session.oversized(100_000)
 
     assert talk.sent() == []
-    assert talk.session.failures == 0
+    assert (talk.session.failures, talk.session.dropped, talk.session.ignored) == (0, 0, 0)
 
 
 def test_a_closed_session_forgets_its_calls_and_drops_their_answers() -> None:
     talk = opened()
-    call, other, notification = talk.run(1), talk.run(2), talk.run(None)
+    calls = [talk.run(1), talk.run(2), talk.run(None), talk.run(3, "tail")]
+    calls += [talk.run(4, "alone"), talk.run(5, "alone")]
 
-    talk.session.close()
-    talk.session.answer(call, b"1")
-    talk.session.fail(other, RpcError(7, "no"))
-    talk.session.answer(notification, b"1")
+    talk.session.close(1001)
+    talk.session.answer(calls[0], b"1")
+    talk.session.fail(calls[1], REFUSED)
+    talk.session.answer(calls[2], b"1")
+    talk.session.item(calls[3], b"1", 1)
 
     assert talk.sent() == []
-    assert talk.session.in_flight == 0
+    assert {call.state for call in calls} == {CallState.DONE}
+    assert (talk.session.calls, talk.session.in_flight) == ({}, 0)
     assert not talk.session.drained
+    assert [talk.session.done(call) for call in calls] == [None] * 6
 
 
 def test_a_closed_session_cannot_be_drained() -> None:
@@ -226,6 +204,144 @@ def test_a_closed_session_cannot_be_drained() -> None:
     talk.session.drain(5)
 
     assert talk.session.state is SessionState.CLOSED
+
+
+def test_a_closed_session_asks_nothing() -> None:
+    talk = opened()
+    talk.session.close(4008, "too slow")
+
+    with pytest.raises(ConnectionClosed) as caught:
+        talk.session.pending.ask("echo", b"{}", print)
+    assert (caught.value.code, caught.value.reason) == (4008, "too slow")
+
+
+@pytest.mark.parametrize("codec", [JSON, MSGPACK, ObjectCodec(json.loads, json.dumps)])
+def test_what_was_heard_is_in_its_format_still_when_the_session_is_closed(codec: Any) -> None:
+    talk = Talk(codec=codec)
+
+    talk.session.close(1001)
+
+    assert talk.session.codec.packed is codec.packed
+    # and the application's own, which may know the connection, is let go of
+    assert not isinstance(talk.session.codec, ObjectCodec)
+
+
+# The table of calls, cell by cell
+
+
+def waiting(talk: Talk, id: int | None) -> Incoming:
+    """A call in the state WAITING, behind one that has no id."""
+    talk.run(None, "alone")
+    return talk.run(id, "alone")
+
+
+def running(talk: Talk, id: int | None) -> Incoming:
+    """A call in the state RUNNING."""
+    return talk.run(id, "alone")
+
+
+def answered(talk: Talk, id: int | None) -> Incoming:
+    """A call in the state ANSWERED."""
+    call = running(talk, id)
+    talk.session.answer(call, b"1")
+    talk.messages.clear()
+    return call
+
+
+def done(talk: Talk, id: int | None) -> Incoming:
+    """A call in the state DONE."""
+    call = answered(talk, id)
+    talk.session.done(call)
+    return call
+
+
+def item(talk: Talk, call: Incoming) -> None:
+    """One item of a stream."""
+    talk.session.item(call, b"5", 1)
+
+
+def answer(talk: Talk, call: Incoming) -> None:
+    """The result."""
+    talk.session.answer(call, b"5")
+
+
+def fail(talk: Talk, call: Incoming) -> None:
+    """The error."""
+    talk.session.fail(call, REFUSED)
+
+
+def expire(talk: Talk, call: Incoming) -> None:
+    """The end of its time."""
+    talk.session.expire(call)
+
+
+def cancel(talk: Talk, call: Incoming) -> None:
+    """The peer cancels it."""
+    talk.say({"id": call.id, "cancel": True})
+
+
+def end(talk: Talk, call: Incoming) -> None:
+    """The end of the work."""
+    talk.session.done(call)
+
+
+Start: TypeAlias = Callable[[Talk, int | None], Incoming]
+Act: TypeAlias = Callable[[Talk, Incoming], None]
+
+
+TRANSITIONS: Final[list[tuple[Start, Act, str | None, CallState]]] = [
+    (waiting, item, None, CallState.WAITING),
+    (waiting, answer, "response", CallState.DONE),
+    (waiting, fail, "error", CallState.DONE),
+    (waiting, cancel, "error", CallState.DONE),
+    (waiting, expire, "error", CallState.DONE),
+    (waiting, end, None, CallState.DONE),
+    (running, item, "item", CallState.RUNNING),
+    (running, answer, "response", CallState.ANSWERED),
+    (running, fail, "error", CallState.ANSWERED),
+    (running, cancel, "error", CallState.ANSWERED),
+    (running, expire, "error", CallState.ANSWERED),
+    (running, end, None, CallState.DONE),
+    *((answered, act, None, CallState.ANSWERED) for act in (item, answer, fail, cancel, expire)),
+    (answered, end, None, CallState.DONE),
+    *((done, act, None, CallState.DONE) for act in (item, answer, fail, cancel, expire, end)),
+]
+
+
+@pytest.mark.parametrize(("start", "act", "sent", "after"), TRANSITIONS)
+def test_a_call_goes_from_state_to_state_as_the_table_says(
+    start: Start, act: Act, sent: str | None, after: CallState
+) -> None:
+    talk = Talk(Limits(call_timeout=1))
+    call = start(talk, 1)
+    others = talk.session.in_flight - (call.state is not CallState.DONE)
+
+    act(talk, call)
+
+    frames = talk.sent()
+    assert call.state is after
+    assert [frame["id"] for frame in frames if sent in frame] == [1] * (sent is not None)
+    assert len(frames) == (sent is not None)
+    is_owed = after in (CallState.WAITING, CallState.RUNNING)
+    assert talk.session.calls == ({1: call} if is_owed else {})
+    assert talk.session.in_flight == others + (after is not CallState.DONE)
+
+
+@pytest.mark.parametrize(
+    ("start", "act", "after"),
+    [(start, act, after) for start, act, _, after in TRANSITIONS if act is not cancel],
+)
+def test_a_notification_goes_the_same_way_and_nothing_is_said(
+    start: Start, act: Act, after: CallState
+) -> None:
+    talk = Talk(Limits(call_timeout=1))
+    call = start(talk, None)
+    others = talk.session.in_flight - (call.state is not CallState.DONE)
+
+    act(talk, call)
+
+    assert (call.state, talk.sent()) == (after, [])
+    assert talk.session.in_flight == others + (after is not CallState.DONE)
 
 
 # Answers
@@ -261,40 +377,7 @@ def test_a_failure_has_every_field_of_the_error() -> None:
     ]
 
 
-def test_a_notification_is_answered_by_nothing_whatever_becomes_of_it() -> None:
-    talk = opened()
-
-    talk.session.answer(talk.run(None), b"1")
-    talk.session.fail(talk.run(None), RpcError(7, "no"))
-
-    assert talk.sent() == []
-    assert talk.session.in_flight == 0
-
-
-def test_a_call_ends_once() -> None:
-    talk = opened()
-    call = talk.run(1)
-
-    talk.session.answer(call, b"1")
-    talk.session.answer(call, b"2")
-    talk.session.fail(call, RpcError(7, "no"))
-
-    assert [frame["response"] for frame in talk.sent()] == [1]
-
-
-def test_a_call_that_ended_does_not_end_a_later_one_with_its_id() -> None:
-    talk = opened()
-    call = talk.run(1)
-    talk.session.answer(call, b"1")
-    later = talk.run(1)
-
-    talk.session.answer(call, b"2")
-
-    assert len(talk.sent()) == 1
-    assert talk.session.calls == {1: later}
-
-
-def test_an_answer_that_cannot_be_written_leaves_the_call_in_flight() -> None:
+def test_an_answer_that_cannot_be_written_leaves_the_call_as_it_was() -> None:
     def encode_message(message: Any) -> str:
         if "response" in message:
             raise ValueError("too much")
@@ -305,11 +388,260 @@ def test_an_answer_that_cannot_be_written_leaves_the_call_in_flight() -> None:
 
     with pytest.raises(Unserializable):
         talk.session.answer(call, b"1")
-    talk.session.fail(call, RpcError(7, "no"))
+    assert call.state is CallState.RUNNING
+    talk.session.fail(call, REFUSED)
 
     assert talk.sent() == [{"id": 1, "method": "echo", "error": {"code": 7, "message": "no"}}]
+    other = talk.run(2)
     with pytest.raises(Unserializable):
-        talk.session.fail(talk.run(2), RpcError(7, "no", data=object()))
+        talk.session.fail(other, RpcError(7, "no", data=object()))
+    assert (other.state, talk.session.calls) == (CallState.RUNNING, {2: other})
+
+
+def test_a_call_that_there_was_no_way_to_answer_ends_without_a_word() -> None:
+    talk = opened()
+    call = talk.run(1)
+
+    talk.session.done(call)
+
+    assert talk.sent() == []
+    assert (talk.session.calls, talk.session.in_flight) == ({}, 0)
+
+
+def test_an_id_can_be_used_again_behind_the_final_frame_though_the_work_goes_on() -> None:
+    talk = Talk(Limits(calls=2))
+    call = talk.run(1)
+    talk.session.answer(call, b"1")
+
+    later = talk.run(1)
+    assert talk.ask(2) is None  # both have a place among the calls in flight
+    assert talk.session.in_flight == 2
+    talk.session.answer(call, b"2")
+    talk.session.done(call)
+
+    assert talk.session.calls == {1: later}
+    assert talk.run(2).state is CallState.RUNNING
+    assert [frame.get("response") for frame in talk.sent()] == [1, None]
+
+
+# Cancelling
+
+
+def test_whoever_cancels_is_told_at_once_and_whoever_works_is_to_stop() -> None:
+    talk = opened()
+    call = talk.run("a")
+
+    [event] = talk.say({"id": "a", "cancel": True})
+
+    assert isinstance(event, Stop)
+    assert event.call is call
+    assert talk.sent() == [
+        {"id": "a", "method": "echo", "error": {"code": -32006, "message": "Cancelled"}}
+    ]
+
+
+def test_a_shielded_call_that_is_cancelled_says_that_its_work_goes_on() -> None:
+    talk = opened()
+    call = talk.run(1, "pay")
+
+    [event] = talk.say({"id": 1, "cancel": True})
+
+    assert isinstance(event, Stop)
+    assert talk.error() == {"code": -32006, "message": "Cancelled; its work goes on"}
+    assert (call.state, talk.session.in_flight) == (CallState.ANSWERED, 1)
+
+
+@pytest.mark.parametrize("id", [2, "1", "", 0])
+def test_the_cancel_of_an_id_that_nobody_knows_is_ignored(id: str | int) -> None:
+    talk = opened()
+    call = talk.run(1)
+
+    assert talk.say({"id": id, "cancel": True}) == []
+
+    assert talk.sent() == []
+    assert call.state is CallState.RUNNING
+    assert talk.session.failures == 0
+
+
+def test_a_result_that_wins_the_race_is_the_only_final_frame() -> None:
+    talk = opened()
+    call = talk.run(1)
+
+    talk.session.answer(call, b"1")
+
+    assert talk.say({"id": 1, "cancel": True}) == []
+    assert talk.sent() == [{"id": 1, "method": "echo", "response": 1}]
+
+
+def test_a_cancel_that_wins_the_race_is_the_only_final_frame() -> None:
+    talk = opened()
+    call = talk.run(1, "quick")
+    talk.say({"id": 1, "cancel": True})
+
+    talk.session.item(call, b"1", 1)
+    talk.session.answer(call, b"1")
+    talk.session.fail(call, REFUSED)
+    talk.session.expire(call)
+    talk.say({"id": 1, "cancel": True})
+
+    assert [frame["error"]["code"] for frame in talk.sent()] == [-32006]
+
+
+def test_a_cancelled_call_keeps_its_place_among_the_calls_until_its_work_is_done() -> None:
+    talk = Talk(Limits(calls=1))
+    call = talk.run(1)
+    talk.say({"id": 1, "cancel": True})
+    talk.sent()
+
+    assert talk.ask(1) is None
+    assert talk.error()["data"] == {"limit": "calls", "max": 1}
+    talk.session.done(call)
+
+    assert talk.run(1).state is CallState.RUNNING
+
+
+# Deadlines, as data
+
+
+@pytest.mark.parametrize(
+    ("method", "of_all", "asked", "timeout"),
+    [
+        ("echo", None, None, None),
+        ("echo", 10, None, 10),
+        ("quick", None, None, 5),
+        ("quick", 10, None, 5),
+        ("quick", 1, None, 5),  # what a method says goes before what is said for all
+        ("endless", 10, None, None),
+        ("echo", None, 2500, 2.5),
+        ("echo", 10, 2500, 2.5),
+        ("echo", 10, 20_000, 10),
+        ("quick", None, 1, 0.001),
+        ("quick", None, 5000, 5),
+        ("quick", None, 2**53 - 1, 5),
+        ("endless", 10, 2500, 2.5),
+    ],
+)
+@pytest.mark.parametrize("id", [1, None])
+def test_a_call_has_the_time_of_its_method_or_of_all_and_can_only_shorten_it(
+    method: str, of_all: float | None, asked: int | None, timeout: float | None, id: int | None
+) -> None:
+    talk = Talk(Limits(call_timeout=of_all))
+
+    assert talk.run(id, method, timeout=asked).timeout == timeout
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 1.5, True, "1", 2**53])
+def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
+    talk = opened()
+
+    assert talk.ask(1, timeout=timeout) is None
+    assert talk.error() == {
+        "code": -32600,
+        "message": INVALID,
+        "errors": {"timeout": "expected milliseconds, an integer from 1"},
+    }
+
+
+@pytest.mark.parametrize(("asked", "text"), [(5000, "5"), (1500, "1.5"), (1, "0.001")])
+def test_a_call_that_expires_says_how_long_it_was_waited_for(asked: int, text: str) -> None:
+    talk = opened()
+    call = talk.run(1, "quick", timeout=asked)
+
+    talk.session.expire(call)
+    talk.session.answer(call, b"1")
+
+    assert talk.sent() == [
+        {
+            "id": 1,
+            "method": "quick",
+            "error": {"code": -32005, "message": f"It took longer than {text} seconds"},
+        }
+    ]
+    assert talk.session.in_flight == 1
+
+
+# Lanes
+
+
+def test_calls_of_one_lane_run_in_the_order_in_which_they_came_and_others_beside_them() -> None:
+    talk = opened()
+    first = talk.run(1, "ship", {"order": 7})
+    second = talk.run(2, "bill", {"order": 7})
+    other = talk.run(3, "ship", {"order": 8})
+    third = talk.run(None, "ship", {"order": 7})
+    beside = talk.run(4)
+    states = [call.state for call in (first, second, other, third, beside)]
+
+    order = []
+    call: Incoming | None = first
+    while call is not None:
+        assert call.state is CallState.RUNNING
+        talk.session.answer(call, b"1")
+        order.append(call)
+        call = talk.session.done(call)
+
+    assert states == [
+        CallState.RUNNING,
+        CallState.WAITING,
+        CallState.RUNNING,
+        CallState.WAITING,
+        CallState.RUNNING,
+    ]
+    assert order == [first, second, third]
+    assert [frame["id"] for frame in talk.sent()] == [1, 2]
+    assert talk.session.done(other) is None
+    assert talk.session.done(beside) is None
+    assert talk.session.in_flight == 0
+
+
+def test_a_method_can_have_one_lane_for_all_of_its_calls() -> None:
+    talk = opened()
+
+    first, second = talk.run(1, "alone", {"a": 1}), talk.run(2, "alone", {"a": 2})
+
+    assert (first.state, second.state) == (CallState.RUNNING, CallState.WAITING)
+    assert talk.session.done(first) is second
+
+
+@pytest.mark.parametrize("payload", [{}, {"order": None}])
+def test_a_payload_without_the_field_of_the_lane_is_in_no_lane(payload: dict[str, Any]) -> None:
+    talk = opened()
+
+    calls = [talk.run(n, "ship", payload) for n in range(2)]
+
+    assert [call.state for call in calls] == [CallState.RUNNING] * 2
+
+
+def test_the_next_of_a_lane_does_not_begin_before_the_work_of_a_stopped_one_is_done() -> None:
+    talk = opened()
+    first, second = talk.run(1, "alone"), talk.run(2, "alone")
+
+    talk.say({"id": 1, "cancel": True})
+
+    assert (first.state, second.state) == (CallState.ANSWERED, CallState.WAITING)
+    assert talk.session.done(first) is second
+    assert second.state is CallState.RUNNING
+
+
+@pytest.mark.parametrize("leave", [cancel, expire])
+def test_a_call_that_waits_and_is_stopped_leaves_its_lane_and_its_place(leave: Act) -> None:
+    talk = Talk(Limits(calls=3))
+    first, second, third = (talk.run(n, "bill", {"order": 7}) for n in (1, 2, 3))
+
+    leave(talk, second)
+
+    assert (second.state, third.state) == (CallState.DONE, CallState.WAITING)
+    assert talk.session.in_flight == 2
+    assert [frame["id"] for frame in talk.sent()] == [2]
+    assert talk.session.done(second) is None  # for whoever ends what never began
+    assert talk.session.done(first) is third
+
+
+def test_a_lane_that_is_empty_begins_anew() -> None:
+    talk = opened()
+    assert talk.session.done(talk.run(1, "alone")) is None
+
+    assert talk.run(2, "alone").state is CallState.RUNNING
 
 
 # Refusals
@@ -341,6 +673,16 @@ def test_a_payload_that_does_not_fit_is_refused_with_every_field() -> None:
     }
 
 
+def test_a_payload_whose_own_type_fails_is_a_call_that_can_only_fail() -> None:
+    talk = opened()
+
+    call = talk.run(1, "fragile", {"x": 1})
+
+    assert isinstance(call.broken, RuntimeError)
+    assert (call.payload, call.timeout, call.lane) == (None, None, None)
+    assert (talk.sent(), talk.session.in_flight) == ([], 1)
+
+
 def test_an_id_in_flight_is_refused_and_its_call_goes_on() -> None:
     talk = opened()
     call = talk.run(1)
@@ -352,6 +694,12 @@ def test_an_id_in_flight_is_refused_and_its_call_goes_on() -> None:
     }
     talk.session.answer(call, b"1")
     assert talk.sent() == [{"id": 1, "method": "echo", "response": 1}]
+
+
+def test_a_number_and_the_same_digits_are_two_ids() -> None:
+    talk = opened()
+
+    assert {talk.run(1).id, talk.run("1").id} == {1, "1"}
 
 
 @pytest.mark.parametrize(("method", "payload"), [("nowhere", {}), ("add", {"a": 1}), ("echo", [])])
@@ -367,12 +715,21 @@ def test_a_notification_that_is_refused_is_dropped_and_counted(method: str, payl
 @pytest.mark.parametrize(
     ("message", "code"), [("rubbish", -32700), ([], -32600), ({"id": 1}, -32600)]
 )
-def test_what_is_no_call_is_answered_and_counted(message: Any, code: int) -> None:
+def test_what_is_no_frame_is_answered_and_counted(message: Any, code: int) -> None:
     talk = opened()
 
-    assert talk.say(message) is None
+    assert talk.say(message) == []
     assert talk.error()["code"] == code
     assert talk.session.failures == 1
+
+
+@pytest.mark.parametrize("message", ["rubbish", [], {"id": 1}, {"event": "$later"}])
+def test_what_a_client_cannot_read_is_counted_and_not_answered(message: Any) -> None:
+    talk = Talk(codec=JSON_CLIENT)
+
+    assert talk.say(message) == []
+    assert talk.sent() == []
+    assert (talk.session.failures, talk.session.ignored) == (1, 1)
 
 
 def test_nesting_that_no_parser_bears_is_answered_without_an_id() -> None:
@@ -409,12 +766,33 @@ def test_a_message_that_was_too_long_is_answered_and_counted() -> None:
     assert talk.session.failures == 1
 
 
-def test_a_message_that_can_be_read_forgives_those_that_could_not() -> None:
+@pytest.mark.parametrize(
+    "message",
+    [{"id": 1, "method": "nowhere"}, {"id": 1, "cancel": True}, {"id": "s1", "response": 1}],
+)
+def test_a_message_that_can_be_read_forgives_those_that_could_not(message: Any) -> None:
     talk = opened()
+    talk.session.pending.ask("confirm", b"{}", lambda outcome: None)
     talk.say("rubbish")
     talk.session.oversized(65_537)
     assert talk.session.failures == 2
 
-    talk.ask(1, "nowhere")
+    talk.say(message)
+
+    assert talk.session.failures == 0
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"channel": "c", "event": "e", "data": 1},
+        {"event": "$reconnect", "data": {"after": 1, "code": 1012}},
+    ],
+)
+def test_what_is_published_is_an_event_and_forgives_too(message: Any) -> None:
+    talk = Talk(codec=JSON_CLIENT)
+    talk.say("rubbish")
+
+    assert len(talk.say(message)) == 1
 
     assert talk.session.failures == 0
