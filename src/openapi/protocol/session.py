@@ -163,7 +163,6 @@ class Session:
         "_deeper",
         "_lanes",
         "_limits",
-        "_methods",
         "_retry_after",
         "_send",
         "_taken",
@@ -171,6 +170,7 @@ class Session:
         "dropped",
         "failures",
         "ignored",
+        "methods",
         "pending",
         "state",
     )
@@ -184,7 +184,7 @@ class Session:
         limits: Limits,
         prefix: str = "",
     ) -> None:
-        self._methods = methods
+        self.methods = methods
         self._send = send
         self._limits = limits
         self._retry_after = 0
@@ -391,7 +391,7 @@ class Session:
                 "The server is shutting down, reconnect and call again",
                 retry_after=self._retry_after,
             )
-        method = self._methods.find(call.method)
+        method = self.methods.find(call.method)
         if method is None:
             raise RpcError(
                 ErrorCode.METHOD_NOT_FOUND,
