@@ -2,13 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias
 
 from aiohttp import web
+from yarl import URL
 
 from openapi.client import connect
+from openapi.errors import CallFailed
 from openapi.ws import CannotSubscribe, Limits, RpcError, SocketsManager, Websocket, WsPathMixin
 from openapi.ws.pubsub import Publish, Subscribe
 
@@ -24,6 +27,15 @@ class Add:
 @dataclass
 class Sum:
     sum: int
+
+
+@dataclass
+class Everything:
+    """What JSON has no form of its own for."""
+
+    data: bytes
+    at: datetime
+    number: int
 
 
 class Manager(SocketsManager):
@@ -62,12 +74,48 @@ class Endpoint(WsPathMixin, Subscribe, Publish):
     waiting: asyncio.Event
     noted: "asyncio.Queue[Any]"
     ended: "asyncio.Queue[type[BaseException]]"
+    fed: "asyncio.Queue[Any]"
 
     async def ws_rpc_add(self, payload: Add) -> Sum:
         return Sum(payload.a + payload.b)
 
     async def ws_rpc_echo(self, payload: dict[str, Any]) -> Any:
         return payload
+
+    async def ws_rpc_keep(self, payload: Everything) -> Everything:
+        return payload
+
+    async def ws_rpc_feed(self, payload: dict[str, Any]) -> AsyncIterator[Any]:
+        """Yield what the test feeds it, up to an Ellipsis; raise what is an exception."""
+        type(self).waiting.set()
+        try:
+            while (item := await type(self).fed.get()) is not ...:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        except BaseException as exc:
+            type(self).ended.put_nowait(type(exc))
+            raise
+
+    async def ws_rpc_flow(self, payload: dict[str, Any]) -> AsyncIterator[Any]:
+        """Yield without waiting for anybody."""
+        try:
+            for _ in range(payload["times"]):
+                yield "x" * payload["size"]
+        except BaseException as exc:
+            type(self).ended.put_nowait(type(exc))
+            raise
+
+    async def ws_rpc_ask(self, payload: dict[str, Any]) -> Any:
+        """Call the client, and answer as it does."""
+        try:
+            return await self.call(**payload)
+        except CallFailed as exc:
+            raise RpcError(exc.code, exc.message, data=exc.data, errors=exc.errors) from exc
+
+    async def ws_rpc_remark(self, payload: dict[str, Any]) -> None:
+        """Call the client, without an answer."""
+        await self.notify(**payload)
 
     async def ws_rpc_wait(self, payload: dict[str, Any]) -> None:
         """Wait until the test opens the gate."""
@@ -95,15 +143,28 @@ class Endpoint(WsPathMixin, Subscribe, Publish):
             await self.sockets.publish(payload["channel"], "flood", "x" * payload["size"])
 
 
+class Greeting(WsPathMixin):
+    """Asks its client for its name before anything else."""
+
+    SOCKETS_KEY = MANAGER
+
+    async def on_connect(self) -> None:
+        self.state.name = await self.call("name", returns=str)
+
+    async def ws_rpc_greeting(self, payload: dict[str, Any]) -> str:
+        return f"Hello {self.state.name}"
+
+
 def application(limits: Limits | None = None) -> web.Application:
-    """Our own server, at /stream."""
+    """Our own server, at /stream and at /greeting."""
     app = web.Application()
     manager = Manager(limits=limits or Limits(close_timeout=1.0, drain_window=1.0))
     manager.opened, manager.gate, manager.left = (asyncio.Event() for _ in range(3))
     Endpoint.waiting, Endpoint.noted = asyncio.Event(), asyncio.Queue()
-    Endpoint.ended = asyncio.Queue()
+    Endpoint.ended, Endpoint.fed = asyncio.Queue(), asyncio.Queue()
     app[MANAGER], app[GATE] = manager, asyncio.Event()
     app.router.add_view("/stream", Endpoint)
+    app.router.add_view("/greeting", Greeting)
     return app
 
 
@@ -123,6 +184,10 @@ class Peer:
         """Say something."""
         await self.ws.send_str(json.dumps(frame))
 
+    async def item(self, call: dict[str, Any], item: object, seq: int = 1) -> None:
+        """Send an item of a stream."""
+        await self.send({"id": call["id"], "method": call["method"], "item": item, "seq": seq})
+
     async def answer(self, response: object = None) -> dict[str, Any]:
         """Answer the next call."""
         call = await self.received()
@@ -141,7 +206,16 @@ class Peer:
             pass
 
 
-def scripted(script: Callable[[Peer], Awaitable[object]], **options: Any) -> web.Application:
+Script: TypeAlias = Callable[[Peer], Awaitable[object]]
+
+
+class Scripted(Protocol):
+    """Serves a script; ``options`` are those of the server's WebSocketResponse."""
+
+    async def __call__(self, script: Script, **options: Any) -> URL: ...
+
+
+def scripted(script: Script, **options: Any) -> web.Application:
     """A server that does what ``script`` does, at /stream."""
 
     async def handle(request: web.Request) -> web.WebSocketResponse:

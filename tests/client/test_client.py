@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from random import Random
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import aiohttp
 import pytest
@@ -24,41 +23,8 @@ from openapi.errors import (
     Unserializable,
 )
 from openapi.protocol.session import Session
-from tests.client.servers import GATE, MANAGER, Add, Endpoint, Peer, Sum, application
-from tests.client.servers import scripted as scripted_app
+from tests.client.servers import GATE, MANAGER, Add, Endpoint, Peer, Scripted, Sum
 from tests.conftest import Serve
-
-
-class Scripted(Protocol):
-    """Serves a script; ``options`` are those of the server's WebSocketResponse."""
-
-    async def __call__(
-        self, script: Callable[[Peer], Awaitable[object]], **options: Any
-    ) -> URL: ...
-
-
-@pytest.fixture
-def app() -> web.Application:
-    return application()
-
-
-@pytest.fixture
-async def url(serve: Serve, app: web.Application) -> URL:
-    return await serve(app) / "stream"
-
-
-@pytest.fixture
-async def client(url: URL) -> AsyncIterator[Client]:
-    async with connect(url) as client:
-        yield client
-
-
-@pytest.fixture
-def scripted(serve: Serve) -> Scripted:
-    async def start(script: Callable[[Peer], Awaitable[object]], **options: Any) -> URL:
-        return await serve(scripted_app(script, **options)) / "stream"
-
-    return start
 
 
 def channels(app: web.Application) -> Any:

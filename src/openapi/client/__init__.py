@@ -5,11 +5,14 @@ async with connect("wss://example.com/stream") as client:
     async with client.subscribe("host", "cpu", type=Cpu) as messages:
         async for message in messages:
             print(message.data)
+    async for line in client.stream("tail", {"path": "app.log"}):
+        print(line)
 """
 
 from openapi.client.client import Client
 from openapi.client.connect import connect
+from openapi.client.stream import Stream
 from openapi.client.subscription import Message, Subscription
 from openapi.errors import TooSlow
 
-__all__ = ["Client", "Message", "Subscription", "TooSlow", "connect"]
+__all__ = ["Client", "Message", "Stream", "Subscription", "TooSlow", "connect"]

@@ -1,20 +1,21 @@
 """A connected client: calls, notifications, subscriptions."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar, overload
 
 from aiohttp import ClientWebSocketResponse
 
+from openapi.client.handlers import Handler, method_of
 from openapi.client.link import Link
+from openapi.client.stream import Stream
 from openapi.client.subscription import Subscription
 from openapi.client.subscriptions import Subscriptions
 from openapi.errors import CloseCode, ConnectionClosed
-from openapi.protocol.frames import Message, Reconnect
+from openapi.protocol.frames import Codec, Message, Reconnect
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import MethodTable
-from openapi.protocol.native import JSON_CLIENT
 from openapi.protocol.session import Incoming, Session
 from openapi.rpc.peer import Peer, deadline
 from openapi.schema import Schema
@@ -39,19 +40,27 @@ class Client:
         self,
         ws: ClientWebSocketResponse,
         *,
+        codec: Codec,
+        methods: MethodTable,
         calls: int,
         queue_bytes: int,
         close_timeout: float,
     ) -> None:
         self._link = Link(
-            ws, receive=self._received, queue_bytes=queue_bytes, close_timeout=close_timeout
+            ws,
+            receive=self._received,
+            packed=codec.packed,
+            queue_bytes=queue_bytes,
+            close_timeout=close_timeout,
         )
-        self._session = Session(
-            MethodTable({}), send=self._link.send, codec=JSON_CLIENT, limits=_LIMITS
-        )
-        self._peer = Peer(self._session, invoke=_invoke, asked=calls)
+        self._session = Session(methods, send=self._link.send, codec=codec, limits=_LIMITS)
+        self._peer = Peer(self._session, invoke=self._invoke, asked=calls)
+        self._packed = codec.packed
+        self._handling: set[asyncio.Task[Any]] = set()
         self._subscriptions = Subscriptions(
-            partial(self._peer.ask, room=self._link.room), leave_timeout=close_timeout
+            partial(self._peer.ask, room=self._link.room),
+            read=self._reader(Any),
+            leave_timeout=close_timeout,
         )
         self._ended = asyncio.Event()
         self._reconnect: Reconnect | None = None
@@ -116,6 +125,78 @@ class Client:
         await self._link.room()
         self._peer.notify(method, payload)
 
+    @overload
+    def stream(
+        self,
+        method: str,
+        payload: object = ...,
+        *,
+        type: type[T],
+        timeout: float | None = ...,
+        queue_bytes: int = ...,
+    ) -> Stream[T]: ...
+    @overload
+    def stream(
+        self,
+        method: str,
+        payload: object = ...,
+        *,
+        type: object = ...,
+        timeout: float | None = ...,
+        queue_bytes: int = ...,
+    ) -> Stream[Any]: ...
+    def stream(
+        self,
+        method: str,
+        payload: object = None,
+        *,
+        type: object = Any,
+        timeout: float | None = None,
+        queue_bytes: int = 1024 * 1024,
+    ) -> Stream[Any]:
+        """Call a method of the server that answers with a stream: see :class:`Stream`.
+
+        ``payload`` is anything whose JSON form is an object; ``type`` is the type of an item, by
+        default dicts, lists and plain values. ``timeout`` is how long an item may take to come, in
+        seconds; the server is told. At most ``queue_bytes`` of items wait to be read; past that the
+        stream ends with ``TooSlow``.
+        """
+        return Stream(
+            self._peer,
+            method,
+            payload,
+            decode=self._reader(type),
+            read=self._reader(Any),
+            timeout=timeout,
+            queue_bytes=queue_bytes,
+            room=self._link.room,
+        )
+
+    def serve(self, method: str, handler: Handler) -> Callable[[], None]:
+        """Let the server call ``async def handler(payload)``; returns what takes that back.
+
+        The annotations of the handler are the types on the wire; without them, the payload is a
+        dictionary, and the result anything that has a JSON form. An ``RpcError`` of the handler is
+        what the server gets; of any other exception it gets an id, under which it is logged. When
+        the server waits no longer the handler is cancelled, as it is when the connection ends.
+
+        At most 64 calls of the server run at a time, more are refused. One handler serves a method:
+        a later one replaces it. To miss none of the server's first calls, give the handlers to
+        :func:`connect`.
+
+        Raises DeclarationError if it is no coroutine function of one payload.
+        """
+        served = method_of(method, handler)
+        self._session.methods = MethodTable({**self._session.methods, method: served})
+
+        def take_back() -> None:
+            others = dict(self._session.methods)
+            if others.get(method) is served:
+                del others[method]
+                self._session.methods = MethodTable(others)
+
+        return take_back
+
     async def publish(
         self, channel: str, event: str, data: object, *, timeout: float | None = 30.0
     ) -> None:
@@ -168,7 +249,7 @@ class Client:
         return Subscription(
             channel,
             event,
-            Schema.of(type),
+            decode=self._reader(type),
             queue_bytes=queue_bytes,
             open=open,
             close=self._subscriptions.close,
@@ -195,15 +276,27 @@ class Client:
             self._peer.end(self.closed.code, self.closed.reason)
             self._subscriptions.end(self.closed)
             self._ended.set()
-        await self._subscriptions.wait_idle()
+            await self._subscriptions.wait_idle()
+            while self._handling:
+                await asyncio.wait(self._handling)
 
-    def _received(self, message: str) -> None:
+    def _received(self, message: str | bytes) -> None:
         for other in self._peer.receive(message):
             if isinstance(other, Message):
                 self._subscriptions.deliver(other)
             else:
                 self._reconnect = other
 
+    async def _invoke(self, call: Incoming) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        self._handling.add(task)
+        task.add_done_callback(self._handling.discard)
+        result = await call.method.function(self, call.payload)
+        await self._link.settled()
+        return result
 
-def _invoke(call: Incoming) -> Awaitable[Any]:
-    raise AssertionError(f"{call.method.name} is not served here")
+    def _reader(self, hint: object) -> Callable[[Any], Any]:
+        """What reads data of the server as a type. It raises InvalidData."""
+        schema = Schema.of(hint)
+        return schema.unpack if self._packed else schema.decode

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from http.client import responses
-from typing import Final
+from typing import Final, Literal
 
 from aiohttp import (
     ClientConnectorDNSError,
@@ -24,11 +24,18 @@ from aiohttp import (
 from yarl import URL
 
 from openapi.client.client import Client
+from openapi.client.handlers import Handler, method_of
 from openapi.errors import CloseCode, ConnectionClosed
+from openapi.protocol.methods import MethodTable
+from openapi.protocol.native import JSON_CLIENT, MSGPACK_CLIENT
 
 __all__ = ["connect"]
 
-SUBPROTOCOL: Final = "wsrpc.v1.json"
+_CODECS: Final = {
+    "json": ("wsrpc.v1.json", JSON_CLIENT),
+    "msgpack": ("wsrpc.v1.msgpack", MSGPACK_CLIENT),
+}
+"""What an encoding is called as a subprotocol, and what speaks it."""
 
 _SHOWN: Final = 100
 """How much is repeated of what is wrong with an answer: characters."""
@@ -47,6 +54,8 @@ async def connect(
     *,
     headers: Mapping[str, str] | None = None,
     session: ClientSession | None = None,
+    encoding: Literal["json", "msgpack"] = "json",
+    serve: Mapping[str, Handler] | None = None,
     open_timeout: float = 10.0,
     close_timeout: float = 5.0,
     heartbeat: float | None = 20.0,
@@ -62,6 +71,10 @@ async def connect(
         of the request, for example an ``Authorization``.
     ``session``
         an aiohttp session to use, with its proxies, cookies and TLS settings; it is not closed.
+    ``encoding``
+        ``"json"``, or ``"msgpack"``: with it bytes, dates and large integers stay what they are.
+    ``serve``
+        functions that the server may call, by method: see :meth:`Client.serve`.
     ``open_timeout``, ``close_timeout``
         how long the server may take to accept, and to say goodbye: seconds.
     ``heartbeat``
@@ -74,9 +87,14 @@ async def connect(
     ``calls``
         calls in flight; behind that, calls wait their turn.
 
-    Raises ConnectionClosed if the server cannot be reached or refuses, TimeoutError if it does not
-    answer, ValueError for a URL that is none.
+    Raises ConnectionClosed if the server cannot be reached or refuses, or does not speak the
+    encoding; TimeoutError if it does not answer, ValueError for a URL or an encoding that is none,
+    DeclarationError for a function that cannot serve.
     """
+    if encoding not in _CODECS:
+        raise ValueError(f"there is no encoding {encoding!r}: it is 'json' or 'msgpack'")
+    subprotocol, codec = _CODECS[encoding]
+    methods = MethodTable({name: method_of(name, each) for name, each in (serve or {}).items()})
     async with AsyncExitStack() as stack:
         if session is None:
             session = await stack.enter_async_context(ClientSession())
@@ -85,7 +103,7 @@ async def connect(
             async with opening:
                 ws: ClientWebSocketResponse = await session.ws_connect(
                     _checked(url),
-                    protocols=[SUBPROTOCOL],
+                    protocols=[subprotocol],
                     headers=headers,
                     heartbeat=heartbeat,
                     autoping=False,
@@ -101,13 +119,27 @@ async def connect(
             raise ConnectionClosed(CloseCode.ABNORMAL, text) from exc
         except UnicodeError as exc:  # of the resolver: a name with a part too long, or with none
             raise ValueError(_no_url(url)) from exc
-        client = Client(ws, calls=calls, queue_bytes=queue_bytes, close_timeout=close_timeout)
+        if codec.packed and ws.protocol != subprotocol:  # what selects none speaks JSON
+            await ws.close(code=CloseCode.UNSUPPORTED_DATA)
+            raise ConnectionClosed(
+                CloseCode.UNSUPPORTED_DATA,
+                f"{url} does not speak {subprotocol}: connect with encoding='json'",
+            )
+        client = Client(
+            ws,
+            codec=codec,
+            methods=methods,
+            calls=calls,
+            queue_bytes=queue_bytes,
+            close_timeout=close_timeout,
+        )
         running = asyncio.create_task(client.run())
         try:
             yield client
         finally:
             try:
                 await client.close()
+                await asyncio.wait([running])
             finally:
                 running.cancel()
                 await asyncio.wait([running])

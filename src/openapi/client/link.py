@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Any, Final
 
 from aiohttp import ClientError, ClientWebSocketResponse, WSMsgType
 
@@ -17,20 +18,26 @@ __all__ = ["Link"]
 
 logger = logging.getLogger("openapi.client")
 
+_BURST: Final = 64
+"""Messages that are read without a pause. Then whoever reads what they brought has a turn."""
+
 
 class Link:
     """An open WebSocket, made with ``autoping=False``. Its owner keeps :meth:`run` running.
 
-    ``receive`` is called with every text message. ``queue_bytes`` bounds what waits to be sent:
-    past it, senders wait for room. ``close_timeout`` is how long the end may take, in seconds.
-    ``ignored`` counts messages that are no text.
+    ``receive`` is called with every message, which is text, or binary where it is ``packed``.
+    ``queue_bytes`` bounds what waits to be sent: past it, senders wait for room. Who cannot wait,
+    because the server asked for it, may send as much again; then the connection is cut, as 4008.
+    ``close_timeout`` is how long the end may take, in seconds. ``ignored`` counts messages of the
+    other kind.
     """
 
     def __init__(
         self,
         ws: ClientWebSocketResponse,
         *,
-        receive: Callable[[str], object],
+        receive: Callable[[Any], object],
+        packed: bool,
         queue_bytes: int,
         close_timeout: float,
     ) -> None:
@@ -38,10 +45,12 @@ class Link:
         # aiohttp has no other way to a transport that must be cut, because its peer is dead.
         self._transport: asyncio.Transport = ws._writer.transport
         self._receive = receive
+        self._kind: Final = WSMsgType.BINARY if packed else WSMsgType.TEXT
         self._limit = queue_bytes
         self._close_timeout = close_timeout
         self._queue: deque[bytes] = deque()
         self._size = 0
+        self._overdue = 0  # what was queued though there was no room
         self._pong: bytes | None = None
         self._filled = asyncio.Event()
         self._sent = asyncio.Event()
@@ -59,12 +68,21 @@ class Link:
 
         Raises ConnectionClosed.
         """
-        await self._shrunk_below(self._limit)
+        await self.settled()
         if self.closed is not None:
             raise ConnectionClosed(self.closed.code, self.closed.reason)
 
+    async def settled(self) -> None:
+        """Wait until a message can be queued, or none will ever be sent."""
+        await self._shrunk_below(self._limit)
+
     def send(self, message: bytes) -> None:
-        """Queue one text message."""
+        """Queue one message."""
+        if self._size >= self._limit:
+            self._overdue += len(message)
+            if self._overdue > self._limit:
+                self._give_up()
+                return
         self._queue.append(message)
         self._size += len(message)
         self._filled.set()
@@ -96,16 +114,25 @@ class Link:
         except TimeoutError:
             self._transport.abort()
 
+    def _give_up(self) -> None:
+        if self._wanted is None:
+            self._wanted = ConnectionClosed(CloseCode.TOO_SLOW, "the server reads too slowly")
+        self._transport.abort()
+
     async def _shrunk_below(self, size: int) -> None:
         while self._size >= size and self.closed is None:
             self._sent.clear()
             await self._sent.wait()
 
     async def _read(self) -> ConnectionClosed:
+        messages = 0
         while True:
+            messages += 1
+            if messages % _BURST == 0:
+                await asyncio.sleep(0)
             message = await self._ws.receive()
             match message.type:
-                case WSMsgType.TEXT:
+                case self._kind:
                     self._receive(message.data)
                 case WSMsgType.PING:
                     # Only the latest is answered (RFC 6455, 5.5.3), so they cannot pile up.
@@ -138,8 +165,10 @@ class Link:
                 while self._queue:
                     await self._answer_ping()
                     message = self._queue.popleft()
-                    await self._ws.send_frame(message, WSMsgType.TEXT)
+                    await self._ws.send_frame(message, self._kind)
                     self._size -= len(message)
+                    if self._size < self._limit:
+                        self._overdue = 0
                     self._sent.set()
                 await self._answer_ping()
         except (ConnectionError, ClientError) as exc:

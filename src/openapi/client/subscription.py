@@ -9,30 +9,20 @@
 What was queued before the end is read before the end is.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from openapi.errors import (
-    ConnectionClosed,
-    InvalidData,
-    OpenApiError,
-    TooSlow,
-    UnexpectedData,
-)
+from openapi.client.inbox import Inbox
+from openapi.errors import InvalidData, OpenApiError, TooSlow, UnexpectedData
 from openapi.protocol import frames
 from openapi.protocol.patterns import Pattern
-from openapi.schema import Schema
 
 __all__ = ["Message", "Subscription", "SubscriptionState"]
 
 T = TypeVar("T")
-
-_OVERHEAD: Final = 256
-"""What a queued message costs besides its data, in bytes."""
 
 
 class SubscriptionState(Enum):
@@ -69,8 +59,8 @@ class Subscription(Generic[T]):
         self,
         channel: str,
         event: str,
-        schema: Schema[T],
         *,
+        decode: Callable[[Any], T],
         queue_bytes: int,
         open: Callable[[Any], Awaitable[object]],
         close: Callable[[Any], Awaitable[object]],
@@ -79,18 +69,16 @@ class Subscription(Generic[T]):
         self.event: Final = event
         self.pattern: Final = Pattern(event)
         self.state = SubscriptionState.NEW
-        self._schema = schema
+        self._decode = decode
         self._limit = queue_bytes
-        self._size = 0
-        self._queue: asyncio.Queue[frames.Message | None] = asyncio.Queue()
-        self._error: OpenApiError | None = None
+        self._inbox: Inbox[frames.Message] = Inbox(queue_bytes)
         self._open = open
         self._close = close
 
     @property
     def queued_bytes(self) -> int:
         """What waits to be read."""
-        return self._size
+        return self._inbox.size
 
     async def __aenter__(self) -> Self:
         if self.state is not SubscriptionState.NEW:
@@ -113,12 +101,15 @@ class Subscription(Generic[T]):
     async def __anext__(self) -> Message[T]:
         if self.state is SubscriptionState.NEW:
             raise RuntimeError("enter the subscription first: async with client.subscribe(…)")
-        message = await self._queue.get()
-        if message is None:
-            self._queue.put_nowait(None)  # for the next to ask
-            raise self._reason()
-        self._size -= len(message.data) + _OVERHEAD
-        return Message(message.channel, message.event, self._decode(message))
+        while not self._inbox.ready:
+            await self._inbox.wait()
+        message = self._inbox.take()
+        try:
+            data = self._decode(message.data)
+        except InvalidData as exc:
+            errors = {f"data.{path}" if path else "data": text for path, text in exc.errors.items()}
+            raise UnexpectedData(errors) from exc
+        return Message(message.channel, message.event, data)
 
     def begin(self) -> bool:
         """The server agreed. Returns False if nobody wants it any more."""
@@ -128,9 +119,7 @@ class Subscription(Generic[T]):
 
     def put(self, message: frames.Message) -> bool:
         """Queue a message. Returns False if that was too much, and the end."""
-        self._size += len(message.data) + _OVERHEAD
-        if self._size <= self._limit:
-            self._queue.put_nowait(message)
+        if self._inbox.put(message, len(message.data)):
             return True
         self.end(
             TooSlow(
@@ -143,23 +132,5 @@ class Subscription(Generic[T]):
 
     def end(self, error: OpenApiError | None) -> None:
         """No message comes any more: what is queued is still read, then comes ``error``."""
-        if self.state is not SubscriptionState.ENDED:
-            self.state = SubscriptionState.ENDED
-            self._error = error
-            self._queue.put_nowait(None)
-
-    def _reason(self) -> Exception:
-        match self._error:
-            case None:
-                return StopAsyncIteration()
-            case ConnectionClosed(code=code, reason=reason):
-                return ConnectionClosed(code, reason)  # its own traceback for each reader
-            case error:
-                return error
-
-    def _decode(self, message: frames.Message) -> T:
-        try:
-            return self._schema.decode(message.data)
-        except InvalidData as exc:
-            errors = {f"data.{path}" if path else "data": text for path, text in exc.errors.items()}
-            raise UnexpectedData(errors) from exc
+        self.state = SubscriptionState.ENDED
+        self._inbox.end(error)

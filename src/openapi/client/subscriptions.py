@@ -17,7 +17,6 @@ from openapi.client.subscription import Subscription
 from openapi.errors import CallFailed, ConnectionClosed, ErrorCode, InvalidData, OpenApiError
 from openapi.protocol.frames import Message
 from openapi.protocol.topics import SERVER_EVENT
-from openapi.schema import Schema
 
 __all__ = ["Ask", "Subscriptions"]
 
@@ -59,12 +58,14 @@ class _Pattern:
 class Subscriptions:
     """The subscriptions of one connection.
 
-    Leaving one waits ``leave_timeout`` seconds for the server at most. ``ignored`` counts events
-    of the server's own that are not known here.
+    ``read`` reads the data of a message as plain values; it raises InvalidData. Leaving one waits
+    ``leave_timeout`` seconds for the server at most. ``ignored`` counts events of the server's own
+    that are not known here.
     """
 
-    def __init__(self, ask: Ask, *, leave_timeout: float) -> None:
+    def __init__(self, ask: Ask, *, read: Callable[[Any], object], leave_timeout: float) -> None:
         self._ask = ask
+        self._read = read
         self._leave_timeout = leave_timeout
         self._open: dict[str, dict[_Any, None]] = {}
         self._patterns: dict[tuple[str, str], _Pattern] = {}
@@ -187,11 +188,23 @@ class Subscriptions:
         if message.event != f"{SERVER_EVENT}unsubscribed":
             self.ignored += 1
             return
-        error = _reason(message)
+        error = self._reason(message)
         for subscription in tuple(self._open.get(message.channel, ())):
             self._patterns[subscription.channel, subscription.event].told = False
             subscription.end(error)
             self._leave_soon(subscription)
+
+    def _reason(self, message: Message) -> CallFailed:
+        try:
+            data = self._read(message.data)
+        except InvalidData:
+            data = None
+        fields = data if isinstance(data, dict) else {}
+        code, text = fields.get("code"), fields.get("message")
+        return CallFailed(
+            code if isinstance(code, int) else ErrorCode.CANCELLED,
+            text if isinstance(text, str) else "the server took the subscription back",
+        )
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(coroutine)
@@ -204,18 +217,3 @@ class Subscriptions:
         exc = None if task.cancelled() else task.exception()
         if exc is not None and not isinstance(exc, OpenApiError):  # those reach whoever subscribes
             logger.error("a subscription failed", exc_info=exc)
-
-
-_UNSUBSCRIBED: Schema[dict[str, Any]] = Schema(dict[str, Any])
-
-
-def _reason(message: Message) -> CallFailed:
-    try:
-        data = _UNSUBSCRIBED.decode(message.data)
-    except InvalidData:
-        data = {}
-    code, text = data.get("code"), data.get("message")
-    return CallFailed(
-        code if isinstance(code, int) else ErrorCode.CANCELLED,
-        text if isinstance(text, str) else "the server took the subscription back",
-    )
