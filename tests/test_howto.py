@@ -3,22 +3,35 @@
 import asyncio
 import json
 import shlex
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 from openapi_spec_validator import validate as validate_document
 from yarl import URL
 
+import docs.examples.howto.calling_clients as calling_clients
+import docs.examples.howto.cancelling as cancelling
 import docs.examples.howto.carry_broker as carry_broker
 import docs.examples.howto.carry_manager as carry_manager
+import docs.examples.howto.connection_hooks as connection_hooks
+import docs.examples.howto.deadlines as deadlines
 import docs.examples.howto.http_operations as http_operations
+import docs.examples.howto.json_rpc as json_rpc
+import docs.examples.howto.messagepack as messagepack
+import docs.examples.howto.middleware as middleware
 import docs.examples.howto.options as options
+import docs.examples.howto.ordering as ordering
 import docs.examples.howto.publish as publish
 import docs.examples.howto.raise_errors as raise_errors
 import docs.examples.howto.shut_down as shut_down
+import docs.examples.howto.streams as streams
 import docs.examples.howto.validate as validate
 import docs.examples.howto.validate_pydantic as validate_pydantic
 from openapi.cli.commands import openapi
@@ -27,7 +40,7 @@ from openapi.ws import SocketsManager
 from tests.cli.process import ROOT, Terminal, run, served
 from tests.conftest import Serve
 from tests.ws.endpoints import application
-from tests.ws.peer import peer
+from tests.ws.peer import Peer, peer
 
 pytestmark = pytest.mark.filterwarnings(
     # the documented line, app["web_sockets"] = …
@@ -244,6 +257,284 @@ class TestShutDown:
         monkeypatch.setattr(web, "run_app", lambda app, **options: told.update(options))
         shut_down.main()
         assert told["shutdown_timeout"] > 20.0
+
+
+def conversation(page: str, number: int) -> list[tuple[str, Any]]:
+    """One of the conversations that a page shows: what a client sends (→), and gets (←)."""
+    text = (ROOT / "docs/how-to" / page).read_text("utf-8")
+    shown = text.split("```text\n")[number].partition("```")[0]
+    return [(line[0], json.loads(line[2:])) for line in shown.splitlines()]
+
+
+async def converse(client: Peer, page: str, number: int) -> None:
+    """Have a conversation of a page."""
+    for direction, frame in conversation(page, number):
+        if direction == "→":
+            await client.send(frame)
+        else:
+            assert await client.receive() == frame
+
+
+async def round_trip(client: Peer) -> None:
+    """Return when the server has done all that was begun before."""
+    await (await client.socket.ping())
+
+
+class TestDeadlines:
+    """docs/how-to/deadlines.md"""
+
+    async def test_a_call_past_its_deadline_is_answered_with_an_error(self, serve: Serve) -> None:
+        url = await serve(deadlines.create_app()) / "library"
+        async with peer(url) as client:
+            await converse(client, "deadlines.md", 1)
+            await converse(client, "deadlines.md", 2)
+
+    async def test_a_handler_sees_how_much_is_left(self, serve: Serve) -> None:
+        url = await serve(deadlines.create_app()) / "library"
+        async with peer(url) as client:
+            some = {"word": "sea", "shelves": ["sea", "cellar"]}
+            title = "The sea, from the sea"
+            assert await client.call("browse", some) == {"titles": [title], "complete": False}
+            all = {"word": "sea", "shelves": ["sea"]}
+            assert await client.call("browse", all) == {"titles": [title], "complete": True}
+
+    async def test_the_client_is_ready_for_both_deadlines(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = str(await serve(deadlines.create_app()) / "library")
+        assert await deadlines.search(url, "sea") == []
+        monkeypatch.setitem(deadlines.SHELVES, "cellar", 0.0)
+        assert await deadlines.search(url, "sea") == ["The sea, from the cellar"]
+
+
+class TestCancelling:
+    """docs/how-to/cancelling.md"""
+
+    async def test_a_cancelled_handler_gives_back_what_it_took(self, serve: Serve) -> None:
+        url = await serve(cancelling.create_app()) / "shop"
+        async with peer(url) as client:
+            await converse(client, "cancelling.md", 1)
+            await round_trip(client)
+            assert cancelling.Cursor.opened == 0
+            assert await client.call("export", {"rows": 1}) == ["row 0"]
+
+    async def test_what_is_shielded_goes_on_behind_its_answer(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gate, ledger = asyncio.Event(), list[int]()
+
+        async def charge(cents: int) -> None:
+            await gate.wait()
+
+        monkeypatch.setattr(cancelling, "charge", charge)
+        monkeypatch.setattr(cancelling, "LEDGER", ledger)
+        url = await serve(cancelling.create_app()) / "shop"
+        async with peer(url) as client:
+            await converse(client, "cancelling.md", 2)
+            assert ledger == []
+            gate.set()
+            await round_trip(client)
+            assert ledger == [995]
+
+    async def test_the_python_client_tells_the_server(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun = asyncio.Event()
+
+        async def row(cursor: cancelling.Cursor, number: int) -> str:
+            begun.set()
+            await asyncio.Event().wait()
+            return ""
+
+        monkeypatch.setattr(cancelling.Cursor, "row", row)
+        url = await serve(cancelling.create_app()) / "shop"
+        await cancelling.export(str(url), begun)
+        assert begun.is_set()
+        assert cancelling.Cursor.opened == 0
+
+
+class TestOrdering:
+    """docs/how-to/ordering.md"""
+
+    async def test_a_lane_is_of_a_value_whatever_the_method_is(self, serve: Serve) -> None:
+        url = await serve(ordering.create_app()) / "shop"
+        async with peer(url) as client:
+            await converse(client, "ordering.md", 1)
+
+    async def test_other_orders_do_not_wait(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gate = asyncio.Event()
+
+        async def reserve(name: str) -> None:
+            await gate.wait()
+
+        monkeypatch.setattr(ordering, "reserve", reserve)
+        url = await serve(ordering.create_app()) / "shop"
+        async with peer(url) as client:
+            await client.send({"id": 1, "method": "add", "payload": {"order_id": "A", "name": "x"}})
+            await client.send({"id": 2, "method": "ship", "payload": {"order_id": "A"}})
+            await client.send({"id": 3, "method": "ship", "payload": {"order_id": "B"}})
+            assert await client.receive() == {"id": 3, "method": "ship", "response": []}
+            gate.set()
+            assert (await client.receive())["id"] == 1
+            assert await client.receive() == {"id": 2, "method": "ship", "response": ["x"]}
+
+    async def test_a_lane_of_the_method_has_nobody_come_in_between(self, serve: Serve) -> None:
+        url = await serve(ordering.create_app()) / "shop"
+        async with peer(url) as client:
+            for id in range(3):
+                await client.send({"id": id, "method": "number"})
+            assert [(await client.receive())["response"] for _ in range(3)] == [0, 1, 2]
+
+
+class TestStreams:
+    """docs/how-to/streams.md"""
+
+    async def test_items_are_counted_and_the_end_is_null(self, serve: Serve) -> None:
+        url = await serve(streams.create_app()) / "house"
+        async with peer(url) as client:
+            await converse(client, "streams.md", 1)
+            assert streams.Sensor.opened == 0
+
+    async def test_who_leaves_the_block_ends_the_stream(self, serve: Serve) -> None:
+        url = await serve(streams.create_app()) / "house"
+        assert await streams.first_above(str(url), 20) == streams.Reading(0, 21.5)
+        assert streams.Sensor.opened == 0
+
+
+class TestCallingClients:
+    """docs/how-to/calling-clients.md"""
+
+    @pytest.fixture(autouse=True)
+    def files(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(calling_clients, "FILES", {"plan.txt", "notes.txt"})
+
+    async def test_a_handler_asks_its_caller(self, serve: Serve) -> None:
+        url = await serve(calling_clients.create_app()) / "desk"
+        async with peer(url) as client:
+            await converse(client, "calling-clients.md", 1)
+
+    async def test_a_client_that_refuses_confirms_nothing(self, serve: Serve) -> None:
+        url = await serve(calling_clients.create_app()) / "desk"
+        async with peer(url) as client:
+            await client.send({"id": 1, "method": "delete", "payload": {"name": "plan.txt"}})
+            await client.receive()
+            await client.send({"id": "s1", "error": {"code": -32601, "message": "What?"}})
+            assert (await client.receive())["error"]["message"] == "You did not confirm it"
+
+    async def test_who_is_cancelled_cancels_what_it_asked(self, serve: Serve) -> None:
+        url = await serve(calling_clients.create_app()) / "desk"
+        async with peer(url) as client:
+            await client.send({"id": 1, "method": "delete", "payload": {"name": "plan.txt"}})
+            await client.receive()
+            await client.send({"id": 1, "cancel": True})
+            assert (await client.receive())["error"]["code"] == ErrorCode.CANCELLED
+            await converse(client, "calling-clients.md", 2)
+
+    async def test_all_connections_of_a_user_are_asked(self, serve: Serve) -> None:
+        url = await serve(calling_clients.create_app())
+        desk = (url / "desk").with_query(user="ada")
+        async with peer(desk) as willing, peer(desk) as rude, peer(url / "desk") as stranger:
+            for client in (willing, rude, stranger):
+                await round_trip(client)
+            async with aiohttp.ClientSession() as session:
+                vote = asyncio.create_task(session.post((url / "vote").with_query(user="ada")))
+                assert (await willing.receive())["payload"] == {"text": "Lunch?"}
+                await willing.send({"id": "s1", "response": {"yes": True}})
+                await rude.receive()
+                await rude.send({"id": "s1", "response": "mind your own business"})
+                async with await vote as response:
+                    votes = await response.json()
+            assert sorted(votes.values(), key=str) == [None, True]
+
+    async def test_the_python_client_answers_while_it_waits(self, serve: Serve) -> None:
+        url = str(await serve(calling_clients.create_app()) / "desk")
+        assert await calling_clients.delete(url, "plan.txt") == ["notes.txt", "plan.txt"]
+        assert await calling_clients.delete(url, "notes.txt") == ["plan.txt"]
+
+
+class TestJsonRpc:
+    """docs/how-to/json-rpc.md"""
+
+    @pytest.mark.parametrize("offered", [["jsonrpc2.0"], None])
+    async def test_the_page_shows_what_is_said(
+        self, serve: Serve, offered: list[str] | None
+    ) -> None:
+        url = await serve(json_rpc.create_app()) / "calculator"
+        async with peer(url, subprotocols=offered) as client:
+            for number in (1, 2, 3, 4):
+                await converse(client, "json-rpc.md", number)
+
+    async def test_a_client_by_hand(self, serve: Serve) -> None:
+        url = (await serve(json_rpc.create_app()) / "calculator").with_scheme("ws")
+        assert await json_rpc.add(str(url), 1, 2) == 3
+        with pytest.raises(RuntimeError, match="Invalid RPC parameters"):
+            await json_rpc.add(str(url), 1, "2")  # type: ignore[arg-type]
+
+
+class TestMiddleware:
+    """docs/how-to/middleware.md"""
+
+    async def test_calls_are_timed_limited_and_counted(
+        self, serve: Serve, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", "shop")
+        middleware.SENT.clear()
+        url = await serve(middleware.create_app()) / "shop"
+        async with peer(url) as client:
+            assert await client.call("hello") == "hello"
+            assert (await client.ask("count", {"to": 2}))["item"] == 1
+            assert [(await client.receive()).get("item") for _ in range(2)] == [2, None]
+            assert await client.call("hello") == "hello"
+            refused = await client.error("hello")
+            assert refused["code"] == ErrorCode.RATE_LIMITED
+            assert 0 < refused["retry_after"] <= 3_600_000
+        assert middleware.SENT == {"hello": 2, "count": 2}
+        assert [record.message.partition(" in ")[0] for record in caplog.records] == [
+            "hello answered",
+            "count answered",
+            "hello answered",
+            "hello failed",
+        ]
+
+
+class TestMessagePack:
+    """docs/how-to/messagepack.md"""
+
+    async def test_bytes_stay_bytes(self, serve: Serve) -> None:
+        url = str(await serve(messagepack.create_app()) / "album")
+        assert await messagepack.digest(url, b"\xff\x00") == sha256(b"\xff\x00").digest()
+
+    async def test_values_are_written_as_the_table_says(self, serve: Serve) -> None:
+        url = await serve(messagepack.create_app()) / "album"
+        picture = {"taken": datetime(2026, 1, 1, tzinfo=UTC), "pixels": b"\xff"}
+        async with peer(url, subprotocols=["wsrpc.v1.msgpack"]) as client:
+            frame = {"id": 1, "method": "digest", "payload": picture}
+            await client.socket.send(msgspec.msgpack.encode(frame))
+            answer = msgspec.msgpack.decode(await client.socket.recv(decode=False))
+            assert answer["response"] == sha256(b"\xff").digest()
+        async with peer(url) as client:
+            texts = {"taken": "2026-01-01T00:00:00Z", "pixels": b64encode(b"\xff").decode()}
+            digest = b64encode(sha256(b"\xff").digest()).decode()
+            assert await client.call("digest", texts) == digest
+
+
+class TestConnectionHooks:
+    """docs/how-to/connection-hooks.md"""
+
+    async def test_who_is_known_is_let_in_and_noted_when_gone(self) -> None:
+        app = connection_hooks.create_app()
+        known = {"Authorization": "Bearer ada's secret"}
+        async with _running(app) as url:
+            async with peer(url / "room", additional_headers=known) as client:
+                assert await client.call("say") == "ada said 1 things"
+                assert await client.call("say") == "ada said 2 things"
+                assert app[connection_hooks.PRESENCE].here == ["ada"]
+            async with peer(url / "room") as stranger:
+                reason = "Send an Authorization that is known"
+                assert await stranger.closed() == (4500, reason)
+        assert app[connection_hooks.PRESENCE] == connection_hooks.Presence([], [("ada", 1000)])
 
 
 class TestHttpOperations:
