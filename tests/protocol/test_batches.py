@@ -1,12 +1,10 @@
 """Batches of JSON-RPC 2.0: several calls in one message, which are answered in one (section 6)."""
 
-import json
 from typing import Any
 
 import pytest
 
 from openapi.errors import RpcError
-from openapi.protocol.frames import Batch
 from openapi.protocol.jsonrpc import JSONRPC
 from openapi.protocol.limits import Limits
 from openapi.protocol.session import CallState, Incoming, SessionState, Stop
@@ -282,7 +280,3 @@ def test_who_works_on_a_call_knows_when_its_array_is_sent() -> None:
         sent.append(first.reply.sent)
 
     assert sent == [False, True]
-
-
-def test_answers_are_joined_as_they_are() -> None:
-    assert json.loads(Batch.joined([b"1", b'{"a":[]}'])) == [1, {"a": []}]
