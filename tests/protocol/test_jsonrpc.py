@@ -83,6 +83,12 @@ def decoded(message: object) -> Frame | Batch:
     return JSONRPC.decode(message if isinstance(message, str) else json.dumps(message))
 
 
+def elements(batch: Frame | Batch) -> list[Frame | Malformed]:
+    """What is in a batch."""
+    assert isinstance(batch, Batch)
+    return [batch.read(element) for element in batch.elements]
+
+
 def malformed(message: object) -> Malformed:
     """What is raised for a message."""
     with pytest.raises(Malformed) as caught:
@@ -114,14 +120,15 @@ def invalid(errors: dict[str, str], code: int = -32600) -> dict[str, Any]:
 
 @given(TEXTS)
 def test_any_text_is_a_frame_that_round_trips_or_a_batch_or_malformed(text: str) -> None:
+    frames: list[Frame | Malformed]
     try:
         found = JSONRPC.decode(text)
+        frames = elements(found) if isinstance(found, Batch) else [found]
     except Malformed as exc:
-        found = Batch([exc])
+        frames = [exc]
     except RecursionError:
         return
 
-    frames = found.frames if isinstance(found, Batch) else [found]
     assert frames
     for frame in frames:
         if not isinstance(frame, Malformed):
@@ -137,8 +144,8 @@ def test_an_element_of_a_batch_is_what_it_is_alone(messages: list[Any]) -> None:
     batch = decoded(messages)
 
     assert isinstance(batch, Batch)
-    assert len(batch.frames) == len(messages)
-    for message, frame in zip(messages, batch.frames, strict=True):
+    assert len(batch) == len(messages)
+    for message, frame in zip(messages, elements(batch), strict=True):
         if isinstance(message, list):
             assert isinstance(frame, Malformed)
         elif isinstance(frame, Malformed):
@@ -430,8 +437,7 @@ def test_an_empty_batch_is_one_failure(text: str) -> None:
 def test_what_is_wrong_in_a_batch_is_in_its_place() -> None:
     batch = decoded([1, request(id=1), request(params=[1]), [], request(id=2, params=[1])])
 
-    assert isinstance(batch, Batch)
-    one, call, notification, array, position = batch.frames
+    one, call, notification, array, position = elements(batch)
     assert isinstance(one, Malformed) and one.failure is not None
     assert said(one.failure)["error"]["message"].endswith("got int")
     assert call == Call(id=1, method="m")

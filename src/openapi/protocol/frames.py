@@ -4,7 +4,7 @@ A *codec* turns one message into a frame and back. It is the only thing that dif
 dialects; everything else sees frames. ``native.py`` and ``jsonrpc.py`` are the dialects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -156,13 +156,25 @@ Frame: TypeAlias = Call | Cancel | Answer | Item | Failure | Message | Reconnect
 class Batch:
     """Several frames in one message, which are answered in one message (JSON-RPC 2.0, section 6).
 
-    ``frames`` has at least one; what is wrong with one of them is in its place.
+    ``elements`` has at least one. Each is read when its turn comes: whether there are too many is
+    known before that.
     """
 
-    __slots__ = ("frames",)
+    __slots__ = ("_read", "elements")
 
-    def __init__(self, frames: "list[Frame | Malformed]") -> None:
-        self.frames: Final = frames
+    def __init__(self, elements: Sequence[Raw], read: "Callable[[Raw], Frame | Malformed]") -> None:
+        self.elements: Final = elements
+        self._read = read
+
+    def __len__(self) -> int:
+        return len(self.elements)
+
+    def read(self, element: Raw) -> "Frame | Malformed":
+        """The frame that an element is, or what is wrong with it.
+
+        Raises RecursionError if it is nested too deeply.
+        """
+        return self._read(element)
 
     @staticmethod
     def joined(answers: list[bytes]) -> bytes:
@@ -171,11 +183,16 @@ class Batch:
 
 
 class Malformed(Exception):
-    """A message that is no frame. ``failure`` says so to the peer; None: it is not to be told."""
+    """A message that is no frame. ``failure`` says so to the peer; None: it is not to be told.
 
-    def __init__(self, failure: Failure | None) -> None:
+    ``readable`` is whether it is a call all the same, which cannot be taken: one whose parameters
+    are of the wrong kind. Its sender speaks the dialect.
+    """
+
+    def __init__(self, failure: Failure | None, *, readable: bool = False) -> None:
         super().__init__(failure)
         self.failure: Failure | None = failure
+        self.readable: bool = readable
 
     @classmethod
     def of(
@@ -186,10 +203,11 @@ class Malformed(Exception):
         *,
         id: CallId | None | UnsetType = UNSET,
         method: str | UnsetType = UNSET,
+        readable: bool = False,
     ) -> "Malformed":
         """What is to be raised for a message, as far as it could be read."""
         error = Error.of(RpcError(code, message, errors=errors))
-        return cls(Failure(id=id, method=method, error=error))
+        return cls(Failure(id=id, method=method, error=error), readable=readable)
 
 
 class Codec(Protocol):

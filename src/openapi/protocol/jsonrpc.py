@@ -162,7 +162,7 @@ def _batch_of(text: str) -> Batch | Malformed:
         return Malformed.of(ErrorCode.PARSE_ERROR, "JSON string expected")
     if not elements:
         return Malformed.of(ErrorCode.INVALID_REQUEST, "Malformed message; the batch is empty")
-    return Batch([_frame_of(element) for element in elements])
+    return Batch(elements, _frame_of)
 
 
 def _frame_of(message: str | Raw) -> Frame | Malformed:
@@ -221,11 +221,11 @@ def _request_of(members: dict[str, Raw]) -> Call | Cancel | Malformed:
     if kind == "list":
         if bytes(params)[1:-1].strip():
             if held is UNSET:
-                return Malformed(None)  # nobody is told what becomes of a notification
+                # Nobody is told what becomes of a notification.
+                return Malformed(None, readable=True)
             errors["params"] = _BY_POSITION
-            return Malformed.of(
-                ErrorCode.INVALID_PARAMETERS, INVALID, errors, id=held, method=method
-            )
+            code = ErrorCode.INVALID_PARAMETERS
+            return Malformed.of(code, INVALID, errors, id=held, method=method, readable=True)
         params = NO_PAYLOAD
     return _call_of(_Request("2.0", method, params, id, timeout))
 

@@ -320,15 +320,19 @@ class Session:
 
     def _batch(self, batch: Batch) -> Sequence[Event]:
         most = self._limits.batch
-        if len(batch.frames) > most:
+        if len(batch) > most:  # before anything in it is read
             text = f"The batch is of more than {most}"
             self._unreadable(Malformed(Failure(error=_limit_exceeded("batch", most, text))))
             return ()
         reply = Reply()
         events: list[Event] = []
-        for frame in batch.frames:
+        for element in batch.elements:
             if self.state is SessionState.CLOSED:  # by whoever waited for an answer in it
                 return ()
+            try:
+                frame = batch.read(element)
+            except RecursionError:
+                frame = Malformed(Failure(error=self._too_deep()))
             if isinstance(frame, Malformed):
                 self._unreadable(frame, reply)
                 continue
@@ -443,11 +447,13 @@ class Session:
                 self._unreadable(Malformed(None))
 
     def _unreadable(self, malformed: Malformed, reply: Reply | None = None) -> None:
-        self.failures += 1
-        if malformed.failure is None:
-            self.ignored += 1
-        else:
+        self.failures = 0 if malformed.readable else self.failures + 1
+        if malformed.failure is not None:
             self._refuse(self._codec.encode(malformed.failure), reply)
+        elif malformed.readable:
+            self.dropped += 1
+        else:
+            self.ignored += 1
 
     def _refuse(self, frame: bytes, reply: Reply | None) -> None:
         if reply is None:
