@@ -168,6 +168,8 @@ class Schema(Generic[T]):
         try:
             return codec.send_known(value)
         except (InvalidData, Unserializable) as error:
+            if isinstance(error, InvalidData) and error.errors == {"": MSGPACK.unreadable}:
+                raise  # of a msgspec.Raw
             return codec.send_known(self._instance(value, error))
 
     def _instance(self, value: object, error: Exception) -> T:

@@ -157,7 +157,7 @@ class _Builder:
         outside: Leaf,
         where: str,
     ) -> Shape:
-        array = Array(outside)
+        array = Array(outside, is_set=outside is ARRAY)
         array.item = self.shape(node.item_type, f"{where}[]")
         return array
 

@@ -1,7 +1,7 @@
 """One type in one format: all that is done to data on its way in, and on its way out."""
 
 from collections.abc import Callable
-from typing import Generic, NoReturn, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import msgspec
 
@@ -34,7 +34,7 @@ class Codec(Generic[T]):
         self._shape = shape
         self._complete = complete
         parts = reachable(shape)
-        builtins, write, decode = format.builtins, format.write, format.decoder(hint)
+        builtins, write, decode = format.builtins, format.write, format.decoder(hint, parts)
         # what msgspec does not check: unknown fields of most types, and numbers of all sizes
         fits = format.fits(shape, parts)
         guard = format.guard(parts, self.faults)
@@ -47,14 +47,18 @@ class Codec(Generic[T]):
     def mended(self, data: Data, error: Exception) -> T:
         """What was meant by data that :attr:`receive` refused. Raises :class:`InvalidData`.
 
-        JSON is always what it says; in MessagePack something may be there in its JSON form.
+        JSON is always what it says; in MessagePack a value may be there in its JSON form.
         """
-        if self._format.packed:
+        value, errors = self._examined(data)
+        if self._format.packed and not errors:
             try:
-                return self._of_json_forms(data)
+                result = cast("T", converted(value, self._hint, packed=True))
+                if self._complete is not None:
+                    self._complete(result)
+                return result
             except REFUSALS as reason:
                 error = reason
-        self._refuse(data, error)
+        raise InvalidData(errors or _reason(error)) from error
 
     def send_known(self, value: object) -> bytes:
         """Write what the type has of a value. Raises :class:`InvalidData` and Unserializable."""
@@ -74,36 +78,25 @@ class Codec(Generic[T]):
         except Unserializable:
             raise
         except REFUSALS as error:  # of an instance: it is not written as it is read
-            self._refuse(data, error)
+            raise InvalidData(self.faults(data) or _reason(error)) from error
 
     def faults(self, data: Data) -> dict[str, str]:
         """Name every faulty field of data, as far as a walk over it can tell."""
+        return self._examined(data)[1]
+
+    def _examined(self, data: Data) -> tuple[object, dict[str, str]]:
+        """The builtins of data, and its faults."""
         found = Faults(packed=self._format.packed)
         try:
-            found.collect(self._shape.faults, self._format.read(data, found))
+            value = self._format.read(data, found)
+            found.collect(self._shape.faults, value)
         except RecursionError:
-            return {"": TOO_DEEP}
+            return None, {"": TOO_DEEP}
         except msgspec.ValidationError as error:
-            return _reason(error)
+            return None, _reason(error)
         except (msgspec.DecodeError, UnicodeError):
-            return {"": self._format.unreadable}
-        return found.errors
-
-    def _refuse(self, data: Data, error: Exception) -> NoReturn:
-        raise InvalidData(self.faults(data) or _reason(error)) from error
-
-    def _of_json_forms(self, data: Data) -> T:
-        """Read data that has strings for bytes, or for names that are numbers. Raises REFUSALS."""
-        found = Faults()
-        value = self._format.read(data, found)
-        if found.errors:
-            raise Unfit
-        result = cast("T", converted(value, self._hint, packed=True))
-        if not self._shape.fits(value):
-            raise Unfit
-        if self._complete is not None:
-            self._complete(result)
-        return result
+            return None, {"": self._format.unreadable}
+        return value, found.errors
 
 
 def _reason(error: Exception) -> dict[str, str]:

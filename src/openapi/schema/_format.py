@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from openapi.schema._faults import NO_NAME, Faults, at, built, check_scalar
-from openapi.schema._shape import Shape
+from openapi.schema._faults import NO_NAME, Faults, at, built, check_scalar, converted
+from openapi.schema._shape import Array, Shape, reachable
 from openapi.schema._write import encode_json, encode_msgpack
 
 __all__ = [
@@ -68,8 +68,8 @@ class Format:
     write = staticmethod(encode_json)
     builtins: Callable[[Any], Any] = staticmethod(msgspec.json.Decoder().decode)
 
-    def decoder(self, hint: object) -> Callable[[Any], Any]:
-        """Make what decodes as a hint, in one pass."""
+    def decoder(self, hint: object, parts: Iterable[Shape]) -> Callable[[Any], Any]:
+        """Make what decodes as a hint, in one pass if that can be."""
         return msgspec.json.Decoder(cast("Any", hint), dec_hook=built).decode
 
     def fits(self, shape: Shape, parts: Iterable[Shape]) -> Fits | None:
@@ -95,7 +95,11 @@ class _MessagePack(Format):
     write = staticmethod(encode_msgpack)
     builtins = staticmethod(msgspec.msgpack.Decoder().decode)
 
-    def decoder(self, hint: object) -> Callable[[Any], Any]:
+    def decoder(self, hint: object, parts: Iterable[Shape]) -> Callable[[Any], Any]:
+        if any(_is_set_of_anything(part) for part in parts):
+            # msgspec would make tuples of the arrays in it, which can be in a set
+            builtins = self.builtins
+            return lambda data: converted(builtins(data), hint, packed=True)
         hook = partial(built, packed=True)
         return msgspec.msgpack.Decoder(cast("Any", hint), dec_hook=hook).decode
 
@@ -148,6 +152,11 @@ def text_of(data: Data) -> bytes:
 _KEPT: Final = (bytes, datetime.datetime)
 # how a float of 64 or 32 bits begins that is not finite; other data may look like one
 _NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]|\xca[\x7f\xff][\x80-\xff]").search
+
+
+def _is_set_of_anything(shape: Shape) -> bool:
+    is_set = isinstance(shape, Array) and shape.is_set
+    return is_set and any(part.is_untyped for part in reachable(shape))
 
 
 def _is_sayable(value: object) -> bool:

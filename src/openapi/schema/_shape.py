@@ -319,8 +319,9 @@ class Array(Shape):
 
     is_wide = False
 
-    def __init__(self, outside: Leaf) -> None:
+    def __init__(self, outside: Leaf, *, is_set: bool = False) -> None:
         self.outside = outside
+        self.is_set = is_set
         self.item: Shape = ANYTHING
 
     def parts(self) -> Iterable[Shape]:
@@ -446,6 +447,10 @@ class Table(Shape):
             names = list(value)
             if self._key is not None:
                 self._check_names(names, path, found)
+            elif found.packed:
+                for name in names:
+                    if not isinstance(name, str):
+                        found.add(at(path, name), NO_NAME)
             for start, batch in _faulty_batches(self.value, list(value.values()), found):
                 for name, item in zip(names[start : start + len(batch)], batch, strict=True):
                     self.value.faults(item, at(path, name), found)
