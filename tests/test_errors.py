@@ -15,6 +15,7 @@ from openapi.errors import (
     InvalidData,
     OpenApiError,
     RpcError,
+    TooSlow,
     UnexpectedData,
     Unserializable,
     may_reconnect,
@@ -30,6 +31,7 @@ from openapi.errors import (
         (Unserializable, TypeError),
         (RpcError, Exception),
         (CallFailed, Exception),
+        (TooSlow, Exception),
         (ConnectionClosed, ConnectionError),
         (CannotPublish, RuntimeError),
         (CannotSubscribe, RuntimeError),
@@ -61,6 +63,14 @@ def test_codes_are_those_of_the_wire() -> None:
         *(1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012),
         *(4000, 4001, 4008, 4010, 4500, 4501, 4502, 4503, 4504),
     }
+
+
+def test_every_exception_is_the_librarys() -> None:
+    kinds = [getattr(errors, name) for name in errors.__all__]
+    exceptions = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception)]
+
+    assert len(exceptions) > 10
+    assert all(issubclass(kind, OpenApiError) for kind in exceptions)
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,12 @@ ARROWS: dict[str, frozenset[str]] = {
     "schema": frozenset({"errors"}),
     "protocol": frozenset({"schema", "errors"}),
     "spec": frozenset({"protocol", "schema", "errors"}),
-    "ws": frozenset({"protocol", "schema", "errors"}),
-    "client": frozenset({"protocol", "schema", "errors"}),
-    "testing": frozenset({"spec", "ws", "client", "protocol", "schema", "errors"}),
+    "rpc": frozenset({"protocol", "schema", "errors"}),
+    "ws": frozenset({"rpc", "protocol", "schema", "errors"}),
+    "client": frozenset({"rpc", "protocol", "schema", "errors"}),
+    "testing": frozenset({"spec", "ws", "client", "rpc", "protocol", "schema", "errors"}),
     "__main__": frozenset({"cli"}),
-    "cli": frozenset({"__init__", "spec", "ws", "client", "protocol", "schema", "errors"}),
+    "cli": frozenset({"__init__", "spec", "ws", "client", "rpc", "protocol", "schema", "errors"}),
 }
 
 # path prefix -> the packages from outside the standard library that it may import
@@ -35,8 +36,10 @@ VALIDATION = frozenset({"msgspec", "annotated_types", "attrs"})
 PACKAGES: dict[str, frozenset[str]] = {
     "schema": VALIDATION,
     "schema/_pydantic.py": VALIDATION | {"pydantic", "pydantic_core"},
-    "protocol/frames.py": frozenset({"msgspec"}),  # the codec of the wire, not a second validator
+    # the codecs of the wire, not a second validator
+    "protocol/frames.py": frozenset({"msgspec"}),
     "protocol/jsonrpc.py": frozenset({"msgspec"}),
+    "protocol/native.py": frozenset({"msgspec"}),
     "spec/": AIOHTTP,
     "ws/": AIOHTTP,
     "ws/brokers/redis.py": AIOHTTP | {"redis"},
@@ -158,6 +161,12 @@ def test_a_file_imports_only_what_its_layer_may_know(file: Path) -> None:
         ("errors.py", "from openapi import schema"),
         ("spec/x.py", "from ..ws.path import WsPathMixin"),
         ("spec/x.py", "import msgspec"),
+        ("protocol/x.py", "from openapi.rpc import peer"),
+        ("rpc/x.py", "import aiohttp"),
+        ("rpc/x.py", "import msgspec"),
+        ("rpc/x.py", "from ..ws import outbox"),
+        ("rpc/x.py", "from openapi.client import link"),
+        ("spec/x.py", "from openapi.rpc.peer import Peer"),
         ("ws/x.py", "from openapi import client"),
         ("client/x.py", "import openapi.ws"),
         ("ws/x.py", "from .brokers import memory"),
@@ -181,6 +190,10 @@ def test_a_wrong_import_is_found(where: str, source: str) -> None:
         ("protocol/x.py", "from collections.abc import Mapping\nfrom urllib.parse import quote"),
         ("protocol/x.py", "from ..errors import InvalidData\nfrom . import topics"),
         ("protocol/frames.py", "import msgspec"),
+        ("protocol/native.py", "import msgspec"),
+        ("rpc/x.py", "import asyncio, logging\nfrom ..protocol.session import Session"),
+        ("ws/x.py", "from openapi.rpc.peer import Peer"),
+        ("client/x.py", "from ..rpc.peer import Peer"),
         ("schema/x.py", "from openapi.schema import _build\nfrom openapi.schema._build import x"),
         ("ws/broker.py", "from .brokers import memory"),
         ("ws/brokers/redis.py", "import redis.asyncio\nfrom ..broker import Broker"),
@@ -208,6 +221,15 @@ def test_the_pure_core_loads_neither_an_event_loop_nor_a_server() -> None:
         "import importlib, sys\n"
         f"for name in {modules('errors', 'schema', 'protocol')}: importlib.import_module(name)\n"
         "loaded = {'asyncio', 'socket', 'aiohttp', 'logging'} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+
+
+def test_calls_run_on_a_loop_alone() -> None:
+    python(
+        "import importlib, sys\n"
+        f"for name in {modules('rpc')}: importlib.import_module(name)\n"
+        "loaded = {'aiohttp', 'aiosignal', 'yarl', 'multidict'} & set(sys.modules)\n"
         "assert not loaded, loaded"
     )
 

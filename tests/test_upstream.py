@@ -23,8 +23,9 @@ from websockets.asyncio.client import connect as foreign_connect
 
 from openapi.client import connect
 from openapi.errors import DeclarationError, ErrorCode
-from openapi.protocol.frames import JsonCodec, Message
+from openapi.protocol.frames import Message
 from openapi.protocol.methods import MethodTable
+from openapi.protocol.native import NativeCodec
 from openapi.protocol.patterns import Pattern
 from openapi.schema import Schema
 from openapi.spec import Documents
@@ -225,7 +226,7 @@ async def test_calls_of_one_connection_run_side_by_side(serve: Serve) -> None:
 
 
 async def test_a_notification_runs_without_an_answer(serve: Serve) -> None:
-    """Row 5. What else this row misses is named as reserved, not passed over in silence."""
+    """Row 5."""
     url, gate = await start(serve)
     gate.open.set()
     async with peer(url) as client:
@@ -234,9 +235,21 @@ async def test_a_notification_runs_without_an_answer(serve: Serve) -> None:
         assert await client.call("echo") == {}
     assert client.messages == []
 
-    reserved = (ROOT / "wire" / "README.md").read_text("utf-8").partition("## Reserved")[2]
-    for name in ("Streams", "Cancel", "Timeout", "Server calls", "jsonrpc2.0"):
-        assert name in reserved
+
+async def test_a_call_can_be_cancelled_and_can_have_a_deadline(serve: Serve) -> None:
+    """Row 5."""
+    url, gate = await start(serve)
+    async with peer(url) as client:
+        await client.send({"id": 1, "method": "wait"})
+        await gate.entered.wait()
+        await client.send({"id": 1, "cancel": True})
+        cancelled = await client.receive()
+        await gate.cancelled.wait()
+        await client.send({"id": 2, "method": "wait", "timeout": 1})
+        expired = await client.receive()
+
+    assert (cancelled["id"], cancelled["error"]["code"]) == (1, ErrorCode.CANCELLED)
+    assert (expired["id"], expired["error"]["code"]) == (2, ErrorCode.DEADLINE_EXCEEDED)
 
 
 @pytest.mark.parametrize("pattern", ["(", "[", "+", "\\", "a\\b", "(?P<", "*" * 100, "[!", "[a-"])
@@ -404,13 +417,13 @@ async def test_a_message_is_encoded_once_however_many_get_it(
 ) -> None:
     """Row 16."""
     encoded: list[Any] = []
-    encode = JsonCodec.encode
+    encode = NativeCodec.encode
 
-    def counting(self: JsonCodec, frame: Any) -> bytes:
+    def counting(self: NativeCodec, frame: Any) -> bytes:
         encoded.append(frame)
         return encode(self, frame)
 
-    monkeypatch.setattr(JsonCodec, "encode", counting)
+    monkeypatch.setattr(NativeCodec, "encode", counting)
     url, _ = await start(serve)
     async with peer(url) as a, peer(url) as b, peer(url) as c:
         for client in (a, b, c):
@@ -605,7 +618,7 @@ async def test_a_binary_message_is_not_passed_over_in_silence(serve: Serve) -> N
     async with peer(url) as client:
         await client.socket.send(b"{}")
 
-        assert await client.closed() == (1003, "this endpoint speaks text messages")
+        assert await client.closed() == (1003, "this connection speaks text messages")
 
 
 async def test_deep_nesting_is_an_error_and_the_connection_lives_on(serve: Serve) -> None:
