@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -22,6 +22,7 @@ from openapi.errors import DeclarationError, InvalidData
 from openapi.schema import Schema, encode_json
 
 T = TypeVar("T")
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
 class Address(BaseModel):
@@ -260,3 +261,73 @@ def test_nothing_imports_pydantic_before_a_model_is_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+# MessagePack
+
+
+class File(BaseModel):
+    content: bytes
+    at: datetime | None = None
+    more: Any = None
+    size: float | None = None
+
+
+def refusal(hint: object, value: Any) -> dict[str, str]:
+    """What the type says to a value as MessagePack."""
+    with pytest.raises(InvalidData) as caught:
+        Schema[object](hint).unpack(msgspec.msgpack.encode(value))
+    return caught.value.errors
+
+
+def test_a_model_is_packed_in_its_json_form_and_unpacked() -> None:
+    for hint, value in [
+        (Person, Person(name="Ada", age=36, born=date(1815, 12, 10))),
+        (File, File(content=b"abc", at=NOON, more=[1], size=1.5)),
+        (list[File], [File(content=b"")]),
+        (Page[int], Page[int](items=[1])),
+        (Names, Names(["a"])),
+        (Table, Table({"a": 1})),
+    ]:
+        schema = Schema[object](hint)
+        assert msgspec.msgpack.decode(schema.pack(value)) == schema.dump(value)
+        assert schema.unpack(schema.pack(value)) == value
+        assert schema.unpack(msgspec.msgpack.encode(schema.dump(value))) == value
+
+
+def test_bin_and_timestamps_are_taken_where_a_model_has_bytes_and_datetimes() -> None:
+    schema = Schema[File](File)
+    data = {"content": b"\xff\xfe", "at": NOON, "more": [{"a": b"abc", 1: NOON}]}
+    file = schema.unpack(msgspec.msgpack.encode(data))
+    assert (file.content, file.at) == (b"\xff\xfe", NOON)
+    # what is untyped has its JSON form
+    assert file.more == [{"a": "YWJj", "1": "2026-01-02T12:00:00Z"}]
+    assert schema.unpack(schema.pack({"content": b"\xff"})).content == b"\xff"
+    # a string is what it is in JSON
+    assert schema.unpack(msgspec.msgpack.encode({"content": "abc"})).content == b"abc"
+    assert schema.decode(schema.encode({"content": "abc"})).content == b"abc"
+    # and bytes are not lost where the rest of the fields is added
+    assert schema.unpack(schema.pack({"content": b"abc"})) == File(content=b"abc")
+    assert Schema[list[File]](list[File]).unpack(
+        msgspec.msgpack.encode([{"content": b"\xff", "size": 1}])
+    ) == [File.model_construct(content=b"\xff", at=None, more=None, size=1.0)]
+
+
+def test_every_faulty_field_of_a_model_is_named_as_in_json() -> None:
+    wrong = {"name": "", "age": "36", "addresses": [{"city": "x", "zip": "y"}], "extra": 1}
+    assert refusal(Person, wrong) == faults(Person, wrong)
+    assert refusal(Page[int], {"items": ["1", 2]}) == faults(Page[int], {"items": ["1", 2]})
+
+
+def test_a_model_is_shown_nothing_that_json_has_not() -> None:
+    strange = msgspec.msgpack.Ext(5, b"")
+    assert refusal(File, {"content": "", "more": [strange]}) == {
+        "more[0]": "extension type 5 is not supported"
+    }
+    assert refusal(list[File], [{"content": "", "size": float("nan")}]) == {
+        "[0].size": "expected a finite number"
+    }
+    assert refusal(File, {"content": "", "more": {None: 1}}) == {
+        "more.None": "as a name: expected `str`"
+    }
+    assert refusal(File, {"content": "", 1: 1}) == {"1": "unknown field"}

@@ -525,7 +525,8 @@ class Model(Shape):
                     where = f"{where}[{step}]" if isinstance(step, int) else at(where, step)
                 found.add(where, text[:1].lower() + text[1:])
         else:
-            ANYTHING.faults(adapter.dumped(model), path, found)
+            if not found.packed:  # where all that pydantic might take has been looked at
+                ANYTHING.faults(adapter.dumped(model), path, found)
 
     def fill(self, value: Any) -> bool:
         if self._is_flat and isinstance(value, dict) and value.keys() == self._names:
@@ -533,7 +534,7 @@ class Model(Shape):
         adapter = pydantic()
         try:
             whole = adapter.dumped(adapter.validated(self.model, value, packed=True))
-        except adapter.ValidationError:
+        except ValueError:  # it does not fit, or pydantic has no text for the bytes in it
             return False
         # An instance was written whole: it is left alone, for its validators may change a value
         # each time. What an instance made of a dict would be written as is what is sent for it.
