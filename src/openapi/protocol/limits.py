@@ -25,7 +25,7 @@ class Limits:
     batch: int = 64
     """What is in one JSON-RPC batch. More: -32007."""
     shielded: int = 1000
-    """Calls in flight of methods with ``shield=True``, in the whole process. More: -32004."""
+    """Shielded calls in flight, of all connections of a manager. More: -32004."""
     asked: int = 64
     """The server's own calls to a client, in flight. More wait for their turn."""
     channels: int = 128

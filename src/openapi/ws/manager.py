@@ -300,7 +300,7 @@ class SocketsManager:
         if self.__shielded >= most:
             raise RpcError(
                 ErrorCode.TOO_MANY_CALLS,
-                f"{most} calls that cannot be cancelled are in flight, try again later",
+                f"{most} shielded calls are in flight, try again later",
                 data={"limit": "shielded", "max": most},
             )
         self.__shielded += 1
