@@ -26,11 +26,11 @@ def nested_deeper_than(depth: int, text: str) -> bool:
 # What the first byte of a value says in MessagePack, by the table of its specification
 # (github.com/msgpack/msgpack/blob/master/spec.md#formats).
 _NO_CONTAINERS: Final = bytes({*range(256)} - {*range(0x80, 0xA0), *range(0xDC, 0xE0)})
-# How many values are inside, which the byte says itself.
-_INSIDE: Final = {0x80 + size: 2 * size for size in range(16)} | {
-    0x90 + size: size for size in range(16)
+# How many values are inside, which the byte says itself, and how many of them an item is.
+_INSIDE: Final = {0x80 + size: (2 * size, 2) for size in range(16)} | {
+    0x90 + size: (size, 1) for size in range(16)
 }
-# How long the number is that follows, and of how many values it is.
+# How long the number of items is that follows, and how many values an item is.
 _LARGE: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
 # How long the number is that follows, and how many bytes there are besides that number of them.
 _COUNTED: Final = {
@@ -52,14 +52,18 @@ _SIZES: Final = [
 
 
 def packed_deeper_than(depth: int, data: bytes) -> bool:
-    """Tell the same of MessagePack, in which a container may also be the name of a value.
+    """Tell the same of MessagePack, where a container that is the name of a value is too deep.
+
+    JSON has no such names, and a decoder would compare them with each other: they can be made so
+    that this takes it the square of their number. Only up to ``depth`` of them may get past here.
 
     What is no MessagePack has an answer too: it is for a decoder to refuse.
     """
     if len(data.translate(None, _NO_CONTAINERS)) <= depth:  # nearly every message ends here
         return False
-    around: list[int] = []  # how many values are yet to come, in each container that is open
-    left = 1  # and in the innermost
+    around: list[tuple[int, bool]] = []  # the next two, of each container around the innermost
+    left = 1  # how many values are yet to come in it
+    is_map = False  # whether every other one is a name
     start, sizes = 0, _SIZES
     try:
         while True:
@@ -71,21 +75,21 @@ def packed_deeper_than(depth: int, data: bytes) -> bool:
                 elif first in _COUNTED:
                     width, size = _COUNTED[first]
                     start += size + int.from_bytes(data[start + 1 : start + 1 + width])
-                elif len(around) == depth:
+                elif len(around) == depth or (is_map and left % 2):
                     return True
                 else:
                     start += 1
                     if first in _INSIDE:
-                        inside = _INSIDE[first]
+                        inside, values = _INSIDE[first]
                     else:
                         width, values = _LARGE[first]
                         inside = values * int.from_bytes(data[start : start + width])
                         start += width
                     if inside:
-                        around.append(left)
-                        left = inside
+                        around.append((left, is_map))
+                        left, is_map = inside, values == 2
             elif around:
-                left = around.pop()
+                left, is_map = around.pop()
             else:
                 return False
     except IndexError:  # the data has ended before its values have
