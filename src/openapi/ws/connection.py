@@ -389,12 +389,17 @@ class Connection(asyncio.Protocol):
         self.peer.release()
 
     def _part(self, endpoint: Websocket) -> None:
-        greeting, self._greeting = self._greeting, None
-        if self._greeted:
-            if type(endpoint).on_disconnect is not Websocket.on_disconnect:
-                self._manager.spawn(endpoint.on_disconnect(self.close_code))
-        elif greeting is not None:
-            greeting.cancel()
+        self._stop_greeting()
+        self._greeting = None
+        if self._greeted and type(endpoint).on_disconnect is not Websocket.on_disconnect:
+            self._manager.spawn(endpoint.on_disconnect(self.close_code))
+
+    def _stop_greeting(self) -> None:
+        greeting = self._greeting
+        # Once, and not while it closes the connection itself.
+        if greeting is not None and not greeting.cancelling():
+            if greeting is not asyncio.current_task():
+                greeting.cancel()
 
     def _send(self, payload: bytes) -> None:
         codec, window = self._variant
@@ -444,6 +449,7 @@ class Connection(asyncio.Protocol):
         then: Callable[[], object] | None = None,
     ) -> None:
         self.close_code, self.close_reason = code, reason
+        self._stop_greeting()
         self.peer.end(code, reason)
         self._outbox.close(frame, then=then)
         if timeout is None:
