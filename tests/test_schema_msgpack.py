@@ -451,6 +451,12 @@ def test_what_a_type_takes_in_its_json_form_is_sent_in_that_form() -> None:
     assert read(Schema[object](dict[str, str]).pack({"at": NOON})) == {"at": "2026-01-02T12:00:00Z"}
     assert read(Schema[object](list[str]).pack([b"abc", Plain.A])) == ["YWJj", "a"]
     assert read(Schema[object](Decimal).pack(2**70)) == str(2**70)
+    # then the rest that is untyped is sent in that form as well
+    assert read(Schema[object](tuple[str, Any, bytes]).pack((NOON, b"a", b"b"))) == [
+        "2026-01-02T12:00:00Z",
+        "YQ==",
+        b"b",
+    ]
     # where the type has bytes, bytes are sent
     assert read(Schema[Packed](Packed).pack({"raw": "YWJj"})) == {"raw": b"abc", "at": None}
 

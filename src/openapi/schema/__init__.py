@@ -3,6 +3,7 @@
     schema = Schema(Order)
     order = schema.decode(b'{"item": "tea", "count": 2}')      # an Order, or InvalidData
     schema.encode(order)                                       # JSON that decodes as an Order
+    schema.unpack(schema.pack(order))                          # the same by way of MessagePack
 
 A hint may be a dataclass, ``msgspec.Struct``, TypedDict, NamedTuple or attrs class (also generic,
 recursive, or with its annotations as strings), a pydantic model when pydantic is installed, an
@@ -18,8 +19,19 @@ Rules that all of them share, whatever validates them:
 * a refusal names every faulty field, up to :data:`MAX_FAULTS`
 * a field that is left out has its default, in what was decoded and in what is sent
 
+MessagePack is read and written by the same rules, and refused with the same texts. What is valid
+in one format is valid in the other, so that a value can go on to a peer that speaks the other:
+
+* ``bytes`` are bin and a datetime with a zone is a timestamp, in untyped data too; base64 and ISO
+  strings are taken where a type has these, as in JSON
+* a name that is no string counts as the string that JSON has for it (``1`` as ``"1"``), unless the
+  type says otherwise, as ``dict[int, str]``; nil, a bool or an array is refused as a name
+* NaN and Infinity are refused, and nil when they are sent; extension types are refused
+* a pydantic model is written in its JSON form, and reads its untyped fields in that form
+
 ``_build`` makes a shape of a hint, ``_shape`` finds what is wrong with data, ``_faults`` says it,
 ``_complete`` gives instances the defaults that msgspec leaves out, ``_write`` writes any value,
+``_format`` knows JSON from MessagePack, ``_codec`` reads and writes one type in one of them,
 ``_document`` writes the JSON Schema, and ``_pydantic`` is the one file that imports pydantic.
 """
 
@@ -156,9 +168,9 @@ class Schema(Generic[T]):
     def pack(self, value: object) -> bytes:
         """Write as MessagePack that :meth:`unpack` accepts: what :meth:`encode` is for JSON.
 
-        Raises what :meth:`encode` does, for the same values. Untyped bytes, datetimes with a zone
-        and integers stay what they are, unless the type takes the value in its JSON form only, as
-        a ``str`` does a date.
+        Raises what :meth:`encode` does, for the same values. Bytes, datetimes with a zone and
+        integers of 64 bits survive, typed and untyped. Only where the type takes some part of the
+        value in its JSON form alone, as a ``str`` takes a date, its untyped parts are sent so too.
         """
         codec = self._msgpack
         try:

@@ -1,14 +1,14 @@
-"""The two formats of data, and what each of them can say that data may not.
+"""The two formats that data comes in.
 
-Data is builtins to whoever judges it: what a JSON decoder gives, and from MessagePack bytes and
-datetimes too. MessagePack can say more, which is told from that before anything else looks at it:
+To whoever judges it, data is builtins: what a JSON decoder gives, and out of MessagePack bytes and
+datetimes as well. What else MessagePack can say is dealt with here, before anybody looks at it:
 
-============================= ================================================================
-a name that is no string      the string that JSON has for it: ``1`` is ``"1"``; nil, a bool
-                              or an array is refused
-NaN and Infinity              refused: the value may go on to a peer that speaks JSON
-an extension type             refused, but for the timestamp
-============================= ================================================================
+========================== ======================================================================
+a name that is no string   becomes the string that JSON has for it: ``1`` is ``"1"``; nil, a bool
+                           and an array have none, and are refused
+NaN and Infinity           are refused, for the value may go on to a peer that speaks JSON
+an extension type          is refused, but for the timestamp
+========================== ======================================================================
 """
 
 import datetime
@@ -53,20 +53,23 @@ class Guard(NamedTuple):
     """How to find a number that may not be, with one look at nearly all data."""
 
     search: Callable[[bytes], object]
-    """Look at the text, or a part of it: what is not None may be such a number."""
+    """Gives None if there is none; it is shown one byte of every ``step``."""
     step: int
-    """Look at every which byte of the text."""
     certain: Callable[[bytes], object]
-    """Tell for certain, and slowly."""
+    """Tells for certain, and slowly, whether there is one."""
 
 
 class Format:
     """JSON, or what is different in another format."""
 
     packed = False
+    """Whether there may be more in it than in JSON."""
     unreadable = "JSON string expected"
+    """What is said of data that is not in this format."""
     write = staticmethod(encode_json)
+    """Write any value."""
     builtins: Callable[[Any], Any] = staticmethod(msgspec.json.Decoder().decode)
+    """Read data that the decoder of a type has taken."""
 
     def decoder(self, hint: object, parts: Iterable[Shape]) -> Callable[[Any], Any]:
         """Make what decodes as a hint, in one pass if that can be."""
@@ -144,6 +147,7 @@ def read_json(data: Data) -> object:
 
 
 def text_of(data: Data) -> bytes:
+    """Data as bytes, however it came."""
     return data.encode() if isinstance(data, str) else bytes(data)
 
 

@@ -38,7 +38,9 @@ def encode_msgpack(value: object) -> bytes:
 
     Bytes are bin and a datetime with a zone is a timestamp; a datetime without one, a date and the
     like are strings as in JSON. NaN and Infinity become nil, since the value may go to other peers
-    as JSON. An integer has 64 bits at most. A ``msgspec.Raw`` in it is MessagePack already.
+    as JSON. An integer has 64 bits at most. The names of a map stay what they are, though
+    ``Schema.unpack`` takes only those that JSON has a string for. A ``msgspec.Raw`` in the value
+    is MessagePack already.
     """
     try:
         try:
