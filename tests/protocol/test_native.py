@@ -460,6 +460,12 @@ def test_a_server_and_a_client_understand_answers_and_cancels(
 
 
 @servers
+@pytest.mark.parametrize("more", [{"timeout": "soon"}, {"payload": 1, "seq": None}])
+def test_a_cancel_is_one_whatever_else_it_says(codec: Codec, more: dict[str, Any]) -> None:
+    assert codec.decode(written(codec, {"id": 1, "cancel": True, **more})) == Cancel(id=1)
+
+
+@servers
 def test_an_item_whose_number_is_none_is_an_item_all_the_same(codec: Codec) -> None:
     read = codec.decode(written(codec, {"id": "s1", "method": "m", "item": [1], "seq": "x"}))
 

@@ -98,19 +98,19 @@ class NativeCodec:
             # Only a message that failed is looked at closely.
             return self._frame_of(self._parse(message))
         id, method = said.id, said.method
-        if said.response is UNSET and said.error is UNSET and said.item is UNSET:
-            if method is not UNSET and id is not UNSET:
-                payload = said.payload if said.payload != self._null else NO_PAYLOAD
-                return Call(id=id, method=method, payload=payload, timeout=said.timeout)
-            if said.cancel and isinstance(id, str | int):
-                return Cancel(id=id)
-        elif said.error is not UNSET:
+        if said.error is not UNSET:
             return Failure(id=id, error=said.error)
-        elif isinstance(id, str | int):
-            if said.response is not UNSET:
+        if said.response is not UNSET:
+            if isinstance(id, str | int):
                 return Answer(id=id, response=said.response)
-            if said.item is not UNSET:
+        elif said.item is not UNSET:
+            if isinstance(id, str | int):
                 return Item(id=id, method=method or "", item=said.item, seq=said.seq)
+        elif method is not UNSET and id is not UNSET:
+            payload = said.payload if said.payload != self._null else NO_PAYLOAD
+            return Call(id=id, method=method, payload=payload, timeout=said.timeout)
+        elif said.cancel and isinstance(id, str | int):
+            return Cancel(id=id)
         return self._frame_of(self._parse(message))
 
     def encode(self, frame: Frame) -> bytes:

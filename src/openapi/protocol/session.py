@@ -443,7 +443,7 @@ class Session:
                 self._settle(frame, unfit=error.message)
             case Cancel() | Batch():
                 self._unreadable(Malformed(Failure(error=error)))
-            case Message() | Reconnect():
+            case _:  # nobody asked for it, nobody is told
                 self._unreadable(Malformed(None))
 
     def _unreadable(self, malformed: Malformed, reply: Reply | None = None) -> None:
