@@ -10,12 +10,19 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from yarl import URL
 
-from openapi.errors import CannotPublish, DeclarationError
-from openapi.ws import Broker, Limits, SocketsManager, Websocket
+from openapi.errors import (
+    CallFailed,
+    CannotPublish,
+    ConnectionClosed,
+    DeclarationError,
+    UnexpectedData,
+    Unserializable,
+)
+from openapi.ws import Broker, Limits, Reply, SocketsManager, Websocket
 from openapi.ws.broker import Deliver
 from tests.conftest import Serve
 from tests.ws.endpoints import MANAGER, Endpoint, application
-from tests.ws.peer import peer
+from tests.ws.peer import Peer, peer
 from tests.ws.raw import CLOSE, RawSocket, masked
 
 
@@ -434,3 +441,153 @@ def test_the_shutdown_writes_nothing_to_the_log(caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.INFO, logger="openapi"):
         asyncio.run(run())
     assert [record for record in caplog.records if record.name.startswith("openapi")] == []
+
+
+# Calls of clients
+
+
+class Named(Endpoint):
+    """Clients say who they are."""
+
+    async def ws_rpc_name(self, payload: dict[str, Any]) -> str:
+        self.user = payload.get("user")
+        return self.socket_id
+
+
+async def answer(client: Peer, **frame: Any) -> None:
+    """Answer the next call of the server."""
+    asked = await client.receive()
+    assert (asked["method"], asked["payload"]) == ("confirm", {"text": "sure?"})
+    await client.send({"id": asked["id"], **frame})
+
+
+async def test_all_connections_of_a_user_are_called_and_nobody_elses(serve: Serve) -> None:
+    sockets = SocketsManager()
+    url = await serve(application(Named, sockets)) / "stream"
+    async with peer(url) as one, peer(url) as other, peer(url) as stranger:
+        ids = [await client.call("name", {"user": "ada"}) for client in (one, other)]
+        await stranger.call("name", {"user": "grace"})
+        calls = sockets.call("confirm", {"text": "sure?"}, user="ada", returns=bool)
+        asking = asyncio.create_task(calls)
+        await answer(one, response=True)
+        await answer(other, response=False)
+        replies = await asking
+        assert {reply.socket_id: reply.result for reply in replies} == {
+            ids[0]: True,
+            ids[1]: False,
+        }
+        assert [reply.error for reply in replies] == [None, None]
+        await stranger.call("info")
+        assert stranger.messages == []
+
+
+async def test_one_connection_that_fails_spoils_no_other(serve: Serve) -> None:
+    sockets = SocketsManager()
+    url = await serve(application(Named, sockets)) / "stream"
+    leaving = await RawSocket.open(url)
+    leaving.send({"id": 1, "method": "name", "payload": {"user": 7}})
+    left = (await leaving.receive())["response"]
+    async with peer(url) as good, peer(url) as bad, peer(url) as odd, peer(url) as late:
+        ids = [await client.call("name", {"user": 7}) for client in (good, bad, odd, late)]
+        calls = sockets.call("confirm", {"text": "sure?"}, user=7, returns=int, timeout=1)
+        asking = asyncio.create_task(calls)
+        await answer(good, response=1)
+        await answer(bad, error={"code": 7, "message": "no"})
+        await answer(odd, response="one")
+        assert (await leaving.receive())["method"] == "confirm"
+        leaving.reset()
+        replies = {reply.socket_id: reply for reply in await asking}
+        assert (await late.receive())["method"] == "confirm"
+        assert "cancel" in await late.receive()  # nobody waits for it any more
+    await leaving.shut()
+    assert set(replies) == {left, *ids}
+    assert replies[ids[0]] == Reply(ids[0], result=1)
+    refused, gone = replies[ids[1]].error, replies[left].error
+    assert isinstance(refused, CallFailed)
+    assert refused.code == 7
+    assert isinstance(replies[ids[2]].error, UnexpectedData)
+    assert isinstance(replies[ids[3]].error, TimeoutError)
+    assert isinstance(gone, ConnectionClosed)
+    assert gone.code == 1006
+
+
+async def test_one_connection_is_called_by_the_id_of_its_socket(serve: Serve) -> None:
+    sockets = SocketsManager()
+    url = await serve(application(Named, sockets)) / "stream"
+    async with peer(url) as one, peer(url) as other:
+        id = await one.call("name")
+        asking = asyncio.create_task(sockets.call("confirm", {"text": "sure?"}, socket_id=id))
+        await answer(one, response=[1])
+        assert await asking == [Reply(id, result=[1])]
+        await other.call("info")
+        assert other.messages == []
+
+
+async def test_where_nobody_is_nobody_is_called(serve: Serve) -> None:
+    sockets = SocketsManager()
+    assert await sockets.call("confirm", user="ada") == []
+    assert await sockets.call("confirm", socket_id="unknown") == []
+    url = await serve(application(Named, sockets)) / "stream"
+    async with peer(url) as client:
+        id = await client.call("name", {"user": "ada"})
+    for socket in list(sockets.sockets):
+        await socket.connection.wait_closed()
+    assert await sockets.call("confirm", user="ada") == []
+    assert await sockets.call("confirm", socket_id=id) == []
+
+
+async def test_a_user_that_changes_is_called_by_the_new_name_only(serve: Serve) -> None:
+    sockets = SocketsManager()
+    url = await serve(application(Named, sockets)) / "stream"
+    async with peer(url) as client:
+        for user in ("ada", "grace"):
+            await client.call("name", {"user": user})
+        assert await sockets.call("confirm", user="ada") == []
+        asking = asyncio.create_task(sockets.call("confirm", {"text": "sure?"}, user="grace"))
+        await answer(client, response=1)
+        assert [reply.result for reply in await asking] == [1]
+        await client.call("name", {"user": None})
+        assert await sockets.call("confirm", user="grace") == []
+
+
+async def test_a_call_is_of_a_user_or_of_a_socket() -> None:
+    sockets = SocketsManager()
+    with pytest.raises(ValueError, match="give one of them"):
+        await sockets.call("confirm")
+    with pytest.raises(ValueError, match="give one of them"):
+        await sockets.call("confirm", user="ada", socket_id="x")
+    with pytest.raises(Unserializable):
+        await sockets.call("confirm", {"a": object()}, user="ada")
+
+
+async def test_giving_up_a_call_of_many_tells_all_of_them(serve: Serve) -> None:
+    sockets = SocketsManager()
+    url = await serve(application(Named, sockets)) / "stream"
+    async with peer(url) as one, peer(url) as other:
+        for client in (one, other):
+            await client.call("name", {"user": "ada"})
+        asking = asyncio.create_task(sockets.call("confirm", user="ada", timeout=None))
+        ids = [(await client.receive())["id"] for client in (one, other)]
+        asking.cancel()
+        for client, id in zip((one, other), ids, strict=True):
+            assert await client.receive() == {"id": id, "cancel": True}
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
+async def test_a_payload_that_one_dialect_cannot_say_is_that_connections_error(
+    serve: Serve,
+) -> None:
+    sockets = SocketsManager()
+    url = await serve(application(Named, sockets)) / "stream"
+    async with peer(url) as plain, peer(url, subprotocols=["wsrpc.v1.msgpack"]):
+        await plain.call("info")
+        for socket in sockets.sockets:
+            socket.user = "ada"
+        # An integer that JSON can say, and MessagePack cannot.
+        asking = asyncio.create_task(sockets.call("confirm", {"n": 2**70}, user="ada"))
+        asked = await plain.receive()
+        assert asked["payload"] == {"n": 2**70}
+        await plain.send({"id": asked["id"], "response": 1})
+        outcomes = [reply.error or reply.result for reply in await asking]
+        assert [type(outcome) for outcome in outcomes if outcome != 1] == [Unserializable]

@@ -1,6 +1,7 @@
 """The outbox: bounded by bytes, one write a turn, silent while the transport is full."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import cast
 
 import pytest
@@ -205,3 +206,73 @@ def test_a_discarded_outbox_holds_nothing_and_calls_nobody(rig: Rig) -> None:
     rig.outbox.send(bytes(5000))
     rig.drain_transport()
     assert (rig.outbox.size, rig.overflows, rig.transport.writes) == (0, 0, [])
+
+
+# Room
+
+
+def has_room(rig: Rig) -> bool:
+    waiting = rig.outbox.room()
+    if isinstance(waiting, Coroutine):
+        waiting.close()
+    return waiting is None
+
+
+def test_there_is_room_as_long_as_the_transport_takes_something(rig: Rig) -> None:
+    assert has_room(rig)
+    rig.outbox.send(bytes(900))  # and is written at the end of this turn
+    assert has_room(rig)
+    rig.fill_transport()
+    assert not has_room(rig)
+    rig.drain_transport()
+    assert has_room(rig)
+
+
+async def test_whoever_waits_for_room_goes_on_when_the_transport_has_taken_all(rig: Rig) -> None:
+    rig.fill_transport()
+    waits = [asyncio.ensure_future(room) for _ in range(3) if (room := rig.outbox.room())]
+    await asyncio.sleep(0)
+    rig.drain_transport()
+    await asyncio.gather(*waits)
+    assert len(waits) == 3
+
+
+async def test_room_that_is_filled_at_once_is_no_room() -> None:
+    rig = Rig(limit=1_000_000)
+    rig.fill_transport()
+    for _ in range(200):
+        rig.outbox.send(bytes(1000))
+    room = rig.outbox.room()
+    assert room is not None
+    waiting = asyncio.ensure_future(room)
+    for _ in range(2):  # each time, a piece of what waits fills the transport again
+        rig.outbox.resume()
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    rig.drain_transport()
+    await waiting
+
+
+@pytest.mark.parametrize("end", ["close", "discard", "overflow"])
+async def test_in_an_outbox_that_takes_nothing_more_nobody_waits_for_room(
+    rig: Rig, end: str
+) -> None:
+    rig.fill_transport()
+    match end:
+        case "close":
+            rig.outbox.close(b"bye")
+        case "discard":
+            rig.outbox.discard()
+        case "overflow":
+            rig.outbox.send(bytes(2000))
+    assert has_room(rig)
+
+
+async def test_whoever_waits_for_room_goes_on_when_the_transport_is_gone(rig: Rig) -> None:
+    rig.fill_transport()
+    room = rig.outbox.room()
+    assert room is not None
+    waiting = asyncio.ensure_future(room)
+    await asyncio.sleep(0)
+    rig.outbox.discard()
+    await waiting
