@@ -733,6 +733,7 @@ class TestOddServers:
             ({"code": -32002, "message": "not allowed"}, r"not allowed \(-32002\)"),
             ({"code": "x"}, "the server took the subscription back"),
             (None, "the server took the subscription back"),
+            ({"code": 1, "message": "no", "more": 2**70}, "the server took the subscription back"),
         ],
     )
     async def test_a_subscription_that_the_server_takes_back_ends_with_its_reason(

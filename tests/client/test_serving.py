@@ -362,3 +362,35 @@ class TestBounds:
             assert client._link.queued_bytes < 25_000
             with pytest.raises(ConnectionClosed, match="4008"):
                 await client.call("echo")
+
+    async def test_a_server_that_reads_in_the_end_may_ask_while_it_does_not(
+        self, scripted: Scripted
+    ) -> None:
+        async def script(peer: Peer) -> None:
+            for _ in range(3):
+                peer.transport.pause_reading()
+                paused.put_nowait(None)
+                await full.get()
+                for n in range(4):
+                    await peer.send({"id": f"s{n}", "method": "x" * 1000})
+                await peer.send({"id": None, "method": "note"})
+                await noted.get()
+                peer.transport.resume_reading()
+                refusals = 0
+                while refusals < 4:
+                    refusals += "error" in await peer.received()
+            paused.put_nowait(None)
+            await peer.gone()
+
+        async def note(payload: dict[str, Any]) -> None:
+            noted.put_nowait(None)
+
+        paused, full, noted = (asyncio.Queue[None]() for _ in range(3))
+        url = await scripted(script, max_msg_size=0)
+        async with connect(url, serve={"note": note}, queue_bytes=10_000) as client:
+            for _ in range(3):
+                await paused.get()
+                await client.notify("text", {"text": "x" * 20_000_000})
+                full.put_nowait(None)
+            await paused.get()
+            assert client.closed is None

@@ -143,8 +143,7 @@ async def connect(
             finally:
                 running.cancel()
                 await asyncio.wait([running])
-            if not running.cancelled():
-                running.result()
+            running.result()
 
 
 def _checked(url: str | URL) -> URL:
