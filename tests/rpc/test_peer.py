@@ -1,7 +1,6 @@
 """Calls as tasks, on a loop whose order and time the test decides."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -191,7 +190,6 @@ async def test_msgpack_carries_what_json_cannot() -> None:
 
 @each_order
 async def test_what_goes_wrong_reaches_the_caller_with_its_code() -> None:
-    logging.getLogger("openapi.rpc.peer").disabled = True
     pair = Pair(Handlers())
     codes = {
         "refuse": 7,
@@ -460,7 +458,6 @@ async def test_a_generator_that_would_not_hear_of_its_end_is_closed_all_the_same
 
 @each_order
 async def test_an_item_of_a_wrong_type_ends_the_stream_behind_those_that_were_right() -> None:
-    logging.getLogger("openapi.rpc.peer").disabled = True
     pair = Pair(Handlers())
     items, ended = await items_of(pair.client, "misfit", {})
     assert items == [1]
