@@ -54,7 +54,7 @@ from openapi.protocol.native import JSON, MSGPACK
 from openapi.protocol.nesting import nested_deeper_than, packed_deeper_than
 from openapi.protocol.pending import Pending
 
-__all__ = ["CallState", "Event", "Incoming", "Session", "SessionState", "Stop"]
+__all__ = ["CallState", "Event", "Incoming", "Reply", "Session", "SessionState", "Stop"]
 
 
 class SessionState(Enum):
