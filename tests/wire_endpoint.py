@@ -4,11 +4,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from aiohttp import web
 
-from openapi.errors import CallFailed
+from openapi.errors import CallFailed, UnexpectedData
 from openapi.ws import (
     CannotPublish,
     CannotSubscribe,
@@ -81,11 +82,87 @@ class Count:
 
 
 @dataclass
+class Drip:
+    """How far to count, and what to wait for then."""
+
+    to: int
+    key: str
+    channel: str | None = None
+
+
+@dataclass
+class Faltering:
+    """How far to count, and how to fail then."""
+
+    to: int
+    how: Literal["refuse", "break", "misfit", "opaque"]
+
+
+@dataclass
+class Flood:
+    """How many items, and how long each is."""
+
+    items: int
+    size: int
+
+
+@dataclass
+class Key:
+    """What to wait for."""
+
+    key: str
+
+
+@dataclass
+class InLane:
+    """What to wait for, in a lane."""
+
+    key: str
+    lane: str | None = None
+
+
+@dataclass
+class Lingering:
+    """What to say when it is cancelled, and what to wait for then."""
+
+    channel: str
+    key: str | None = None
+    lane: str | None = None
+
+
+@dataclass
+class Settling:
+    """What to wait for, and where to say that it is done."""
+
+    key: str
+    channel: str
+
+
+@dataclass
+class Typed:
+    """What JSON has no types for."""
+
+    data: bytes
+    at: datetime
+    number: int
+
+
+@dataclass
 class Question:
-    """A call that the server shall make."""
+    """A call that the server shall make: ``timeout`` is in milliseconds."""
 
     method: str
     payload: dict[str, Any]
+    timeout: int | None = None
+    lane: str | None = None
+
+
+@dataclass
+class Survey:
+    """A method of the client, and how often to call it at once."""
+
+    method: str
+    times: int
 
 
 class Manager(SocketsManager):
@@ -169,12 +246,97 @@ class Endpoint(Subscribe, Publish, WsPathMixin):
         for n in range(1, payload.to + 1):
             yield {"n": n}
 
+    async def ws_rpc_drip(self, payload: Drip) -> AsyncIterator[dict[str, int]]:
+        """Count from 1, and end once the key is released; say so on the channel"""
+        try:
+            for n in range(1, payload.to + 1):
+                yield {"n": n}
+            await self.request.app[RELEASES][payload.key].wait()
+        finally:
+            if payload.channel is not None:
+                await self.sockets.publish(payload.channel, "closed", None)
+
+    async def ws_rpc_falter(self, payload: Faltering) -> AsyncIterator[Total]:
+        """Count from 1, and fail"""
+        for n in range(1, payload.to + 1):
+            yield Total(n)
+        match payload.how:
+            case "refuse":
+                raise RpcError(7, "that was all", data={"items": payload.to})
+            case "break":
+                raise RuntimeError("nobody outside may read this")
+            case "misfit":
+                yield {"sum": "three"}  # type: ignore[misc]
+            case "opaque":
+                yield object()  # type: ignore[misc]
+
+    async def ws_rpc_flood(self, payload: Flood) -> AsyncIterator[str]:
+        """Send long items"""
+        for _ in range(payload.items):
+            yield "x" * payload.size
+
+    @ws_rpc(timeout=0.02)
+    async def ws_rpc_brief(self, payload: Key) -> None:
+        """End once the key is released, if that is within 20 milliseconds"""
+        await self.request.app[RELEASES][payload.key].wait()
+
+    @ws_rpc(lane="lane")
+    async def ws_rpc_line(self, payload: InLane) -> None:
+        """End once the key is released; one after another in each lane"""
+        await self.request.app[RELEASES][payload.key].wait()
+
+    @ws_rpc(lane=True)
+    async def ws_rpc_queue(self, payload: Key) -> None:
+        """End once the key is released; one after another"""
+        await self.request.app[RELEASES][payload.key].wait()
+
+    @ws_rpc(lane="lane")
+    async def ws_rpc_linger(self, payload: Lingering) -> None:
+        """Wait for ever; once cancelled, say so, and end when the key is released, and say so"""
+        try:
+            await asyncio.Future()
+        finally:
+            await self.sockets.publish(payload.channel, "cancelled", None)
+            if payload.key is not None:
+                await self.request.app[RELEASES][payload.key].wait()
+                await self.sockets.publish(payload.channel, "over", None)
+
+    @ws_rpc(shield=True)
+    async def ws_rpc_settle(self, payload: Settling) -> None:
+        """Once the key is released, say so on the channel, though nobody waits for it"""
+        await self.request.app[RELEASES][payload.key].wait()
+        await self.sockets.publish(payload.channel, "settled", None)
+
+    async def ws_rpc_typed(self, payload: Typed) -> Typed:
+        """Answer the payload, by its types"""
+        return payload
+
+    @ws_rpc(lane="lane")
     async def ws_rpc_ask(self, payload: Question) -> dict[str, Any]:
         """Call a method of the client, and answer how that ended"""
+        timeout = None if payload.timeout is None else payload.timeout / 1000
+        return await self._asked(payload.method, payload.payload, timeout=timeout, returns=Any)
+
+    async def ws_rpc_ask_sum(self, payload: Question) -> dict[str, Any]:
+        """The same, of a method whose result has a type"""
+        return await self._asked(payload.method, payload.payload, timeout=None, returns=Total)
+
+    async def ws_rpc_survey(self, payload: Survey) -> list[Any]:
+        """Call a method of the client many times at once, and answer the answers"""
+        calls = (
+            self.call(payload.method, {"n": n}, timeout=None) for n in range(1, payload.times + 1)
+        )
+        return await asyncio.gather(*calls)
+
+    async def _asked(self, method: str, payload: object, **how: Any) -> dict[str, Any]:
         try:
-            return {"answer": await self.call(payload.method, payload.payload, timeout=None)}
+            return {"answer": await self.call(method, payload, **how)}
         except CallFailed as exc:
             return {"error": {"code": exc.code, "message": exc.message, "data": exc.data}}
+        except UnexpectedData as exc:
+            return {"unexpected": exc.errors}
+        except TimeoutError:
+            return {"timed_out": True}
 
     async def ws_rpc_tell(self, payload: Question) -> None:
         """Notify the client"""
