@@ -35,7 +35,10 @@ from tests.cli.raw import answering
 
 APP = "tests/cli/app.py:create_app"
 SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-METHODS = "echo · kick · last_call · publish · stuck · subscribe · unsubscribe"
+METHODS = (
+    "ask · ask_listener · count · echo · kick · last_call · publish · quiet · rows · stuck"
+    " · subscribe · unsubscribe"
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +82,7 @@ class TestServe:
         assert process.returncode == 0
 
     def test_on_a_terminal_it_shows_where_everything_is_and_stops_at_ctrl_c(self) -> None:
-        with Terminal("serve", APP, "--port", "0", columns=140) as terminal:
+        with Terminal("serve", APP, "--port", "0", columns=180) as terminal:
             terminal.wait_for("Ctrl-C stops")
             address = terminal.text.split("http://")[1].splitlines()[0]
             rows = [row.rstrip().split(maxsplit=2) for row in terminal.text.splitlines()]
@@ -320,7 +323,10 @@ class TestCall:
     def test_a_server_that_does_not_answer_is_told(self, url: str) -> None:
         done = run("call", url, "stuck", "--timeout", "1.5")
         assert done.returncode == 1
-        assert done.stderr == "Error: 'stuck' was not answered within 1.5 seconds\n"
+        assert (
+            done.stderr
+            == "Error: 'stuck' was not answered within 1.5 seconds; --timeout gives it more\n"
+        )
 
     def test_a_server_that_accepts_no_connection_is_told_within_the_same_time(self) -> None:
         with answering(b"") as host:
@@ -449,12 +455,13 @@ class TestCall:
         assert text in done.stderr
         assert "Traceback" not in done.stderr
 
-    async def test_ctrl_c_interrupts_it_quietly(self, url: str) -> None:
+    async def test_ctrl_c_interrupts_it_quietly_on_the_server_too(self, url: str) -> None:
         async with connect(f"ws://{url}") as client, client.subscribe("calls") as calls:
             with Terminal("call", url, "stuck") as terminal:
-                await anext(calls)
+                assert (await anext(calls)).event == "started"
                 terminal.press_ctrl_c()
                 assert terminal.wait() == 130
+            assert (await anext(calls)).event == "over"
         assert terminal.text == "^C\n"
 
     def test_nobody_reads_the_response(self, url: str) -> None:

@@ -2,16 +2,31 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
-from openapi.errors import CloseCode
-from openapi.ws import Limits, SocketsManager, WsPathMixin
+from openapi.errors import CallFailed, CloseCode
+from openapi.ws import Limits, RpcError, SocketsManager, Websocket, WsPathMixin
 from openapi.ws.pubsub import Publish, Subscribe
 
 SOCKETS = web.AppKey("SOCKETS", SocketsManager)
 STOPPING = web.AppKey("STOPPING", asyncio.Event)
+
+
+@dataclass
+class Count:
+    to: int = 0
+    fail: bool = False
+    pause: float = 0.0
+
+
+@dataclass
+class Question:
+    method: str = "confirm"
+    payload: dict[str, Any] = field(default_factory=dict)
 
 
 class Endpoint(WsPathMixin, Subscribe, Publish):
@@ -31,7 +46,46 @@ class Endpoint(WsPathMixin, Subscribe, Publish):
     async def ws_rpc_stuck(self, payload: dict[str, Any]) -> None:
         """Never answer."""
         await self.channels(*_STARTED)
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.channels(*_OVER)
+
+    async def ws_rpc_count(self, payload: Count) -> AsyncIterator[int]:
+        """Count from 1, with a pause behind the first; fail at the end, or not."""
+        for number in range(1, payload.to + 1):
+            yield number
+            if number == 1:
+                await asyncio.sleep(payload.pause)
+        if payload.fail:
+            raise RpcError(1, "No more", errors={"to": "too many"})
+
+    async def ws_rpc_rows(self, payload: dict[str, Any]) -> AsyncIterator[Any]:
+        """One of each kind."""
+        for item in ({"n": 1, "text": "[b]\x1b"}, "text", [1], {}):
+            yield item
+
+    async def ws_rpc_quiet(self, payload: Count) -> AsyncIterator[int]:
+        """Count from 1, and go on without an item."""
+        try:
+            for number in range(1, payload.to + 1):
+                yield number
+            await self.channels(*_STARTED)
+            await asyncio.Event().wait()
+        finally:
+            await self.channels(*_OVER)
+
+    async def ws_rpc_ask(self, payload: Question) -> Any:
+        """Ask the caller."""
+        return await asked(self, payload)
+
+    async def ws_rpc_ask_listener(self, payload: Question) -> Any:
+        """Ask whoever is subscribed to the channel ``news``, once somebody is."""
+        while True:
+            for ws in self.sockets.sockets:
+                if "news" in self.channels.get_subscribed(ws.connection):
+                    return await asked(ws, payload)
+            await asyncio.sleep(0.02)  # a pause between two looks
 
     async def ws_rpc_kick(self, payload: dict[str, Any]) -> None:
         """Close whoever is subscribed to something."""
@@ -41,6 +95,15 @@ class Endpoint(WsPathMixin, Subscribe, Publish):
 
 
 _STARTED = ("calls", {"event": "started", "data": None})
+_OVER = ("calls", {"event": "over", "data": None})
+
+
+async def asked(ws: Websocket, question: Question) -> Any:
+    """What a client answers, or what it refuses with."""
+    try:
+        return await ws.call(question.method, question.payload, timeout=None)
+    except CallFailed as exc:
+        return {"refused": str(exc)}
 
 
 async def hello(request: web.Request) -> web.Response:

@@ -55,9 +55,14 @@ def started(*arguments: str, **options: Any) -> Iterator["subprocess.Popen[str]"
 def line(process: "subprocess.Popen[str]") -> Any:
     """The next line of its output, which is JSON."""
     assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], DEADLINE)
-    assert ready, "it says nothing"
-    return json.loads(process.stdout.readline())
+    said, fd = b"", process.stdout.fileno()
+    while not said.endswith(b"\n"):  # and not a byte more: the next may be for somebody else
+        ready, _, _ = select.select([fd], [], [], DEADLINE)
+        assert ready, f"it says nothing, behind {said!r}"
+        byte = os.read(fd, 1)
+        assert byte, f"it says no more, behind {said!r}"
+        said += byte
+    return json.loads(said)
 
 
 @contextlib.contextmanager
@@ -111,9 +116,13 @@ class Terminal:
         """Whether it has ended."""
         return self._process.poll() is not None
 
+    def type(self, text: str) -> None:
+        """Type something, as it comes from the keyboard; a line ends with ``\\n``."""
+        os.write(self._master, text.encode())
+
     def press_ctrl_c(self) -> None:
         """Interrupt it, as the keyboard does."""
-        os.write(self._master, b"\x03")
+        self.type("\x03")
 
     def wait(self) -> int:
         """Wait until it ends; returns its exit code."""

@@ -15,6 +15,7 @@ from yarl import URL
 
 from openapi import __version__
 from openapi.cli import INTERRUPTED, remote
+from openapi.cli.answers import ASK, can_ask
 from openapi.cli.load import BrokenApplication, NoApplication, load
 from openapi.cli.output import CannotWrite, Output
 from openapi.cli.serve import CannotListen
@@ -90,7 +91,10 @@ def _text(ctx: click.Context, param: click.Parameter, value: str) -> str:
 def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> object:
     if value is None:
         return None
-    text = _standard_input() if value == "-" else value
+    return _document(_standard_input() if value == "-" else value)
+
+
+def _document(text: str | bytes) -> object:
     try:
         return _anything.decode(text)
     except InvalidData as exc:
@@ -102,6 +106,28 @@ def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> obje
         else:
             why = "quote it for the shell, as in '{\"n\": 1}'"
         raise click.BadParameter(f"{what} is no JSON: {why}") from exc
+
+
+def _answers(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, object]:
+    answers: dict[str, object] = {}
+    for value in values:
+        method, given, text = _text(ctx, param, value).partition("=")
+        if not method:
+            raise click.BadParameter(f"{value!r} names no method: write METHOD=JSON or METHOD")
+        if method in answers:
+            raise click.BadParameter(f"there are two answers for {method!r}: give one")
+        if given:
+            answers[method] = _document(text)
+        elif can_ask():
+            answers[method] = ASK
+        else:
+            raise click.BadParameter(
+                f"there is no terminal on which you could be asked for {method!r}:"
+                f" write {method}=JSON"
+            )
+    return answers
 
 
 def _standard_input() -> bytes:
@@ -139,7 +165,16 @@ _timeout_option = click.option(
     default="30",
     show_default=True,
     metavar="SECONDS",
-    help="How long the server may take to connect, and then to answer; more than 0.",
+    help="How long the server may take to connect, and then to answer, with a stream the first"
+    " item; more than 0.",
+)
+_answer_option = click.option(
+    "--answer",
+    "answers",
+    callback=_answers,
+    multiple=True,
+    metavar="METHOD[=JSON]",
+    help="What the server is answered when it calls METHOD, or that you are asked; repeatable.",
 )
 
 
@@ -212,19 +247,29 @@ def serve(app: str, host: str, port: int, loop: str, quiet: bool, as_json: bool)
 @click.argument("url", callback=_url)
 @click.argument("method", callback=_text)
 @click.argument("payload", callback=_json, required=False, metavar="[JSON]")
+@_answer_option
 @_timeout_option
 @_json_option
-def call(url: str, method: str, payload: object, timeout: float, as_json: bool) -> None:
+def call(
+    url: str,
+    method: str,
+    payload: object,
+    answers: dict[str, object],
+    timeout: float,
+    as_json: bool,
+) -> None:
     """Call a method and show its response.
 
-    JSON is the payload, an object; - reads it from standard input.
+    JSON is the payload, an object; - reads it from standard input. A stream is shown item by item,
+    until its end or Ctrl-C, which cancels the call on the server.
 
     \b
     openapi call ws://localhost:8080/stream info
     openapi call ws://localhost:8080/stream processes '{"by": "memory"}'
+    openapi call ws://localhost:8080/stream tail '{"path": "monitor.log"}'
     """
     out = Output(as_json=as_json)
-    _finish(out, remote.call(out, url, method, payload, timeout=timeout))
+    _finish(out, remote.call(out, url, method, payload, timeout=timeout, given=answers))
 
 
 @openapi.command()
@@ -234,22 +279,30 @@ def call(url: str, method: str, payload: object, timeout: float, as_json: bool) 
 @click.option(
     "--count", "-n", type=click.IntRange(min=1), metavar="N", help="Stop after N messages."
 )
+@_answer_option
 @_timeout_option
 @_json_option
 def listen(
-    url: str, channel: str, event: str, count: int | None, timeout: float, as_json: bool
+    url: str,
+    channel: str,
+    event: str,
+    count: int | None,
+    answers: dict[str, object],
+    timeout: float,
+    as_json: bool,
 ) -> None:
     """Show the messages of a channel as they come, until Ctrl-C.
 
     EVENT is a pattern: * is any run of characters, ? is one, [abc] is one of these. Without it,
-    every event is shown.
+    every event is shown. With --answer, the server can ask something meanwhile.
 
     \b
     openapi listen ws://localhost:8080/stream host
     openapi listen ws://localhost:8080/stream host 'c*'
+    openapi listen ws://localhost:8080/stream questions --answer confirm='{"yes": true}'
     """
     out = Output(as_json=as_json)
-    listening = remote.listen(out, url, channel, event, count=count, timeout=timeout)
+    listening = remote.listen(out, url, channel, event, count=count, timeout=timeout, given=answers)
     _finish(out, listening, stopped=0)
 
 
@@ -272,7 +325,7 @@ def publish(
     """
     out = Output(as_json=as_json)
     payload = {"channel": channel, "event": event, "data": data}
-    _finish(out, remote.call(out, url, "publish", payload, timeout=timeout))
+    _finish(out, remote.call(out, url, "publish", payload, timeout=timeout, given={}))
 
 
 def _finish(

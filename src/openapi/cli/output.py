@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from rich.text import Text
 from openapi.errors import CallFailed
 from openapi.schema import encode_json
 
-__all__ = ["CannotWrite", "Output", "is_pipe", "json_line", "printable"]
+__all__ = ["CannotWrite", "Output", "json_line", "printable"]
 
 _highlight: Final[Callable[[Text], None]] = JSONHighlighter().highlight
 _EVENT_WIDTH: Final = 10
@@ -57,12 +56,16 @@ class Output:
         else:
             self.line(json_line(document))
 
-    def show_message(self, event: str, data: object) -> None:
-        """A published message, for people."""
+    def show_message(self, message: Mapping[str, Any]) -> None:
+        """A published message, for people: its ``event`` and ``data``."""
         text = Text(f"{datetime.now():%H:%M:%S}  ", style="dim")
-        text.append(f"{printable(event):<{_EVENT_WIDTH}}  ", style="not dim bold cyan")
-        text.append_text(_inline(data))
+        text.append(f"{printable(message['event']):<{_EVENT_WIDTH}}  ", style="not dim bold cyan")
+        text.append_text(_inline(message["data"]))
         self.render(text)
+
+    def show_item(self, item: object) -> None:
+        """An item of a stream, for people, in one line."""
+        self.render(_inline(item))
 
     def render(self, renderable: RenderableType) -> None:
         """Something that was laid out for a terminal, on stdout."""
@@ -74,10 +77,20 @@ class Output:
         if self.human and sys.stderr.isatty():
             self.log(Text(text, style="dim"))
 
-    def log(self, text: RenderableType) -> None:
+    def question(self, method: str, payload: object) -> None:
+        """What a server asks the person who sits there, on stderr."""
+        self.log(Text.assemble((printable(method), "bold yellow"), "  ", _inline(payload)))
+
+    def answered(self, method: str, payload: object, answer: str) -> None:
+        """What a server asked, and was told without anybody's doing; where somebody sits there."""
+        if self.human and sys.stderr.isatty():
+            parts = (printable(method), "  ", _inline(payload), "  → ", printable(answer))
+            self.log(Text.assemble(*parts, style="dim"))
+
+    def log(self, text: RenderableType, *, end: str = "\n") -> None:
         """A line of a log, on stderr."""
         try:
-            self._err.print(text)
+            self._err.print(text, end=end)
         except OSError:
             self._err.quiet = True  # nobody reads it, which is no reason to stop
 
@@ -113,12 +126,6 @@ def _writing() -> Iterator[None]:
     except OSError as exc:
         why = exc.strerror or str(exc)
         raise CannotWrite(f"cannot write to standard output: {why}") from exc
-
-
-def is_pipe(fd: int) -> bool:
-    """Whether whoever reads a file descriptor can go away."""
-    mode = os.fstat(fd).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def json_line(document: object) -> str:

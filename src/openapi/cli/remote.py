@@ -1,24 +1,27 @@
 """The commands that talk to a server: call, listen, publish."""
 
 import asyncio
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, Final
 
-from openapi.cli.output import CannotWrite, Output, is_pipe, json_line
-from openapi.client import Client, connect
+from openapi.cli.answers import Answers
+from openapi.cli.lines import lines
+from openapi.cli.output import CannotWrite, Output
+from openapi.client import Client, TooSlow, connect
 from openapi.errors import CallFailed, ConnectionClosed, OpenApiError
 
 __all__ = ["Stopped", "call", "listen", "run"]
 
-Show: TypeAlias = Callable[[str, str, Any], Awaitable[None]]
+_QUEUE_BYTES: Final = 64 * 1024 * 1024
+"""What waits for whoever reads the output."""
+
+_END: Final = object()
 
 
 class Stopped(Exception):
-    """Ctrl-C or SIGTERM, or nobody reads what is shown."""
+    """Ctrl-C or SIGTERM."""
 
 
 def run(command: Coroutine[Any, Any, None], out: Output) -> int:
@@ -33,6 +36,8 @@ def run(command: Coroutine[Any, Any, None], out: Output) -> int:
         out.error(str(exc))
     except CallFailed as exc:
         out.refusal(exc)
+    except TooSlow:
+        out.error(f"the output is read too slowly: {_QUEUE_BYTES >> 20} MiB waited for that")
     except (OpenApiError, OSError) as exc:
         out.error(str(exc))
     else:
@@ -40,25 +45,64 @@ def run(command: Coroutine[Any, Any, None], out: Output) -> int:
     return 1
 
 
-async def call(out: Output, url: str, method: str, payload: object, *, timeout: float) -> None:
-    """Call a method and show its response."""
-    async with _connected(url, timeout) as client:
-        out.show(await client.call(method, payload, timeout=timeout))
+async def call(
+    out: Output,
+    url: str,
+    method: str,
+    payload: object,
+    *,
+    timeout: float,
+    given: Mapping[str, object],
+) -> None:
+    """Call a method and show its response, or the items of its stream as they come.
+
+    ``timeout`` is in seconds, for the response or the first item. ``given`` is what the server is
+    answered meanwhile, see :class:`Answers`.
+    """
+    answers = Answers(out, given)
+    async with (
+        _connected(url, timeout, answers) as client,
+        client.stream(method, payload, queue_bytes=_QUEUE_BYTES) as stream,
+    ):
+        try:
+            async with asyncio.timeout(timeout):
+                item = await anext(stream, _END)
+        except TimeoutError:
+            raise TimeoutError(
+                f"{method!r} was not answered within {timeout:g} seconds; --timeout gives it more"
+            ) from None
+        if item is _END:
+            async with answers.screen:
+                out.show(stream.response)
+            return
+        # Only now: a call that is none of a stream is made though nobody reads its response.
+        async with lines(out, out.show_item, screen=answers.screen) as show:
+            await show(item)
+            async for item in stream:
+                await show(item)
 
 
 async def listen(
-    out: Output, url: str, channel: str, event: str, *, count: int | None, timeout: float
+    out: Output,
+    url: str,
+    channel: str,
+    event: str,
+    *,
+    count: int | None,
+    timeout: float,
+    given: Mapping[str, object],
 ) -> None:
-    """Show messages, ``count`` of them or without end."""
+    """Show messages, ``count`` of them or without end. ``given`` is that of :func:`call`."""
+    answers = Answers(out, given)
     async with (
-        _lines(out) as show,
-        _connected(url, timeout) as client,
-        client.subscribe(channel, event, timeout=timeout) as messages,
+        lines(out, out.show_message, screen=answers.screen) as show,
+        _connected(url, timeout, answers) as client,
+        client.subscribe(channel, event, timeout=timeout, queue_bytes=_QUEUE_BYTES) as messages,
     ):
         out.note("listening, Ctrl-C stops")
         left = count
         async for message in messages:
-            await show(message.channel, message.event, message.data)
+            await show({"channel": message.channel, "event": message.event, "data": message.data})
             if left is not None:
                 left -= 1
                 if not left:
@@ -66,11 +110,14 @@ async def listen(
 
 
 @asynccontextmanager
-async def _connected(url: str, timeout: float) -> AsyncIterator[Client]:
+async def _connected(url: str, timeout: float, answers: Answers) -> AsyncIterator[Client]:
     client: Client | None = None
     try:
-        async with connect(url, open_timeout=timeout) as client:
-            yield client
+        async with connect(url, open_timeout=timeout, serve=answers.handlers()) as client:
+            try:
+                yield client
+            finally:
+                answers.end()
     except ConnectionClosed as exc:
         if client is None:
             raise ConnectionError(exc.reason) from exc
@@ -78,48 +125,6 @@ async def _connected(url: str, timeout: float) -> AsyncIterator[Client]:
         if client.reconnect is not None:
             text += f"; come back in {client.reconnect.after / 1000:g} s"
         raise ConnectionError(text) from exc
-
-
-@asynccontextmanager
-async def _lines(out: Output) -> AsyncIterator[Show]:
-    """How a message is shown; in a pipe without blocking the loop, so that pings are answered."""
-    if not is_pipe(sys.stdout.fileno()):
-
-        async def show(channel: str, event: str, data: Any) -> None:
-            if out.human:
-                out.show_message(event, data)
-            else:
-                out.line(json_line({"channel": channel, "event": event, "data": data}))
-
-        yield show
-        return
-    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
-    transport, protocol = await loop.connect_write_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    )
-    writer = asyncio.StreamWriter(transport, protocol, None, loop)
-
-    async def write(channel: str, event: str, data: Any) -> None:
-        line = json_line({"channel": channel, "event": event, "data": data})
-        writer.write(line.encode() + b"\n")
-        await writer.drain()
-
-    # The end of the pipe is told at once, also when there is nothing to write.
-    task, gone = asyncio.current_task(), asyncio.create_task(reader.read())
-
-    def stop(ended: asyncio.Task[bytes]) -> None:
-        if not ended.cancelled() and task is not None:
-            ended.exception()  # a broken pipe, or none: it is the same
-            task.cancel()
-
-    gone.add_done_callback(stop)
-    try:
-        yield write
-        await writer.drain()
-    finally:
-        gone.cancel()
-        transport.close()
-        os.set_blocking(sys.stdout.fileno(), True)
 
 
 async def _until_stopped(command: Coroutine[Any, Any, None]) -> None:
