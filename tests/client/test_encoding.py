@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -147,6 +148,27 @@ class TestMessagePack:
         async with connect(url, encoding="msgpack") as client:
             assert await client.call("echo") == "packed"
             assert client.ignored == 3
+
+    async def test_names_that_cannot_be_told_apart_in_good_time_are_not_read(
+        self, scripted: Scripted
+    ) -> None:
+        async def script(peer: Peer) -> None:
+            pack = msgspec.msgpack.encode
+            names = [pack(name) for name in product((-1, -2), repeat=14)]  # of one hash, all
+            data = b"\xde%b%b" % (len(names).to_bytes(2), b"".join(name + b"\1" for name in names))
+            frame = {"channel": "host", "event": "cpu", "data": msgspec.Raw(data)}
+            await peer.ws.send_bytes(pack(frame))
+            for response in (msgspec.Raw(data), "short"):
+                call = msgspec.msgpack.decode(await peer.ws.receive_bytes())
+                await peer.ws.send_bytes(pack({"id": call["id"], "response": response}))
+            await peer.gone()
+
+        url = await scripted(script, protocols=["wsrpc.v1.msgpack"])
+        async with connect(url, encoding="msgpack") as client:
+            with pytest.raises(UnexpectedData, match="nested more than 1000 deep"):
+                await client.call("echo")
+            assert await client.call("echo") == "short"
+            assert client.ignored == 1
 
 
 class TestChoosing:

@@ -24,8 +24,9 @@ __all__ = ["Client"]
 
 T = TypeVar("T")
 
-# The length of a message bounds how deeply it is nested.
-_LIMITS: Final = Limits(json_depth=2**63)
+# JSON that is nested too deeply is not decoded anyway. MessagePack may have containers as names,
+# which can be made so that to decode them takes the square of their number: up to so many pass.
+_LIMITS: Final = {False: Limits(json_depth=2**63), True: Limits(json_depth=1000)}
 
 
 class Client:
@@ -53,7 +54,9 @@ class Client:
             queue_bytes=queue_bytes,
             close_timeout=close_timeout,
         )
-        self._session = Session(methods, send=self._link.send, codec=codec, limits=_LIMITS)
+        self._session = Session(
+            methods, send=self._link.send, codec=codec, limits=_LIMITS[codec.packed]
+        )
         self._peer = Peer(self._session, invoke=self._invoke, asked=calls)
         self._packed = codec.packed
         self._handling: set[asyncio.Task[Any]] = set()

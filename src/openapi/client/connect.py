@@ -65,7 +65,8 @@ async def connect(
 ) -> AsyncIterator[Client]:
     """Connect to a WebSocket endpoint: ``async with connect("ws://…") as client``.
 
-    Leaving it closes the connection, behind all that was sent.
+    Leaving it closes the connection, behind all that was sent, and waits for the handlers of calls
+    of the server, which are cancelled.
 
     ``headers``
         of the request, for example an ``Authorization``.
