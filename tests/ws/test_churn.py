@@ -3,13 +3,13 @@
 import asyncio
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from yarl import URL
 
-from openapi.ws import Limits, SocketsManager, Websocket
+from openapi.ws import Limits, SocketsManager, Websocket, ws_rpc
 from tests.conftest import Serve
 from tests.ws.endpoints import Endpoint, application
 from tests.ws.raw import CLOSE, RawSocket, masked, message
@@ -34,8 +34,37 @@ class Watched(SocketsManager):
 
 
 class Mortal(Endpoint):
+    async def on_connect(self) -> None:
+        self.user = len(self.sockets.sockets) % 3
+        self.state.left = asyncio.Event()
+
+    async def on_disconnect(self, code: int) -> None:
+        self.state.left.set()
+
     async def ws_rpc_hang(self, payload: dict[str, Any]) -> None:
         await asyncio.Event().wait()
+
+    async def ws_rpc_tail(self, payload: dict[str, Any]) -> AsyncIterator[int]:
+        yield 1
+        await asyncio.Event().wait()
+
+    @ws_rpc(timeout=600, lane=True)
+    async def ws_rpc_ask(self, payload: dict[str, Any]) -> None:
+        await self.call("confirm")
+
+    @ws_rpc(shield=True)
+    async def ws_rpc_finish(self, payload: dict[str, Any]) -> None:
+        await self.state.left.wait()
+
+
+OF_EVERY_KIND = (
+    message({"id": 3, "cancel": True})
+    + message({"id": 3, "method": "hang"})
+    + message({"id": 5, "method": "tail"})
+    + message({"id": 6, "method": "ask"})
+    + message({"id": 7, "method": "ask"})
+    + message({"id": 8, "method": "finish"})
+)
 
 
 @pytest.fixture
@@ -48,13 +77,14 @@ def no_garbage_collector() -> Iterator[None]:
 
 
 async def live_and_die(url: URL, number: int) -> None:
-    """Connect, subscribe, publish, and die in one of five ways, with a call in flight."""
-    channel = f"c{number % 100}"
+    """Connect, subscribe, publish, and die in one of five ways, a third amid calls of all kinds."""
+    channel, every_kind = f"c{number % 100}", number % 3 == 0
     socket = await RawSocket.open(url)
     socket.writer.write(
         message({"id": 1, "method": "subscribe", "payload": {"channel": channel, "event": "a*"}})
         + message({"id": 2, "method": "subscribe", "payload": {"channel": f"own{number}"}})
         + message({"id": 3, "method": "hang"})
+        + (OF_EVERY_KIND if every_kind else b"")
         + message(
             {
                 "id": 4,
@@ -64,7 +94,7 @@ async def live_and_die(url: URL, number: int) -> None:
         )
     )
     answered: set[object] = set()
-    while answered != {1, 2, 4}:
+    while answered != {1, 2, 4} | ({3, 5, "s1"} if every_kind else set()):
         frame = await socket.receive()
         answered.add(frame.get("id"))
         answered.discard(None)
@@ -104,5 +134,8 @@ async def test_ten_thousand_lives_leave_no_entry_no_count_and_no_object(
     assert len(sockets.ever) == 2 * CYCLES
     assert sockets.server_info() == {"connections": 0, "channels": {}}
     assert len(sockets.heartbeat) == 0
-    assert (vars(sockets)["_SocketsManager__tasks"], sockets.channels._gates) == (set(), {})
+    own = vars(sockets)
+    for table in ("tasks", "outliving", "by_id", "by_user"):
+        assert not own[f"_SocketsManager__{table}"], table
+    assert sockets.channels._gates == {}
     assert sockets.alive() == 0
