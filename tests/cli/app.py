@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from openapi.errors import CallFailed, CloseCode
+from openapi.errors import CallFailed, CloseCode, ConnectionClosed
 from openapi.ws import Limits, RpcError, SocketsManager, Websocket, WsPathMixin
 from openapi.ws.pubsub import Publish, Subscribe
 
@@ -104,6 +104,8 @@ async def asked(ws: Websocket, question: Question) -> Any:
         return await ws.call(question.method, question.payload, timeout=None)
     except CallFailed as exc:
         return {"refused": str(exc)}
+    except ConnectionClosed as exc:
+        return {"gone": exc.code}
 
 
 async def hello(request: web.Request) -> web.Response:

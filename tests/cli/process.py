@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -107,10 +107,14 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Wait until it shows a text."""
+        self.wait_until(lambda shown: text in shown)
+
+    def wait_until(self, fits: Callable[[str], bool]) -> None:
+        """Wait until what it shows, without colours, fits."""
         deadline = time.monotonic() + DEADLINE
-        while text not in self.text:
-            assert time.monotonic() < deadline, f"no {text!r} in {self.text!r}"
-            assert self._read(deadline - time.monotonic()), f"no {text!r} in {self.text!r}"
+        while not fits(self.text):
+            assert time.monotonic() < deadline, self.text
+            assert self._read(deadline - time.monotonic()), self.text
 
     def ended(self) -> bool:
         """Whether it has ended."""
