@@ -390,7 +390,8 @@ class TestBounds:
         async with connect(url, serve={"note": note}, queue_bytes=10_000) as client:
             for _ in range(3):
                 await paused.get()
-                await client.notify("text", {"text": "x" * 20_000_000})
+                for size in (5_000, 20_000_000):
+                    await client.notify("text", {"text": "x" * size})
                 full.put_nowait(None)
             await paused.get()
             assert client.closed is None
