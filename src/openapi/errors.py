@@ -7,7 +7,7 @@ OpenApiError
 ├── Unserializable         a value has no JSON form
 ├── RpcError               raised by a handler: the error that its caller shall get
 ├── CallFailed             raised by a client: the error that the server answered with
-├── TooSlow                raised by a client: the reader of a subscription fell behind
+├── TooSlow                raised by a client: the reader of a subscription or stream fell behind
 ├── ConnectionClosed       the connection ended, or was refused, with a close code
 ├── CannotPublish          a manager refuses to publish to a channel
 ├── CannotSubscribe        a manager refuses a subscription to a channel
@@ -122,7 +122,8 @@ class InvalidData(_FaultyData):
 class UnexpectedData(_FaultyData):
     """What the server sent does not fit the type asked for. Raised by a client.
 
-    ``errors`` is that of :class:`InvalidData`, which is its cause.
+    ``errors`` is that of :class:`InvalidData`, which is its cause; or ``{"": text}`` where the
+    answer is of another kind than asked for, as a stream.
     """
 
 
@@ -179,7 +180,7 @@ class ConnectionClosed(OpenApiError, ConnectionError):
 
 
 class TooSlow(OpenApiError):
-    """More messages waited for the reader of a subscription than may; the subscription ended."""
+    """More waited for the reader of a subscription, or of a stream, than may; it has ended."""
 
 
 class CannotPublish(OpenApiError, RuntimeError):
