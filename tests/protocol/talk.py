@@ -23,6 +23,13 @@ class Pair:
 
 
 @dataclass
+class Place:
+    """One of its own fields is a lane."""
+
+    row: int
+
+
+@dataclass
 class Fragile:
     """A type whose own code fails."""
 
@@ -67,6 +74,10 @@ class Methods:
     @ws_rpc(lane="order", timeout=5)
     async def ws_rpc_bill(self, payload: dict[str, Any]) -> Any:
         """Likewise, and behind what ships the order."""
+
+    @ws_rpc(lane="row")
+    async def ws_rpc_seat(self, payload: Place) -> Any:
+        """Likewise, and its payload has a type."""
 
     async def ws_rpc_tail(self, payload: dict[str, Any]) -> AsyncIterator[Any]:
         """A stream."""

@@ -1,6 +1,8 @@
 """One connection's conversation, without a connection."""
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -196,6 +198,17 @@ def test_a_closed_session_forgets_its_calls_and_drops_their_answers() -> None:
     assert (talk.session.calls, talk.session.in_flight) == ({}, 0)
     assert not talk.session.drained
     assert [talk.session.done(call) for call in calls] == [None] * 6
+
+
+def test_a_closed_session_keeps_nothing_of_its_calls() -> None:
+    talk = opened()
+    payloads = [weakref.ref(talk.run(n, "seat", {"row": 1}).payload) for n in (1, 2, None)]
+    assert all(payload() is not None for payload in payloads)
+
+    talk.session.close(1001)
+
+    gc.collect()
+    assert [payload() for payload in payloads] == [None] * 3
 
 
 def test_a_closed_session_cannot_be_drained() -> None:
