@@ -5,7 +5,14 @@
 
 Each second it publishes on the channel ``host``: how busy the CPU, the memory, the disks and the
 network are. ``processes`` and ``info`` are called, and ``POST /notes`` publishes a note to everyone
-who listens to the channel ``notes``.
+who listens to the channel ``notes``. ``tail`` follows a log, by default the monitor's own:
+
+    openapi call localhost:8080/stream tail '{"path": "monitor.log"}'
+
+``confirm`` asks everyone who listens to the channel ``questions``:
+
+    openapi listen localhost:8080/stream questions --answer confirm
+    openapi call localhost:8080/stream confirm '{"text": "Lunch?"}'
 """
 
 import asyncio
@@ -14,22 +21,31 @@ import logging
 import os
 import platform
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from logging.handlers import RotatingFileHandler
 from operator import attrgetter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import psutil
 from aiohttp import web
 from msgspec import Meta
 
+from examples.logs import Line, Logs
+from openapi.errors import CallFailed, ConnectionClosed, UnexpectedData
 from openapi.spec import ApiPath, Documents, op
-from openapi.ws import CannotPublish, SocketsManager, WsPathMixin
+from openapi.ws import Call, CannotPublish, Next, SocketsManager, Websocket, WsPathMixin, ws_rpc
 from openapi.ws.pubsub import Publish, Subscribe
 
 logger = logging.getLogger("monitor")
+journal = logging.getLogger("monitor.journal")
+journal.setLevel(logging.INFO)
+journal.propagate = False  # it is for its own file
 
 MIB = 1024 * 1024
 KIB = 1024
@@ -116,6 +132,44 @@ class Info:
     up: str
     python: str
     connections: int
+
+
+@dataclass
+class Tail:
+    path: Annotated[str, Meta(min_length=1)]
+    lines: Annotated[int, Meta(ge=0, le=1000)] = 10
+
+
+@dataclass
+class Question:
+    text: Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
+@dataclass
+class Poll(Question):
+    """``seconds``: how long everyone has to answer."""
+
+    seconds: Annotated[float, Meta(gt=0, le=50)] = 20.0
+
+
+@dataclass
+class Decision:
+    yes: bool
+
+
+@dataclass
+class Vote:
+    """What one connection answered, or why it did not."""
+
+    socket: str
+    yes: bool | None = None
+    error: str | None = None
+
+
+@dataclass
+class Outcome:
+    text: str
+    votes: list[Vote]
 
 
 @dataclass
@@ -214,6 +268,7 @@ class Machine:
 
 SOCKETS = web.AppKey("SOCKETS", SocketsManager)
 MACHINE = web.AppKey("MACHINE", Machine)
+LOGS = web.AppKey("LOGS", Logs)
 
 routes = web.RouteTableDef()
 
@@ -222,10 +277,19 @@ routes = web.RouteTableDef()
 class Monitor(ApiPath, WsPathMixin, Subscribe, Publish):
     """The live monitor
 
-    Subscribe to the channel `host` (events `cpu`, `memory`, `disk`, `network`) or `notes`.
+    Subscribe to the channel `host` (events `cpu`, `memory`, `disk`, `network`), `notes`, or
+    `questions`: then you are asked, too.
     """
 
     SOCKETS_KEY = SOCKETS
+
+    async def on_connect(self) -> None:
+        """Write down who comes"""
+        journal.info("%s comes from %s", name_of(self), self.request.remote)
+
+    async def on_disconnect(self, code: int) -> None:
+        """Write down who goes"""
+        journal.info("%s is gone (%d)", name_of(self), code)
 
     async def ws_rpc_info(self, payload: dict[str, Any]) -> Info:
         """What machine this is"""
@@ -248,6 +312,24 @@ class Monitor(ApiPath, WsPathMixin, Subscribe, Publish):
         by = attrgetter({"cpu": "cpu_percent", "memory": "memory_mib"}[payload.by])
         return heapq.nlargest(payload.limit, processes, key=by)
 
+    @ws_rpc(timeout=None)  # a quiet file is no failure
+    async def ws_rpc_tail(self, payload: Tail) -> AsyncIterator[Line]:
+        """The last lines of a log, and each new one as it comes"""
+        async for line in self.request.app[LOGS].follow(payload.path, payload.lines):
+            yield line
+
+    @ws_rpc(timeout=60)
+    async def ws_rpc_confirm(self, payload: Poll) -> list[Vote]:
+        """Ask everyone else who is subscribed to the channel `questions`; what they answer"""
+        watching = [
+            ws
+            for ws in self.sockets.sockets
+            if ws is not self and "questions" in self.channels.get_subscribed(ws.connection)
+        ]
+        votes = await asyncio.gather(*(ask(ws, payload) for ws in watching))
+        await self.sockets.publish("questions", "answered", Outcome(payload.text, votes))
+        return votes
+
 
 @routes.view("/notes")
 class Notes(ApiPath):
@@ -263,6 +345,76 @@ class Notes(ApiPath):
         note = Note(text=new.text, author=new.author)
         await self.request.app[SOCKETS].publish("notes", "note", note)
         return note
+
+
+async def ask(ws: Websocket, poll: Poll) -> Vote:
+    """Have a client confirm something: it may refuse, be silent or go away."""
+    question = Question(poll.text)
+    try:
+        decision = await ws.call("confirm", question, returns=Decision, timeout=poll.seconds)
+    except (CallFailed, ConnectionClosed, TimeoutError, UnexpectedData) as exc:
+        return Vote(name_of(ws), error=str(exc))
+    return Vote(name_of(ws), yes=decision.yes)
+
+
+def name_of(ws: Websocket) -> str:
+    """What people call a connection. Its id is nothing to be shown around."""
+    return ws.socket_id[:6]
+
+
+async def write_down(call: Call, next: Next) -> Any:
+    """Middleware: have each call in the journal, with its time and how it ended."""
+    if call.stream:
+        return written_down(call, await next(call))
+    with in_journal(call):
+        return await next(call)
+
+
+async def written_down(call: Call, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """The items of a stream, which is in the journal at its end."""
+    with in_journal(call):
+        async for item in items:
+            yield item
+
+
+@contextmanager
+def in_journal(call: Call) -> Iterator[None]:
+    """Measure a call."""
+    began, how = time.perf_counter(), "failed"
+    try:
+        yield
+        how = "done"
+    except (asyncio.CancelledError, GeneratorExit):
+        how = "cancelled"
+        raise
+    finally:
+        seconds = time.perf_counter() - began
+        journal.info("%s %s %s in %.3f s", name_of(call.socket), call.method, how, seconds)
+
+
+async def keep_journal(app: web.Application) -> AsyncIterator[None]:
+    """Where no other logs are to be followed, keep one, as long as the application runs."""
+    logs = app[LOGS]
+    if logs.directory is not None:
+        yield
+    else:
+        with TemporaryDirectory(prefix="monitor-") as directory:
+            logs.directory = Path(directory)
+            handler = RotatingFileHandler(
+                logs.directory / "monitor.log", maxBytes=MIB, backupCount=1, encoding="utf-8"
+            )
+            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+            journal.addHandler(handler)
+            journal.info("the monitor starts")
+            yield
+            journal.removeHandler(handler)
+            handler.close()
+    logs.close()
+
+
+async def end_tails(app: web.Application) -> None:
+    """A tail has no end of its own, and the server would wait for it."""
+    app[LOGS].end()
 
 
 async def publish_samples(app: web.Application) -> None:
@@ -300,12 +452,22 @@ def tell_failure(task: asyncio.Task[None]) -> None:
         logger.error("nothing is published any more", exc_info=exc)
 
 
-def create_app() -> web.Application:
-    """Create the application."""
+def create_app(logs: Path | None = None) -> web.Application:
+    """Create the application.
+
+    ``logs`` is the directory whose files `tail` may follow. Without it, it is that of the
+    environment variable ``MONITOR_LOGS``, or one with the monitor's own ``monitor.log``.
+    """
+    if logs is None and (given := os.environ.get("MONITOR_LOGS")):
+        logs = Path(given)
+    if logs is not None and not logs.is_dir():
+        raise NotADirectoryError(f"{logs} is no directory: give one whose logs may be followed")
     app = web.Application()
-    app[SOCKETS] = SocketsManager()
+    app[SOCKETS] = SocketsManager(middleware=[write_down])
     app[MACHINE] = Machine()
+    app[LOGS] = Logs(logs)
     app.add_routes(routes)
-    app.cleanup_ctx.append(keep_publishing)
+    app.cleanup_ctx.extend([keep_journal, keep_publishing])
+    app.on_shutdown.append(end_tails)
     Documents(title="Monitor", version="1.0.0").setup(app)
     return app
