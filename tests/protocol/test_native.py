@@ -404,6 +404,7 @@ def test_what_is_no_id_is_said_and_not_sent_back(codec: Codec, id: object) -> No
         ),
         ({"response": 1}, {"errors": {"id": "required"}}),
         ({"id": None, "response": 1}, {"id": None, "errors": {"id": NOT_AN_ID}}),
+        ({"id": None, "item": 1}, {"id": None, "errors": {"id": NOT_AN_ID}}),
         ({"id": -1, "method": "m", "item": 1}, {"method": "m", "errors": {"id": NOT_AN_ID}}),
     ],
 )
@@ -461,8 +462,14 @@ def test_a_server_and_a_client_understand_answers_and_cancels(
 
 @servers
 @pytest.mark.parametrize("more", [{"timeout": "soon"}, {"payload": 1, "seq": None}])
-def test_a_cancel_is_one_whatever_else_it_says(codec: Codec, more: dict[str, Any]) -> None:
+def test_what_else_is_said_beside_a_cancel_or_an_answer_does_not_count(
+    codec: Codec, more: dict[str, Any]
+) -> None:
     assert codec.decode(written(codec, {"id": 1, "cancel": True, **more})) == Cancel(id=1)
+
+    answer = codec.decode(written(codec, {"id": "s1", "response": [1], **more}))
+    assert isinstance(answer, Answer)
+    assert (answer.id, plain(codec, answer.response)) == ("s1", [1])
 
 
 @servers
