@@ -1,6 +1,7 @@
 """Calls as tasks, on a loop whose order and time the test decides."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,10 @@ from openapi.errors import (
     UnexpectedData,
     Unserializable,
 )
+from openapi.protocol.jsonrpc import JSONRPC
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import ws_rpc
-from openapi.protocol.native import MSGPACK, MSGPACK_CLIENT
+from openapi.protocol.native import JSON_CLIENT, MSGPACK, MSGPACK_CLIENT, ObjectCodec
 from openapi.protocol.session import Incoming
 from openapi.rpc.peer import Peer, deadline
 from openapi.rpc.running import current
@@ -297,12 +299,14 @@ async def test_a_call_whose_task_did_not_begin_is_gone_with_the_connection() -> 
     pair = Pair(handlers)
     for id, method in enumerate(["wait", "pay", "count"]):
         pair.server.receive(f'{{"id": {id}, "method": "{method}", "payload": {{"n": 1}}}}')
+    said = [*pair.to_client.said]  # of tasks that are started eagerly, an item
     pair.end()
     handlers.gate.set()
     await asyncio.sleep(5)
     assert pair.server.running == 0
-    assert pair.to_client.said == []
-    assert set(handlers.log) <= {"begun", "cancelled", "ended"}
+    assert pair.to_client.said == said
+    count = handlers.log.count
+    assert count("begun") == count("cancelled") + count("ended")
 
 
 @each_order
@@ -336,6 +340,62 @@ async def test_the_next_of_a_lane_that_is_cancelled_as_its_turn_comes_does_not_r
         2: True,
         3: False,
     }
+    assert (pair.server.running, pair.server.session.in_flight) == (0, 0)
+    pair.end()
+
+
+@each_order
+async def test_a_batch_in_one_lane_is_answered_though_its_first_call_ends_at_once() -> None:
+    handlers = Handlers()
+    handlers.gate.set()
+    pair = Pair(handlers, codecs=(JSONRPC, JSON_CLIENT))
+    calls = [{"jsonrpc": "2.0", "id": n, "method": "queue", "params": {"n": n}} for n in range(3)]
+    pair.server.receive(json.dumps(calls))
+    await asyncio.sleep(1)
+    assert handlers.log == ["begun 0", "begun 1", "begun 2"]
+    (answers,) = map(json.loads, pair.to_client.said)
+    assert [answer["result"] for answer in answers] == [0, 1, 2]
+    assert (pair.server.running, pair.server.session.in_flight) == (0, 0)
+    pair.end()
+
+
+@each_order
+async def test_a_batch_that_cancels_what_is_held_before_it_calls_in_the_same_lane_is_answered() -> (
+    None
+):
+    handlers = Handlers()
+    handlers.gate.set()
+    pair = Pair(handlers, codecs=(JSONRPC, JSON_CLIENT))
+    pair.server.hold()
+    call = {"jsonrpc": "2.0", "method": "queue"}
+    pair.server.receive(json.dumps({**call, "id": 1, "params": {"n": 1}}))
+    cancel = {"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": 1}}
+    pair.server.receive(json.dumps([cancel, {**call, "id": 2, "params": {"n": 2}}]))
+    pair.server.release()
+    await asyncio.sleep(1)
+    assert handlers.log == ["begun 2"]
+    assert len(pair.to_client.said) == 2
+    assert (pair.server.running, pair.server.session.in_flight) == (0, 0)
+    pair.end()
+
+
+@each_order
+async def test_a_dialect_that_cannot_say_what_went_wrong_ends_the_work_all_the_same() -> None:
+    def written(message: dict[str, Any]) -> str:
+        if "error" in message or "cancel" in message:
+            raise ValueError("it has no word for that")
+        return json.dumps(message)
+
+    own = ObjectCodec(json.loads, written)
+    handlers, asked = Handlers(), Handlers()
+    pair = Pair(handlers, asked, codecs=(own, JSON_CLIENT))
+    pair.server.receive('{"id": 1, "method": "wait", "timeout": 1000}')
+    asking = asyncio.create_task(pair.server.call("wait", {}, returns=Any, timeout=None))
+    await asyncio.sleep(3)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert handlers.log == ["begun", "cancelled"]
     assert (pair.server.running, pair.server.session.in_flight) == (0, 0)
     pair.end()
 
@@ -419,6 +479,25 @@ async def test_a_stream_is_pulled_only_while_there_is_room() -> None:
         assert len([line for line in handlers.log if line != "closed"]) == pulled
         full[-1].set()
     assert (await reading)[0] == [0, 1, 2, 3, 4]
+    pair.end()
+
+
+@each_order
+async def test_items_of_streams_that_were_pulled_at_once_wait_for_room_one_by_one() -> None:
+    handlers = Handlers()
+    full = asyncio.Event()
+
+    def room() -> Coroutine[Any, Any, object] | None:
+        return full.wait() if pair.to_client.said and not full.is_set() else None
+
+    pair = Pair(handlers, room=room)
+    for id in range(9):
+        pair.server.receive(f'{{"id": {id}, "method": "count", "payload": {{"n": 3}}}}')
+    await asyncio.sleep(5)
+    assert len(pair.to_client.said) == 1
+    full.set()
+    await asyncio.sleep(5)
+    assert len(pair.to_client.said) == 9 * 4
     pair.end()
 
 

@@ -213,25 +213,25 @@ class Peer:
 
         Raises CallFailed, ConnectionClosed, UnexpectedData for a stream, Unserializable.
         """
-        ended: asyncio.Future[Outcome] = self._loop.create_future()
+        ended: asyncio.Future[None] = self._loop.create_future()
+        outcomes: list[Outcome] = []
 
         def end(outcome: Outcome) -> None:
             if answered is not None and isinstance(outcome, bytes):
                 answered()
+            outcomes.append(outcome)
             if not ended.done():  # cancelled, but its task did not run yet
-                ended.set_result(outcome)
+                ended.set_result(None)
 
         asked = await self.begin(method, payload, end, timeout=timeout, room=room)
         if sent is not None:
             sent()
         try:
-            outcome = await ended
+            await ended
         except asyncio.CancelledError:
-            self.session.pending.abandon(asked)
+            self._abandon(asked)
             raise
-        if not isinstance(outcome, bytes):
-            raise outcome
-        return outcome
+        return _response(outcomes.pop())
 
     async def begin(
         self,
@@ -286,8 +286,17 @@ class Peer:
             if self._ended:  # by its own first step
                 running.stop()
 
+    def _abandon(self, asked: Asked) -> None:
+        try:
+            self.session.pending.abandon(asked)
+        except Unserializable:
+            logger.exception("the peer could not be told that a call is given up")
+
     def _expire(self, running: Running) -> None:
-        self.session.expire(running.call)
+        try:
+            self.session.expire(running.call)
+        except Unserializable:
+            logger.exception("a call that took too long could not be answered")
         self._stop(running)
 
     def _stop(self, running: Running) -> None:
@@ -306,11 +315,12 @@ class Peer:
         if task is not None and not task.cancelled() and (exc := task.exception()) is not None:
             logger.error("a call could not be answered", exc_info=exc)
         following = self.session.done(call)
-        if following is not None:
+        # The next of its lane may still be on its way here, in one batch with it.
+        if following is not None and (waiting := self._running.get(following)) is not None:
             if self._gate is not None:
-                self._gate.append(self._running[following])
+                self._gate.append(waiting)
             else:  # not from here: a long lane of short calls would go deeper with each
-                self._loop.call_soon(self._start, self._running[following])
+                self._loop.call_soon(self._start, waiting)
         self._done(call)
 
     async def _run(self, running: Running) -> None:
@@ -366,20 +376,25 @@ class Peer:
     async def _pump(self, running: Running, items: AsyncIterator[Any]) -> None:
         call, seq = running.call, 0
         while True:
-            running.rest()
-            while (room := self._room()) is not None:
-                await room
-            running.restart()
+            await self._make_room(running)
             try:
                 item = await anext(items)
             except StopAsyncIteration:
                 return
             if call.state is not CallState.RUNNING:
                 return  # it was stopped, and its generator would not hear of it
+            # Others had it meanwhile: as many streams may have pulled as there are calls.
+            await self._make_room(running)
             seq += 1
             self.session.item(call, self._encoded(call, item), seq)
             if seq % _BURST == 0:
                 await asyncio.sleep(0)
+
+    async def _make_room(self, running: Running) -> None:
+        running.rest()
+        while (room := self._room()) is not None:
+            await room
+        running.restart()
 
     def _encoded(self, call: Incoming, result: object) -> bytes:
         try:
@@ -389,6 +404,16 @@ class Peer:
         except Exception as exc:
             # It does not fit its type, or the type's own code failed.
             raise _internal_error(call, exc) from exc
+
+
+def _response(outcome: Outcome) -> bytes:
+    """What a call was answered with. Raises why it was not."""
+    if isinstance(outcome, bytes):
+        return outcome
+    try:
+        raise outcome
+    finally:
+        del outcome  # its traceback has this frame: a cycle
 
 
 def _milliseconds(timeout: float | None) -> int | None:
