@@ -306,7 +306,8 @@ class TestTail:
 
     async def test_a_line_comes_when_it_has_its_end(self, client: Client, log: Path) -> None:
         log.write_text("one\ntw")
-        async with self.tail(client, lines=0) as tail:
+        async with self.tail(client) as tail:
+            assert await anext(tail) == Line(0, "one")
             coming = asyncio.ensure_future(anext(tail))
             await client.call("processes")
             add(log, "o")

@@ -59,13 +59,16 @@ async def _pipe() -> AsyncIterator[Show]:
     task = asyncio.current_task()
     assert task is not None
     # The end of the pipe is told at once, also when there is nothing to write.
-    cancelling, broken, gone = task.cancelling(), False, asyncio.create_task(reader.read())
+    gone = asyncio.create_task(reader.read())
+    cancelling, inside, broken = task.cancelling(), True, False
 
     def stop(ended: asyncio.Task[bytes]) -> None:
         nonlocal broken
-        ended.exception()  # a broken pipe, or none: it is the same
-        broken = True
-        task.cancel()
+        if not ended.cancelled():
+            ended.exception()  # a broken pipe, or none: it is the same
+            if inside:  # removing the callback would not do: it may be about to be called
+                broken = True
+                task.cancel()
 
     async def written(waiting: Awaitable[None]) -> None:
         try:
@@ -78,7 +81,8 @@ async def _pipe() -> AsyncIterator[Show]:
         await written(writer.drain())
 
     async def finish() -> None:
-        gone.remove_done_callback(stop)
+        nonlocal inside
+        inside = False
         writer.close()
         await written(writer.wait_closed())
 
@@ -95,7 +99,7 @@ async def _pipe() -> AsyncIterator[Show]:
             raise BrokenPipeError from exc
         raise
     finally:
-        gone.remove_done_callback(stop)
+        inside = False
         gone.cancel()
         writer.close()
         os.set_blocking(sys.stdout.fileno(), True)
