@@ -54,7 +54,7 @@ from openapi.protocol.native import JSON, MSGPACK
 from openapi.protocol.nesting import nested_deeper_than, packed_deeper_than
 from openapi.protocol.pending import Pending
 
-__all__ = ["CallState", "Event", "Incoming", "Reply", "Session", "SessionState", "Stop"]
+__all__ = ["BatchReply", "CallState", "Event", "Incoming", "Session", "SessionState", "Stop"]
 
 
 class SessionState(Enum):
@@ -74,7 +74,7 @@ class CallState(Enum):
     DONE = "done"
 
 
-class Reply:
+class BatchReply:
     """What answers a batch, once all that is in it is answered."""
 
     __slots__ = ("_answers", "_open")
@@ -123,7 +123,7 @@ class Incoming:
         *,
         timeout: float | None = None,
         lane: Hashable = None,
-        reply: Reply | None = None,
+        reply: BatchReply | None = None,
         broken: Exception | None = None,
     ) -> None:
         self.id: Final = id
@@ -212,7 +212,10 @@ class Session:
 
     @property
     def in_flight(self) -> int:
-        """Calls and notifications that wait, or that somebody works on."""
+        """How many of ``limits.calls`` are taken: by what waits, and by what somebody works on.
+
+        That is more than ``calls``: notifications too, and what is answered and not done.
+        """
         return len(self._taken)
 
     @property
@@ -324,7 +327,7 @@ class Session:
             text = f"The batch is of more than {most}"
             self._unreadable(Malformed(Failure(error=_limit_exceeded("batch", most, text))))
             return ()
-        reply = Reply()
+        reply = BatchReply()
         events: list[Event] = []
         for element in batch.elements:
             if self.state is SessionState.CLOSED:  # by whoever waited for an answer in it
@@ -345,7 +348,7 @@ class Session:
         self._close(reply)
         return events
 
-    def _event(self, frame: Frame, reply: Reply | None) -> Event | None:
+    def _event(self, frame: Frame, reply: BatchReply | None) -> Event | None:
         if isinstance(frame, Call):
             self.failures = 0
             return self._call(frame, reply)
@@ -361,7 +364,7 @@ class Session:
         else:  # never asked, or answered already; to say so could go on for ever
             self._unreadable(Malformed(None))
 
-    def _call(self, call: Call, reply: Reply | None) -> Incoming | None:
+    def _call(self, call: Call, reply: BatchReply | None) -> Incoming | None:
         try:
             incoming = self._admit(call, reply)
         except RpcError as exc:
@@ -388,7 +391,7 @@ class Session:
         self.fail(call, RpcError(ErrorCode.CANCELLED, text))
         return Stop(call)
 
-    def _admit(self, call: Call, reply: Reply | None) -> Incoming:
+    def _admit(self, call: Call, reply: BatchReply | None) -> Incoming:
         if self.state is SessionState.DRAINING:
             raise RpcError(
                 ErrorCode.SHUTTING_DOWN,
@@ -446,7 +449,7 @@ class Session:
             case _:  # nobody asked for it, nobody is told
                 self._unreadable(Malformed(None))
 
-    def _unreadable(self, malformed: Malformed, reply: Reply | None = None) -> None:
+    def _unreadable(self, malformed: Malformed, reply: BatchReply | None = None) -> None:
         self.failures = 0 if malformed.readable else self.failures + 1
         if malformed.failure is not None:
             self._refuse(self._codec.encode(malformed.failure), reply)
@@ -455,7 +458,7 @@ class Session:
         else:
             self.ignored += 1
 
-    def _refuse(self, frame: bytes, reply: Reply | None) -> None:
+    def _refuse(self, frame: bytes, reply: BatchReply | None) -> None:
         if reply is None:
             self._send(frame)
         else:
@@ -476,7 +479,7 @@ class Session:
         if waited:
             self.done(call)
 
-    def _close(self, reply: Reply) -> None:
+    def _close(self, reply: BatchReply) -> None:
         message = reply.close()
         if message is not None:
             self._send(message)
