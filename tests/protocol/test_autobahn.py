@@ -72,7 +72,10 @@ class Echo(asyncio.Protocol):
         answer = "".join(f"{name}: {value}\r\n" for name, value in accepted.headers.items())
         self.transport.write(f"HTTP/1.1 101 Switching Protocols\r\n{answer}\r\n".encode())
         return WebSocket(
-            max_message=16 << 20, discard=16 << 20, max_fragments=1 << 20, deflate=accepted.deflate
+            message_bytes=16 << 20,
+            discard_bytes=16 << 20,
+            fragments=1 << 20,
+            deflate=accepted.deflate,
         )
 
 

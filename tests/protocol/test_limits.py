@@ -24,9 +24,9 @@ KEY = b"\x01\x02\x03\x04"
 def socket(limits: Limits) -> WebSocket:
     """A parser with these limits."""
     return WebSocket(
-        max_message=limits.message_bytes,
-        discard=limits.discard_bytes,
-        max_fragments=limits.fragments,
+        message_bytes=limits.message_bytes,
+        discard_bytes=limits.discard_bytes,
+        fragments=limits.fragments,
     )
 
 

@@ -54,13 +54,16 @@ def deflated(payload: bytes) -> bytes:
 
 def websocket(
     *,
-    max_message: int = 1000,
-    discard: int = 10_000,
-    max_fragments: int = 16,
+    message_bytes: int = 1000,
+    discard_bytes: int = 10_000,
+    fragments: int = 16,
     deflate: Deflate | None = None,
 ) -> WebSocket:
     return WebSocket(
-        max_message=max_message, discard=discard, max_fragments=max_fragments, deflate=deflate
+        message_bytes=message_bytes,
+        discard_bytes=discard_bytes,
+        fragments=fragments,
+        deflate=deflate,
     )
 
 
@@ -120,7 +123,7 @@ def test_messages_of_any_size_are_read(first: int, size: int) -> None:
 
 def test_a_message_with_a_64_bit_length_is_read() -> None:
     payload = os.urandom(70_000)
-    assert websocket(max_message=70_000).receive(masked(FIN | BINARY, payload)) == [payload]
+    assert websocket(message_bytes=70_000).receive(masked(FIN | BINARY, payload)) == [payload]
 
 
 def test_many_messages_in_one_read_are_read_in_order() -> None:
@@ -180,7 +183,7 @@ def test_a_faster_mask_function_is_used_when_given() -> None:
         calls.append((key, len(payload)))
         return xor(key, payload)
 
-    connection = WebSocket(max_message=100, discard=100, max_fragments=1, unmask=unmask)
+    connection = WebSocket(message_bytes=100, discard_bytes=100, fragments=1, unmask=unmask)
     frame = masked(FIN | TEXT, b"Hello, world")
     assert connection.receive(frame + frame[:9]) == ["Hello, world"]
     assert connection.receive(frame[9:]) == ["Hello, world"]
@@ -427,11 +430,11 @@ def test_a_message_that_announces_more_than_can_be_skipped_is_refused_at_once() 
 
 
 def test_what_may_be_a_message_is_never_too_big_to_be_read() -> None:
-    assert websocket(discard=0).receive(masked(FIN | BINARY, bytes(1000))) == [bytes(1000)]
+    assert websocket(discard_bytes=0).receive(masked(FIN | BINARY, bytes(1000))) == [bytes(1000)]
 
 
 def test_the_limit_of_fragments_passes_and_one_more_is_refused() -> None:
-    connection = websocket(max_fragments=256)
+    connection = websocket(fragments=256)
     fragments = masked(TEXT) + masked(CONTINUATION) * 254 + masked(FIN | PING) * 500
     assert len(connection.receive(fragments)) == 500
     assert connection.receive(masked(FIN | CONTINUATION)) == [""]
@@ -515,20 +518,20 @@ def test_a_message_that_dribbles_in_holds_no_more_than_twice_the_limit(
     limit = 20_000
     frame = xor(KEY, b"x" * limit)
     frame = bytes((first, 0xFE)) + limit.to_bytes(2) + KEY + frame[:-1]
-    _, peak = pinned(websocket(max_message=limit), frame, step)
+    _, peak = pinned(websocket(message_bytes=limit), frame, step)
     assert peak < 2 * limit
 
 
 def test_a_flood_of_fragments_of_a_byte_holds_no_more_than_twice_the_limit() -> None:
     limit = 16_384
-    connection = websocket(max_message=limit, max_fragments=limit + 1)
+    connection = websocket(message_bytes=limit, fragments=limit + 1)
     fragments = masked(BINARY, b"x") + masked(CONTINUATION, b"x") * (limit - 1)
     _, peak = pinned(connection, fragments, 4096)
     assert peak < 2 * limit
 
 
 def test_a_skipped_message_holds_nothing() -> None:
-    connection = websocket(max_message=1000, discard=1 << 20)
+    connection = websocket(message_bytes=1000, discard_bytes=1 << 20)
     frame = bytes((FIN | BINARY, 0xFF)) + (1 << 20).to_bytes(8) + KEY + bytes((1 << 20) - 1)
     _, peak = pinned(connection, frame, 4096)
     assert peak < 8192
@@ -541,7 +544,7 @@ def test_a_bomb_holds_no_more_than_twice_the_limit() -> None:
     size = len(bomb).to_bytes(2)
     frame = bytes((FIN | COMPRESSED | BINARY, 0xFE)) + size + KEY + xor(KEY, bomb)
     for step in 100, len(frame):
-        connection = websocket(max_message=limit, discard=1 << 20, deflate=DEFLATE)
+        connection = websocket(message_bytes=limit, discard_bytes=1 << 20, deflate=DEFLATE)
         held, peak = pinned(connection, frame[:-1], step)
         assert held < 4096
         # zlib's window and its growing output, and copies of a read, for the time of a call
@@ -557,7 +560,7 @@ def test_each_byte_is_unmasked_once_however_the_message_is_cut(step: int) -> Non
         sizes.append(len(payload))
         return xor(key, payload)
 
-    connection = WebSocket(max_message=5000, discard=5000, max_fragments=2, unmask=unmask)
+    connection = WebSocket(message_bytes=5000, discard_bytes=5000, fragments=2, unmask=unmask)
     frame = masked(FIN | TEXT, b"x" * 5000)
     pieces = [frame[position : position + step] for position in range(0, len(frame), step)]
     assert told(connection, pieces) == ["x" * 5000]
@@ -566,7 +569,7 @@ def test_each_byte_is_unmasked_once_however_the_message_is_cut(step: int) -> Non
 
 @pytest.mark.parametrize("last", [b"x", b"x" + masked(FIN | CLOSE) + bytes(9000)])
 def test_nothing_is_held_after_a_message_or_the_end(last: bytes) -> None:
-    connection = websocket(max_message=60_000)
+    connection = websocket(message_bytes=60_000)
     begun = masked(FIN | BINARY, bytes(50_000))[:-1]
     tracemalloc.start()
     try:
@@ -579,7 +582,7 @@ def test_nothing_is_held_after_a_message_or_the_end(last: bytes) -> None:
 
 
 def test_nothing_is_held_after_a_breach() -> None:
-    connection = websocket(max_message=60_000)
+    connection = websocket(message_bytes=60_000)
     begun = masked(BINARY, bytes(50_000))
     tracemalloc.start()
     try:

@@ -6,7 +6,7 @@ socket, no clock and no task here.
 
 Masked frames are read as they arrive, piece by piece: text is checked and compressed data inflated
 before a message is whole, and a message that is too long is never collected. What a connection
-holds back is bounded by ``max_message``, and each byte is touched a fixed number of times however
+holds back is bounded by ``message_bytes``, and each byte is touched a fixed number of times however
 the bytes were cut.
 """
 
@@ -82,7 +82,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class TooBig:
-    """A message over ``max_message`` was skipped; the connection lives on.
+    """A message over ``message_bytes`` was skipped; the connection lives on.
 
     ``size`` is its length in bytes; of a compressed message that on the wire, or as far as it was
     inflated if that is more.
@@ -175,19 +175,20 @@ class _Frame:
 class WebSocket:
     """The server's end of one connection.
 
-    ``max_message``: bytes of a message, inflated. ``discard``: bytes on the wire that a longer
-    message may have and still only be skipped. ``max_fragments``: data frames of one message.
+    The bounds are those of :class:`~openapi.protocol.limits.Limits`. ``message_bytes`` counts a
+    message inflated, ``discard_bytes`` what is on the wire of a longer one that is only skipped,
+    ``fragments`` the data frames of one message.
     ``deflate``: what the handshake agreed on. ``unmask``: a faster :func:`xor`, if there is one.
     """
 
     __slots__ = (
         "_deflate",
-        "_discard",
+        "_discard_bytes",
+        "_fragments",
         "_frame",
         "_head",
-        "_max_fragments",
-        "_max_message",
         "_message",
+        "_message_bytes",
         "_reading",
         "_unmask",
         "state",
@@ -196,16 +197,16 @@ class WebSocket:
     def __init__(
         self,
         *,
-        max_message: int,
-        discard: int,
-        max_fragments: int,
+        message_bytes: int,
+        discard_bytes: int,
+        fragments: int,
         deflate: Deflate | None = None,
         unmask: Callable[[bytes, bytes], bytes] = xor,
     ) -> None:
         self.state = State.OPEN
-        self._max_message = max_message
-        self._discard = max(discard, max_message)
-        self._max_fragments = max_fragments
+        self._message_bytes = message_bytes
+        self._discard_bytes = max(discard_bytes, message_bytes)
+        self._fragments = fragments
         self._deflate = deflate
         self._unmask = unmask
         self._reading = True
@@ -271,7 +272,7 @@ class WebSocket:
             elif start > end:
                 break
             position = start + length
-            if whole and position <= end and length <= self._max_message:
+            if whole and position <= end and length <= self._message_bytes:
                 # The commonest frame of all: a message in one frame, in one read.
                 payload = self._unmask(data[start - 4 : start], data[start:position])
                 if first == 0x82:
@@ -326,13 +327,15 @@ class WebSocket:
                 )
             message.fragments += 1
             message.size += length
-            if message.fragments > self._max_fragments:
+            if message.fragments > self._fragments:
                 raise _Breach(
-                    CloseCode.TOO_BIG, f"a message of more than {self._max_fragments} fragments"
+                    CloseCode.TOO_BIG, f"a message of more than {self._fragments} fragments"
                 )
-            if message.size > self._discard:
-                raise _Breach(CloseCode.TOO_BIG, f"a message of more than {self._discard} bytes")
-            if message.size > self._max_message and message.inflater is None:
+            if message.size > self._discard_bytes:
+                raise _Breach(
+                    CloseCode.TOO_BIG, f"a message of more than {self._discard_bytes} bytes"
+                )
+            if message.size > self._message_bytes and message.inflater is None:
                 # Of a compressed message, the inflated size counts, and shows in _collect.
                 message.skip()
         self._frame = frame = _Frame(first, key, length)
@@ -364,13 +367,13 @@ class WebSocket:
         """Add to a message. What is wrong with it shows here, before the message is whole."""
         inflater = message.inflater
         if inflater is not None:
-            room = self._max_message - len(message.data)
+            room = self._message_bytes - len(message.data)
             try:
                 piece = inflater.finish(room) if last else inflater.feed(piece, room)
             except Corrupt:
                 raise _Breach(CloseCode.INVALID_DATA, "a compressed message is malformed") from None
             if len(piece) > room:
-                message.excess = self._max_message + 1
+                message.excess = self._message_bytes + 1
                 message.skip()
                 return
         message.data += piece

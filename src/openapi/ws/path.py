@@ -128,9 +128,9 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
             methods=self.rpc_methods,
             codec=codec,
             websocket=WebSocket(
-                max_message=limits.message_bytes,
-                discard=limits.discard_bytes,
-                max_fragments=limits.fragments,
+                message_bytes=limits.message_bytes,
+                discard_bytes=limits.discard_bytes,
+                fragments=limits.fragments,
                 deflate=accepted.deflate,
             ),
             window=accepted.deflate.window if accepted.deflate is not None else 0,
