@@ -19,8 +19,6 @@ from math import ceil
 from typing import Any, Final, TypeAlias
 
 from openapi.errors import (
-    CloseCode,
-    ConnectionClosed,
     ErrorCode,
     InvalidData,
     RpcError,
@@ -57,10 +55,6 @@ def _at_once() -> Awaitable[object] | None:
 
 def _nothing(call: Incoming) -> None:
     """Nobody wants to know."""
-
-
-async def _gone(call: Incoming) -> object:
-    raise ConnectionClosed(CloseCode.ABNORMAL)
 
 
 @asynccontextmanager
@@ -165,8 +159,10 @@ class Peer:
             else:
                 self._stop(running)
         self._gate = None
-        # Whoever owns it knows it through these; reference counts must free both.
-        self._invoke, self._room, self._done, self._outlive = _gone, _at_once, _nothing, None
+        # Whoever owns it knows it through these; reference counts must free both. No call begins
+        # any more, so nothing is invoked.
+        del self._invoke
+        self._room, self._done, self._outlive = _at_once, _nothing, None
 
     async def call(
         self,
@@ -179,8 +175,11 @@ class Peer:
     ) -> Any:
         """Call a method of the peer; returns its response as the type asked for.
 
-        Raises as :meth:`ask` does, UnexpectedData for a response that does not fit, Unserializable
-        for a payload that has no JSON form.
+        ``returns`` is a type or its Schema. ``timeout`` is in seconds, None waits for ever.
+        ``room`` is that of :meth:`ask`.
+
+        Raises as :meth:`ask` does, TimeoutError, and UnexpectedData for a response that does not
+        fit.
         """
         schema = Schema.of(returns)
         async with deadline(timeout, f"{method!r} was not answered"):
@@ -211,7 +210,8 @@ class Peer:
         ``sent`` is called when it cannot be taken back any more, ``answered`` before any later
         message is looked at. ``room`` is awaited before it is sent. Cancelling it tells the peer.
 
-        Raises CallFailed, ConnectionClosed, UnexpectedData for a stream, Unserializable.
+        Raises CallFailed, ConnectionClosed, UnexpectedData for a stream, Unserializable for a
+        payload that has no form in the dialect.
         """
         ended: asyncio.Future[None] = self._loop.create_future()
         outcomes: list[Outcome] = []
@@ -243,7 +243,10 @@ class Peer:
         timeout: float | None = None,
         room: Callable[[], Awaitable[object]] | None = None,
     ) -> Asked:
-        """Send a call when it is its turn; see :meth:`Pending.ask`. ``timeout`` is in seconds."""
+        """Send a call when it is its turn; see :meth:`Pending.ask`. ``timeout`` is in seconds.
+
+        Raises ConnectionClosed, Unserializable.
+        """
         written, pending = self._written(payload), self.session.pending
         if self._turns is None:
             self._turns = asyncio.Semaphore(self._asked)
