@@ -169,7 +169,7 @@ class TestDeclarations:
         ("handler", "text"),
         [
             (lambda payload: None, "the handler of 'confirm' is a coroutine function, write"),
-            (several, "is a coroutine function"),
+            (several, "the handler of 'confirm' yields, and a handler has one result: `return` it"),
             (plain, "its payload must be an object, <class 'int'> is none"),
             (bare, r"it has no payload parameter, write `\(payload\)`"),
             (keyword, "it has no payload parameter"),

@@ -4,18 +4,22 @@ async def ws_rpc_add(self, payload: Add) -> Sum: ...                  # one resu
 
 async def ws_rpc_tail(self, payload: Tail) -> AsyncIterator[Line]:    # a stream of Lines
     yield Line(...)
+
+A handler of a client's is a function that has no ``self``, and is no stream.
 """
 
 import inspect
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from inspect import Parameter
 from typing import Any, Final
 
 from openapi.errors import DeclarationError
-from openapi.schema import hints_of
+from openapi.schema import Schema, hints_of
 
-__all__ = ["Signature", "signature_of"]
+__all__ = ["Signature", "schema_of", "signature_of", "signature_of_handler"]
 
 _UNTYPED: Final = (Any, dict, dict[str, Any], Mapping[str, Any])
 _STREAMS: Final = (AsyncIterator, AsyncIterable, AsyncGenerator)
@@ -39,20 +43,49 @@ def signature_of(where: str, attribute: object) -> Signature:
         raise DeclarationError(
             f"{where}: an RPC method is a coroutine function, write `async def {name}`"
         )
-    parameter, hints = _payload_parameter(where, attribute), hints_of(attribute)
-    payload, result = hints.get(parameter, Any), hints.get("return", Any)
+    parameters = list(inspect.signature(attribute).parameters.values())[1:]
+    name, hints = _payload_name(where, parameters, "(self, payload)"), hints_of(attribute)
+    result = hints.get("return", Any)
     return Signature(
         stream=stream,
-        payload=Any if payload in _UNTYPED else payload,
+        payload=_typed(hints.get(name, Any)),
         result=_item(where, result) if stream else _single(where, result),
     )
 
 
-def _payload_parameter(where: str, function: Callable[..., object]) -> str:
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+def signature_of_handler(where: str, handler: Callable[..., object]) -> Signature:
+    """Read a function, a bound method or a partial. Raises :class:`DeclarationError` as above."""
+    if inspect.isasyncgenfunction(handler):
+        raise DeclarationError(f"{where} yields, and a handler has one result: `return` it")
+    if not inspect.iscoroutinefunction(handler):
+        raise DeclarationError(
+            f"{where} is a coroutine function, write `async def`; {handler!r} is none"
+        )
+    name = _payload_name(where, [*inspect.signature(handler).parameters.values()], "(payload)")
+    function = handler
+    while isinstance(function, partial):  # which has no annotations
+        function = function.func
+    hints = hints_of(function)
+    payload, result = _typed(hints.get(name, Any)), hints.get("return", Any)
+    return Signature(stream=False, payload=payload, result=_typed(result))
+
+
+def schema_of(where: str, hint: object) -> Schema[Any]:
+    """The Schema of a declared type. Raises :class:`DeclarationError`, saying where it is."""
+    try:
+        return Schema(hint)
+    except DeclarationError as exc:
+        raise DeclarationError(f"{where}: {exc}") from exc
+
+
+def _typed(hint: object) -> object:
+    return Any if hint in _UNTYPED else hint
+
+
+def _payload_name(where: str, parameters: list[Parameter], form: str) -> str:
+    positional = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or parameters[0].kind not in positional:
-        raise DeclarationError(f"{where}: it has no payload parameter, write `(self, payload)`")
+        raise DeclarationError(f"{where}: it has no payload parameter, write `{form}`")
     for extra in parameters[1:]:
         variable = extra.kind in (extra.VAR_KEYWORD, extra.VAR_POSITIONAL)
         if extra.default is extra.empty and not variable:
