@@ -222,6 +222,7 @@ def _broken(events: list[Event]) -> int:
         ({"batch": 0}, "Limits.batch must be an integer from 1, not 0"),
         ({"call_timeout": 0}, "Limits.call_timeout must be more than 0 seconds, not 0"),
         ({"call_timeout": "1"}, "Limits.call_timeout must be more than 0 seconds, not '1'"),
+        ({"call_timeout": True}, "Limits.call_timeout must be more than 0 seconds, not True"),
         ({"calls": 0}, "Limits.calls must be an integer from 1, not 0"),
         ({"outbox_bytes": -1}, "Limits.outbox_bytes must be an integer from 1, not -1"),
         ({"errors": 1.5}, "Limits.errors must be an integer from 1, not 1.5"),

@@ -484,6 +484,19 @@ def attribute() -> type:
     return Wrong
 
 
+def other_name() -> type:
+    class Wrong:
+        @ws_rpc(timeout=5)
+        async def x(self, payload):  # type: ignore[no-untyped-def]
+            pass
+
+    return Wrong
+
+
+def other_name_in_a_base() -> type:
+    return type("Right", (other_name(),), {})
+
+
 def no_payload() -> type:
     class Wrong:
         async def ws_rpc_x(self):  # type: ignore[no-untyped-def]
@@ -597,11 +610,17 @@ COMPLEX = (
 ASYNC = "an RPC method is a coroutine function, write `async def ws_rpc_x`"
 PAYLOAD = "it has no payload parameter, write `(self, payload)`"
 EXTRA = "it gets the payload and nothing else, remove 'user' or give it a default"
+OTHER_NAME = (
+    "Wrong.x: clients call methods that are named ws_rpc_NAME;"
+    " name it ws_rpc_x, or leave `@ws_rpc` out"
+)
 WRONG: dict[Callable[[], type], str] = {
     not_async: f"Wrong.ws_rpc_x: {ASYNC}",
     generator: f"Wrong.ws_rpc_x: {ASYNC}",
     static: f"Wrong.ws_rpc_x: {ASYNC}",
     attribute: f"Wrong.ws_rpc_x: {ASYNC}",
+    other_name: OTHER_NAME,
+    other_name_in_a_base: OTHER_NAME.replace("Wrong", "other_name.<locals>.Wrong"),
     no_payload: f"Wrong.ws_rpc_x: {PAYLOAD}",
     only_keywords: f"Wrong.ws_rpc_x: {PAYLOAD}",
     only_a_rest: f"Wrong.ws_rpc_x: {PAYLOAD}",
@@ -621,6 +640,16 @@ WRONG: dict[Callable[[], type], str] = {
         " define it in Wrong"
     ),
 }
+
+
+def test_a_method_may_have_another_name_besides() -> None:
+    class Right:
+        @ws_rpc(timeout=5)
+        async def ws_rpc_x(self, payload: Pair) -> None: ...
+
+        x = ws_rpc_x
+
+    assert list(MethodTable.of(Right)) == ["x"]
 
 
 @pytest.mark.parametrize("declare", WRONG, ids=lambda declare: declare.__name__)

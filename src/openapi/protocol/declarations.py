@@ -12,11 +12,12 @@ import math
 from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
+from types import FunctionType
+from typing import Any, Final, Literal, TypeAlias, TypeGuard, TypeVar, overload
 
 from openapi.errors import DeclarationError
 
-__all__ = ["UNSET", "Declared", "Lane", "UnsetType", "declared_of", "ws_rpc"]
+__all__ = ["UNSET", "Declared", "Lane", "UnsetType", "declared_of", "is_declared", "ws_rpc"]
 
 
 class UnsetType(Enum):
@@ -127,6 +128,11 @@ def ws_rpc(
         return decorated
 
     return decorate if function is UNSET else decorate(function)
+
+
+def is_declared(attribute: object) -> TypeGuard[FunctionType]:
+    """Whether the attribute of a class is a function that has ``@ws_rpc``."""
+    return inspect.isfunction(attribute) and hasattr(attribute, _MARK)
 
 
 def declared_of(function: object) -> Declared:

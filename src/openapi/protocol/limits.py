@@ -55,5 +55,6 @@ class Limits:
                 continue
             if field.type is int and (type(value) is not int or value < 1):
                 raise ValueError(f"Limits.{field.name} must be an integer from 1, not {value!r}")
-            if not isinstance(value, int | float) or not 0 < value < inf:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not 0 < value < inf:
                 raise ValueError(f"Limits.{field.name} must be more than 0 seconds, not {value!r}")

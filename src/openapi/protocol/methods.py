@@ -21,9 +21,16 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from openapi.errors import DeclarationError, ErrorCode, InvalidData, RpcError
-from openapi.protocol.declarations import UNSET, Lane, UnsetType, declared_of, ws_rpc
+from openapi.protocol.declarations import (
+    UNSET,
+    Lane,
+    UnsetType,
+    declared_of,
+    is_declared,
+    ws_rpc,
+)
 from openapi.protocol.lane_keys import LaneField
-from openapi.protocol.signatures import signature_of
+from openapi.protocol.signatures import schema_of, signature_of
 from openapi.schema import Schema, encode_json, encode_msgpack, plain
 
 __all__ = ["UNSET", "Method", "MethodNamespace", "MethodTable", "UnsetType", "ws_rpc"]
@@ -146,6 +153,8 @@ class MethodTable(Mapping[str, Method]):
     @classmethod
     def of(cls, owner: type) -> "MethodTable":
         """The table of a class. Raises :class:`DeclarationError`, naming class and method."""
+        for base in owner.__mro__:
+            _check_names(base)
         names = sorted({name for base in owner.__mro__ for name in vars(base) if _is_rpc(name)})
         return cls({name.removeprefix(PREFIX): _method(owner, name) for name in names})
 
@@ -209,6 +218,17 @@ def _is_rpc(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
+def _check_names(owner: type) -> None:
+    """Refuse ``@ws_rpc`` where nobody would look for it."""
+    for name, value in vars(owner).items():
+        # Not an alias of a method, which has the method's own name.
+        if is_declared(value) and not _is_rpc(name) and not _is_rpc(value.__name__):
+            raise DeclarationError(
+                f"{owner.__qualname__}.{name}: clients call methods that are named ws_rpc_NAME;"
+                f" name it {PREFIX}{name}, or leave `@ws_rpc` out"
+            )
+
+
 def _method(owner: type, name: str) -> Method:
     definitions = [base for base in owner.__mro__ if name in vars(base)]
     for other in definitions[1:]:
@@ -238,14 +258,14 @@ def _method(owner: type, name: str) -> Method:
                     f"{where}: its payload is typed twice, by body_schema and by"
                     f" {signature.payload!r}"
                 )
-            payload, as_dict = _schema(f"{where}: body_schema", declared.body_schema), True
+            payload, as_dict = schema_of(f"{where}: body_schema", declared.body_schema), True
         elif signature.payload is not Any:
-            payload, as_dict = _schema(f"{where}: payload", signature.payload), False
+            payload, as_dict = schema_of(f"{where}: payload", signature.payload), False
         if declared.response_schema is not None:
-            returns = _schema(f"{where}: response_schema", declared.response_schema)
+            returns = schema_of(f"{where}: response_schema", declared.response_schema)
         elif signature.result is not Any:
             what = "item" if stream else "result"
-            returns = _schema(f"{where}: {what}", signature.result)
+            returns = schema_of(f"{where}: {what}", signature.result)
         if payload is not None and not payload.is_object:
             raise DeclarationError(
                 f"{where}: its payload must be an object, {payload.hint!r} is none"
@@ -279,10 +299,3 @@ def _check_lane(where: str, lane: str, payload: Schema[Any] | None) -> None:
         LaneField(lane, payload)
     except DeclarationError as exc:
         raise DeclarationError(f"{where}: {exc}") from None
-
-
-def _schema(where: str, hint: object) -> Schema[Any]:
-    try:
-        return Schema(hint)
-    except DeclarationError as exc:
-        raise DeclarationError(f"{where}: {exc}") from exc
