@@ -77,6 +77,14 @@ def test_an_origin_that_can_never_match_is_refused_when_the_manager_is_made() ->
         SocketsManager(origins=["https://example.com/"])
 
 
+def test_limits_that_are_none_are_refused_when_they_are_given() -> None:
+    with pytest.raises(DeclarationError) as refusal:
+        SocketsManager(limits={"calls": 5})  # type: ignore[arg-type]
+    assert str(refusal.value) == "SocketsManager: limits is a `Limits(…)`, not {'calls': 5}"
+    with pytest.raises(DeclarationError, match=r"Wrong: limits is a `Limits\(…\)`, not 5"):
+        type("Wrong", (SocketsManager,), {"limits": 5})
+
+
 class Recorder(Broker):
     """Notes what it is asked."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
 from openapi.errors import DeclarationError, RpcError, Unserializable
@@ -185,6 +186,13 @@ async def _status(url: URL) -> int:
 def test_a_mixin_alone_is_no_endpoint() -> None:
     with pytest.raises(TypeError, match="Publish is no endpoint: derive it from WsPathMixin"):
         _ = Publish().sockets
+
+
+async def test_before_it_is_accepted_nothing_can_be_sent() -> None:
+    endpoint = Endpoint(make_mocked_request("GET", "/stream"))
+    for send in (endpoint.call("ask"), endpoint.notify("tell"), endpoint.write({})):
+        with pytest.raises(RuntimeError, match="Endpoint has no connection: nothing can be sent"):
+            await send
 
 
 async def test_the_manager_may_stand_under_a_typed_key(serve: Serve) -> None:

@@ -1,6 +1,7 @@
 """A socket as its endpoint sees it: what it knows, its hooks, and calls of its client."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -593,10 +594,16 @@ async def test_a_client_that_leaves_behind_the_handshake_has_no_hooks(
     assert greeting.log.empty()
 
 
-@pytest.mark.parametrize("hook", ["on_connect", "on_disconnect"])
-def test_a_hook_that_is_not_async_is_refused_when_its_class_is_defined(hook: str) -> None:
-    def wrong(self: Any, *args: Any) -> None: ...
+def plain(self: Any, *args: Any) -> None: ...
+async def without_anything() -> None: ...
+async def with_too_much(self: Any, code: int, reason: str) -> None: ...
 
+
+@pytest.mark.parametrize("hook", ["on_connect", "on_disconnect"])
+@pytest.mark.parametrize("wrong", [plain, without_anything, with_too_much])
+def test_a_hook_of_another_form_is_refused_when_its_class_is_defined(
+    hook: str, wrong: Callable[..., Any]
+) -> None:
     with pytest.raises(DeclarationError) as refusal:
         type("Wrong", (WsPathMixin,), {hook: wrong})
     signature = {"on_connect": "(self)", "on_disconnect": "(self, code)"}[hook]

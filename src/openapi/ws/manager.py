@@ -23,6 +23,7 @@ from openapi.errors import (
     CannotSubscribe,
     CloseCode,
     ConnectionClosed,
+    DeclarationError,
     ErrorCode,
     OpenApiError,
     RpcError,
@@ -78,8 +79,8 @@ class SocketsManager:
     ``["https://example.com"]``, with ``"*"`` for all. ``deflate`` allows clients to ask for
     compression. ``middleware`` runs around every call, the first outermost, outside of that of the
     endpoint; see :mod:`openapi.ws.middleware`. Raises ValueError for an origin that can never
-    match, and :class:`~openapi.errors.DeclarationError` for a broker that does not exist or a
-    middleware that is none.
+    match, and :class:`~openapi.errors.DeclarationError` for a broker that does not exist, a
+    middleware that is none, or ``limits`` that are no :class:`Limits`.
 
     A subclass may carry messages itself: it overrides :meth:`publish`, :meth:`subscribe`,
     :meth:`unsubscribe` and :meth:`subscribe_to_event`, and delivers with
@@ -110,7 +111,7 @@ class SocketsManager:
         self.__broker = broker_from_url(broker) if isinstance(broker, str) else broker
         # What is not given is the class's own: a subclass may have set it there.
         if limits is not None:
-            self.limits = limits
+            self.limits = _checked(type(self).__qualname__, limits)
         if origins is not None:
             check_origins(origins)
             self.origins = origins
@@ -276,6 +277,7 @@ class SocketsManager:
         super().__init_subclass__(**options)
         if cls.origins is not None:
             check_origins(cls.origins)
+        _checked(cls.__qualname__, cls.limits)
         cls.middleware = check_middleware(cls.__qualname__, cls.middleware)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -401,6 +403,12 @@ class SocketsManager:
         except Exception:
             # The application has more to clean up behind this.
             logger.exception("closing the broker failed")
+
+
+def _checked(where: str, limits: object) -> Limits:
+    if not isinstance(limits, Limits):
+        raise DeclarationError(f"{where}: limits is a `Limits(…)`, not {limits!r}")
+    return limits
 
 
 def _stop(tasks: Iterable[asyncio.Task[None]]) -> None:

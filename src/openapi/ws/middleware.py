@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from openapi.protocol.session import Incoming
     from openapi.ws.socket import Websocket
 
-__all__ = ["Call", "Middleware", "Next", "check_middleware", "through"]
+__all__ = ["Call", "Middleware", "Next", "check_middleware", "takes", "through"]
 
 
 class Call:
@@ -79,16 +79,17 @@ def check_middleware(where: str, middleware: object) -> tuple[Middleware, ...]:
         raise DeclarationError(f"{where}: middleware is a list of functions, not {middleware!r}")
     for function in middleware:
         is_async = any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
-        if not is_async or not _takes_two(function):
+        if not is_async or not takes(function, None, None):
             raise DeclarationError(
                 f"{where}: {function!r} is no middleware, write `async def middleware(call, next)`"
             )
     return tuple(middleware)
 
 
-def _takes_two(function: Callable[..., object]) -> bool:
+def takes(function: Callable[..., object], *arguments: object) -> bool:
+    """Whether a function can be called with so many arguments."""
     try:
-        inspect.signature(function).bind(None, None)
+        inspect.signature(function).bind(*arguments)
     except TypeError:
         return False
     return True

@@ -23,7 +23,7 @@ from openapi.protocol.websocket import WebSocket
 from openapi.schema import encode_json, encode_msgpack
 from openapi.ws.connection import Connection
 from openapi.ws.manager import SocketsManager
-from openapi.ws.middleware import Middleware, check_middleware
+from openapi.ws.middleware import Middleware, check_middleware, takes
 from openapi.ws.socket import Websocket
 
 __all__ = ["WsPathMixin"]
@@ -38,7 +38,7 @@ SUBPROTOCOLS: Final[dict[str, Codec]] = {
 #: What an endpoint with a text format of its own selects.
 _OWN_SUBPROTOCOLS: Final = ("wsrpc.v1.json",)
 
-_HOOKS: Final = {"on_connect": "(self)", "on_disconnect": "(self, code)"}
+_HOOKS: Final = {"on_connect": ("self",), "on_disconnect": ("self", "code")}
 
 
 class _Endpoint(ABCMeta):
@@ -68,10 +68,12 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
         super().__init_subclass__(**options)
         cls.rpc_methods = MethodTable.of(cls)
         cls.middleware = check_middleware(cls.__qualname__, cls.middleware)
-        for hook, signature in _HOOKS.items():
-            if not inspect.iscoroutinefunction(getattr(cls, hook)):
+        for hook, arguments in _HOOKS.items():
+            function = getattr(cls, hook)
+            if not inspect.iscoroutinefunction(function) or not takes(function, *arguments):
                 raise DeclarationError(
-                    f"{cls.__qualname__}.{hook}: it must be `async def {hook}{signature}`"
+                    f"{cls.__qualname__}.{hook}: it must be"
+                    f" `async def {hook}({', '.join(arguments)})`"
                 )
 
     @property

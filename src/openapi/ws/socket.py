@@ -22,14 +22,20 @@ class Websocket:
 
     socket_id: str = ""
     """A random name of the connection, that nobody can guess."""
-    connection: "Connection"
-    """The connection itself."""
     started: float = 0.0
     """When it was accepted: seconds since the epoch."""
     __user: Hashable = None
 
     def __str__(self) -> str:
         return self.socket_id
+
+    @cached_property
+    def connection(self) -> "Connection":
+        """The connection itself. Raises RuntimeError before it is accepted."""
+        raise RuntimeError(
+            f"{type(self).__qualname__} has no connection: nothing can be sent before it is"
+            " accepted, which is before on_connect"
+        )
 
     @property
     def sockets(self) -> "SocketsManager":
