@@ -31,17 +31,10 @@ VECTORS = {
 EXACT = ("send_text", "send_binary", "send_fragments", "send_frames")
 
 # What the contract defines for later.
-RESERVED_ERRORS = {
-    ErrorCode.NOT_AUTHENTICATED,
-    ErrorCode.NOT_ALLOWED,
-    ErrorCode.RATE_LIMITED,
-    ErrorCode.BROKER_UNAVAILABLE,
-}
+RESERVED_ERRORS = {ErrorCode.BROKER_UNAVAILABLE}
 RESERVED_CLOSINGS = {
     CloseCode.CREDENTIALS_EXPIRED,
     CloseCode.POSITION_LOST,
-    CloseCode.NOT_AUTHENTICATED,
-    CloseCode.NOT_ALLOWED,
     CloseCode.TOO_MANY_CONNECTIONS,
 }
 NEVER_SENT = {CloseCode.NO_STATUS, CloseCode.ABNORMAL}
