@@ -245,6 +245,21 @@ async def test_a_middleware_that_fails_is_an_internal_error(
             assert error["data"]["error_id"] in caplog.text
 
 
+async def test_a_middleware_that_forgets_to_await_is_told_so_in_the_log(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def forgetful(call: Call, next: Next) -> Any:
+        return next(call)
+
+    async with peer(await served.start(forgetful)) as client:
+        for method in ("echo", "shielded", "count"):
+            caplog.clear()
+            assert (await client.error(method))["code"] == -32603
+            assert "forgetful" in caplog.text
+            assert "returned a coroutine: write `await next(call)` there" in caplog.text
+    assert served.log == []
+
+
 async def test_a_cancelled_call_is_cancelled_in_its_middleware(served: Served) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
 
@@ -346,6 +361,9 @@ async def test_what_is_no_async_iterable_is_no_answer_to_a_stream(
         items, end = await stream(client, {})
         assert (items, end["error"]["code"]) == ([], -32603)
     assert served.log == ["count ended"]  # though it was pulled from
+    assert "a middleware answered the stream 'count' with [0]: return an async iterator" in (
+        caplog.text
+    )
 
 
 async def test_a_middleware_that_fails_behind_a_pull_closes_the_stream(

@@ -111,7 +111,11 @@ async def through(middleware: tuple[Middleware, ...], incoming: "Incoming", ws: 
 
 async def _step(middleware: tuple[Middleware, ...], index: int, call: Call) -> Any:
     if index < len(middleware):
-        result = await middleware[index](call, partial(_step, middleware, index + 1))
+        function = middleware[index]
+        result = await function(call, partial(_step, middleware, index + 1))
+        if inspect.iscoroutine(result):
+            result.close()
+            raise TypeError(f"{function!r} returned a coroutine: write `await next(call)` there")
     else:
         result = call._incoming.method.function(call.socket, call.payload)
         if not call.stream:
@@ -134,8 +138,13 @@ class _Items:
         self._call = call
         self._source: AsyncIterator[Any]
 
-    def begin(self, items: AsyncIterable[Any]) -> None:
+    def begin(self, items: object) -> None:
         """What they are. Raises TypeError where that is no async iterable."""
+        if not isinstance(items, AsyncIterable):
+            raise TypeError(
+                f"a middleware answered the stream {self._call.method!r} with {items!r}: return"
+                " an async iterator, as `await next(call)` is"
+            )
         self._source = aiter(items)
         if self._source is not items:
             self._call._opened.append(self._source)
