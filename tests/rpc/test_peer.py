@@ -366,12 +366,12 @@ async def test_a_batch_that_cancels_what_is_held_before_it_calls_in_the_same_lan
     handlers = Handlers()
     handlers.gate.set()
     pair = Pair(handlers, codecs=(JSONRPC, JSON_CLIENT))
-    pair.server.hold()
+    pair.server.pause()
     call = {"jsonrpc": "2.0", "method": "queue"}
     pair.server.receive(json.dumps({**call, "id": 1, "params": {"n": 1}}))
     cancel = {"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": 1}}
     pair.server.receive(json.dumps([cancel, {**call, "id": 2, "params": {"n": 2}}]))
-    pair.server.release()
+    pair.server.resume()
     await asyncio.sleep(1)
     assert handlers.log == ["begun 2"]
     assert len(pair.to_client.said) == 2
@@ -416,7 +416,7 @@ async def test_a_long_lane_of_short_calls_goes_no_deeper_with_each() -> None:
 async def test_calls_that_are_held_run_in_their_order_and_can_be_cancelled_and_expire() -> None:
     handlers = Handlers()
     pair = Pair(handlers)
-    pair.server.hold()
+    pair.server.pause()
     pair.server.receive('{"id": 1, "method": "add", "payload": {"a": 1, "b": 1}}')
     pair.server.receive('{"id": 2, "method": "wait"}')
     pair.server.receive('{"id": 3, "method": "wait", "timeout": 1000}')
@@ -431,7 +431,7 @@ async def test_calls_that_are_held_run_in_their_order_and_can_be_cancelled_and_e
     assert codes == {2: cancelled, 3: ErrorCode.DEADLINE_EXCEEDED, 4: cancelled}
     assert pair.server.running == 2
     handlers.gate.set()
-    pair.server.release()
+    pair.server.resume()
     await asyncio.sleep(1)
     assert handlers.log == ["begun 5"]
     assert {frame["id"] for frame in pair.to_client.frames()} == {1, 2, 3, 4, 5}
@@ -442,10 +442,10 @@ async def test_calls_that_are_held_run_in_their_order_and_can_be_cancelled_and_e
 @each_order
 async def test_the_end_forgets_calls_that_are_held() -> None:
     pair = Pair(Handlers())
-    pair.server.hold()
+    pair.server.pause()
     pair.server.receive('{"id": 1, "method": "add", "payload": {"a": 1, "b": 1}}')
     pair.end()
-    pair.server.release()
+    pair.server.resume()
     await asyncio.sleep(1)
     assert (pair.server.running, pair.to_client.said) == (0, [])
 

@@ -134,12 +134,12 @@ class Peer:
                 others = [*others, event]
         return others
 
-    def hold(self) -> None:
-        """Take calls, but run none of them until :meth:`release`."""
+    def pause(self) -> None:
+        """Take calls, but run none of them until :meth:`resume`."""
         self._gate = []
 
-    def release(self) -> None:
-        """Run the calls that were held."""
+    def resume(self) -> None:
+        """Run the calls that have come meanwhile."""
         gate, self._gate = self._gate or [], None
         for running in gate:
             self._start(running)

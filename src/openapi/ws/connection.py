@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
             # asyncio reads 256 KiB at a time, for which the allocator maps memory anew each time.
             self._transport.max_size = _READ_BYTES
         self._transport.set_protocol(self)
-        self.peer.hold()  # until it is greeted: its manager does not know it yet
+        self.peer.pause()  # until it is greeted: its manager does not know it yet
         if behind.data:
             self.data_received(behind.data)
 
@@ -386,7 +386,7 @@ class Connection(asyncio.Protocol):
 
     def _welcome(self) -> None:
         self._greeted = True
-        self.peer.release()
+        self.peer.resume()
 
     def _part(self, endpoint: Websocket) -> None:
         self._stop_greeting()
