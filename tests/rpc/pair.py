@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from openapi.protocol.frames import Codec
@@ -11,7 +11,7 @@ from openapi.protocol.limits import Limits
 from openapi.protocol.methods import MethodTable
 from openapi.protocol.native import JSON, JSON_CLIENT
 from openapi.protocol.session import Incoming, Session
-from openapi.rpc.peer import Peer
+from openapi.rpc.peer import Invoke, Peer
 
 
 class Wire:
@@ -93,14 +93,15 @@ class Pair:
         self.client.end(code)
 
 
-def invoker(target: object) -> Callable[[Incoming], Awaitable[Any]]:
+def invoker(target: object) -> Invoke:
     """What runs the methods of a target."""
 
     async def opened(items: Any) -> Any:
         return items
 
-    def invoke(call: Incoming) -> Awaitable[Any]:
+    def invoke(call: Incoming) -> Coroutine[Any, Any, Any]:
         result = call.method.function(target, call.payload)
-        return opened(result) if call.method.stream else result
+        handler: Coroutine[Any, Any, Any] = opened(result) if call.method.stream else result
+        return handler
 
     return invoke

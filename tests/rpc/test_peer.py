@@ -25,7 +25,7 @@ from openapi.protocol.session import Incoming
 from openapi.rpc.peer import Peer, deadline
 from openapi.rpc.running import current
 from tests.rpc.pair import Pair
-from tests.shuffled import run
+from tests.shuffled import run, running_loop
 
 Payload = dict[str, Any]
 SEEDS = range(5)
@@ -76,6 +76,18 @@ class Handlers:
     async def ws_rpc_pay(self, payload: Payload) -> Any:
         """Wait for the gate, come what may"""
         return await self.ws_rpc_wait(payload)
+
+    @ws_rpc(shield=True)
+    async def ws_rpc_leave(self, payload: Payload) -> Any:
+        """End the connection in the first step"""
+        assert self.peer is not None
+        self.peer.end(1000)
+        self.log.append("left")
+        return await self.ws_rpc_wait(payload)
+
+    async def ws_rpc_exits(self, payload: Payload) -> None:
+        """Raise what a generator gets when it is closed"""
+        raise GeneratorExit
 
     @ws_rpc(lane=True)
     async def ws_rpc_queue(self, payload: Payload) -> Any:
@@ -277,6 +289,68 @@ async def test_a_shielded_call_ends_its_work_though_its_caller_and_the_connectio
     handlers.gate.set()
     await asyncio.wait(pair.outlived)
     assert handlers.log == ["begun", "begun", "ended", "ended"]
+
+
+@each_order
+async def test_a_shielded_call_that_ends_its_own_connection_goes_on() -> None:
+    handlers = Handlers()
+    pair = Pair(handlers)
+    handlers.peer = pair.server
+    pair.server.receive('{"id": 1, "method": "leave"}')
+    await asyncio.sleep(1)
+    handlers.gate.set()
+    await asyncio.wait(pair.outlived)
+    assert handlers.log == ["left", "begun", "ended"]
+    assert pair.server.running == 0
+    pair.end()
+
+
+@each_order
+async def test_a_shielded_call_with_the_end_right_behind_it_is_worked_on() -> None:
+    handlers = Handlers()
+    handlers.gate.set()
+    pair = Pair(handlers)
+    pair.server.receive('{"id": 1, "method": "pay"}')
+    pair.end()
+    await asyncio.sleep(1)
+    assert handlers.log == ["begun", "ended"]
+    assert pair.server.running == 0
+
+
+@each_order
+async def test_shielded_work_whose_task_is_cancelled_before_its_first_step_is_let_go_of() -> None:
+    pair = Pair(Handlers())
+    pair.server.receive('{"id": 1, "method": "pay"}')
+    pair.end()
+    for task in pair.outlived:
+        task.cancel()
+    await asyncio.sleep(1)
+    assert pair.server.running == 0
+
+
+@each_order
+async def test_what_is_behind_the_end_in_one_batch_leaves_no_timer() -> None:
+    handlers = Handlers()
+    pair = Pair(handlers, codecs=(JSONRPC, JSON_CLIENT))
+    handlers.peer = pair.server
+    forever = {"jsonrpc": "2.0", "method": "wait", "params": {}, "timeout": 2**53 - 1}
+    calls = [{"jsonrpc": "2.0", "id": 0, "method": "leave", "params": {}}]
+    pair.server.receive(json.dumps([*calls, *({**forever, "id": n} for n in range(1, 9))]))
+    await asyncio.sleep(1)
+    handlers.gate.set()
+    await asyncio.sleep(1)
+    assert pair.server.running == 0
+    assert not [timer for timer in running_loop()._scheduled if not timer.cancelled()]
+    pair.end()
+
+
+@each_order
+async def test_a_handler_that_raises_what_ends_generators_is_answered_too() -> None:
+    pair = Pair(Handlers())
+    with pytest.raises(CallFailed) as caught:
+        await pair.client.call("exits", {}, returns=Any, timeout=5)
+    assert caught.value.code == ErrorCode.INTERNAL_ERROR
+    pair.end()
 
 
 @each_order

@@ -312,6 +312,29 @@ async def test_a_batch_is_answered_in_one_message_before_the_messages_of_its_sub
 
 
 @CHOSEN
+async def test_messages_wait_for_the_answer_of_a_batch_and_not_for_what_a_cancelled_call_cleans_up(
+    serve: Serve, offered: Any
+) -> None:
+    class Slow(Speaking):
+        async def ws_rpc_clean(self, payload: Payload) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await cleaned.wait()
+
+    cleaned = asyncio.Event()
+    url = await serve(application(Slow)) / "stream"
+    async with peer(url, subprotocols=offered) as client, peer(url) as other:
+        await client.send([request("subscribe", {"channel": "c"}, id=1), request("clean", id=2)])
+        await client.send(request("$/cancelRequest", {"id": 2}))
+        answers: Any = await client.receive()
+        assert {answer["id"] for answer in answers} == {1, 2}
+        await other.call("publish", {"channel": "c", "event": "soon", "data": 1})
+        assert (await client.receive())["params"]["event"] == "soon"
+        cleaned.set()
+
+
+@CHOSEN
 async def test_a_json_rpc_stream_is_notified_item_by_item_and_can_be_cancelled(
     url: URL, offered: Any
 ) -> None:

@@ -165,7 +165,7 @@ async def test_a_call_that_expired_and_subscribed_is_answered_before_its_message
         assert await heard(client, 3) == [-32005, "early", "late"]
 
 
-async def test_messages_wait_for_a_shielded_call_though_its_caller_has_its_answer(
+async def test_messages_wait_for_the_answer_and_not_for_shielded_work_behind_it(
     url: URL, subscribing: type[Subscribing]
 ) -> None:
     async with peer(url) as client:
@@ -173,7 +173,7 @@ async def test_messages_wait_for_a_shielded_call_though_its_caller_has_its_answe
         await subscribing.log.get()
         await client.send({"id": "it", "cancel": True})
         await client.send({"id": "let", "method": "let"})
-        assert await heard(client, 4) == [-32006, "let", "early", "late"]
+        assert await heard(client, 4) == [-32006, "early", "let", "late"]
 
 
 async def test_a_subscription_in_the_background_holds_nothing(serve: Serve) -> None:

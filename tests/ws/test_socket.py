@@ -275,7 +275,9 @@ async def test_a_refusal_may_quote_a_header_that_is_not_utf_8(serve: Serve) -> N
     await socket.shut()
 
 
-@pytest.mark.parametrize("raises", [KeyError("secret"), asyncio.CancelledError("secret")])
+@pytest.mark.parametrize(
+    "raises", [KeyError("secret"), asyncio.CancelledError("secret"), GeneratorExit("secret")]
+)
 async def test_an_on_connect_that_fails_closes_the_connection_and_is_logged(
     serve: Serve,
     greeting: type[Greeting],
@@ -295,6 +297,24 @@ async def test_an_on_connect_that_fails_closes_the_connection_and_is_logged(
     assert record.exc_info[1] is raises
     await noted(greeting, "on_connect began")
     assert greeting.log.empty()
+
+
+async def test_an_on_connect_that_cancels_itself_closes_the_connection(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Cancelling(Endpoint):
+        async def on_connect(self) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.Event().wait()
+
+    url, sockets = await served(serve, Cancelling)
+    socket = await RawSocket.open(url, behind=message({"id": 1, "method": "info"}))
+    assert await socket.close_code() == 1011
+    await socket.shut()
+    await gone(sockets)
+    assert "on_connect of socket" in caplog.text
 
 
 @pytest.mark.parametrize("end", ["close", "reset", "half-close", "breach"])

@@ -57,6 +57,10 @@ from openapi.protocol.pending import Pending
 __all__ = ["BatchReply", "CallState", "Event", "Incoming", "Session", "SessionState", "Stop"]
 
 
+def _nowhere(what: object) -> None:
+    """Where a closed session sends to, and tells nobody."""
+
+
 class SessionState(Enum):
     """See the first table of the module."""
 
@@ -153,12 +157,15 @@ class Session:
     """What a peer may ask and is still owed, and what we asked of it (``pending``).
 
     ``send`` is called with each message for the peer, encoded. ``prefix`` is that of our own ids.
+    ``answered`` is called with each call whose final frame was sent, or with the batch that it was
+    in; with a notification when its handler is through.
     ``failures`` counts the messages in a row that nothing could be done with; the owner closes the
     connection when there are more than ``limits.errors``. ``dropped`` counts the notifications that
     could not run, ``ignored`` the messages that meant nothing here: their sender cannot be told.
     """
 
     __slots__ = (
+        "_answered",
         "_codec",
         "_deeper",
         "_lanes",
@@ -183,9 +190,11 @@ class Session:
         codec: Codec = JSON,
         limits: Limits,
         prefix: str = "",
+        answered: Callable[[Incoming | BatchReply], object] = _nowhere,
     ) -> None:
         self.methods = methods
         self._send = send
+        self._answered = answered
         self._limits = limits
         self._retry_after = 0
         self._lanes: Lanes[Incoming] = Lanes()
@@ -316,7 +325,7 @@ class Session:
         self._taken.clear()
         self.calls.clear()
         self._lanes.clear()
-        self._send = _nowhere
+        self._send = self._answered = _nowhere
         # Not an application's own, which may know the connection; what was heard stays readable.
         self.codec = MSGPACK if self._codec.packed else JSON
         self.pending.close(code, reason)
@@ -476,6 +485,8 @@ class Session:
             else:
                 call.reply.put(frame)
                 self._close(call.reply)
+        if call.reply is None:
+            self._answered(call)
         if waited:
             self.done(call)
 
@@ -483,6 +494,8 @@ class Session:
         message = reply.close()
         if message is not None:
             self._send(message)
+        if reply.sent:
+            self._answered(reply)
 
 
 _UNANSWERED: Final = CallState.RUNNING, CallState.WAITING
@@ -491,7 +504,3 @@ _UNANSWERED: Final = CallState.RUNNING, CallState.WAITING
 def _limit_exceeded(limit: str, most: int, text: str, **more: int) -> Error:
     data = {"limit": limit, "max": most, **more}
     return Error.of(RpcError(ErrorCode.LIMIT_EXCEEDED, text, data=data))
-
-
-def _nowhere(frame: bytes) -> None:
-    """Where a closed session sends to."""

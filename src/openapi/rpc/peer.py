@@ -35,7 +35,7 @@ __all__ = ["Invoke", "Peer", "deadline"]
 
 logger = logging.getLogger(__name__)
 
-Invoke: TypeAlias = Callable[[Incoming], Awaitable[Any]]
+Invoke: TypeAlias = Callable[[Incoming], Coroutine[Any, Any, Any]]
 """Runs a handler: ``await invoke(call)`` is its result, for a stream its async iterator."""
 
 #: Items of a stream that never suspends between two turns of the loop.
@@ -154,15 +154,12 @@ class Peer:
         self._ended = True
         self.session.close(code, reason)
         for running in tuple(self._running.values()):
-            if running.call.method.shield and running.task is not None and self._outlive:
-                self._outlive(running.task)
-            else:
-                self._stop(running)
+            self._leave(running)
         self._gate = None
         # Whoever owns it knows it through these; reference counts must free both. No call begins
         # any more, so nothing is invoked.
         del self._invoke
-        self._room, self._done, self._outlive = _at_once, _nothing, None
+        self._room, self._done = _at_once, _nothing
 
     async def call(
         self,
@@ -265,6 +262,8 @@ class Peer:
         return encode_msgpack(value) if self.session.codec.packed else encode_json(value)
 
     def _take(self, call: Incoming) -> None:
+        if call.state is CallState.DONE:
+            return  # the connection ended by what came before it in one batch
         running = Running(call, self, self._loop)
         if call.timeout is not None:
             running.limit(self._expire)
@@ -279,6 +278,9 @@ class Peer:
     def _start(self, running: Running) -> None:
         if running.call.state is not CallState.RUNNING:
             return  # it was stopped before its turn
+        if running.call.method.shield and running.call.broken is None:
+            # It has begun, though its task may not have, and whoever invokes it may go.
+            running.work = self._invoke(running.call)
         task = _start_task(self._run(running), self._loop)
         if task.done():
             self._over(running, task)
@@ -287,7 +289,7 @@ class Peer:
             self._running[running.call] = running
             task.add_done_callback(partial(self._over, running))
             if self._ended:  # by its own first step
-                running.stop()
+                self._leave(running)
 
     def _abandon(self, asked: Asked) -> None:
         try:
@@ -301,6 +303,13 @@ class Peer:
         except Unserializable:
             logger.exception("a call that took too long could not be answered")
         self._stop(running)
+
+    def _leave(self, running: Running) -> None:
+        """The connection is over, and with it a call; but shielded work goes on elsewhere."""
+        if running.work is not None and running.task is not None and self._outlive is not None:
+            self._outlive(running.task)
+        else:
+            self._stop(running)
 
     def _stop(self, running: Running) -> None:
         if running.task is None:
@@ -328,13 +337,14 @@ class Peer:
 
     async def _run(self, running: Running) -> None:
         session, call = self.session, running.call
-        if call.state is CallState.DONE:
+        if call.state is CallState.DONE and running.work is None:
             return  # the connection ended before its first step
         running.enter()
         try:
             if call.broken is not None:
                 raise _internal_error(call, call.broken) from call.broken
-            response = await (self._stream(running) if call.method.stream else self._result(call))
+            respond = self._stream if call.method.stream else self._result
+            response = await respond(running)
             try:
                 session.answer(call, response)
             except Unserializable as exc:
@@ -349,10 +359,11 @@ class Peer:
             session.fail(call, RpcError(ErrorCode.CANCELLED, "The call was cancelled"))
             raise
 
-    async def _result(self, call: Incoming) -> bytes:
+    async def _result(self, running: Running) -> bytes:
         """What a handler answers; whatever goes wrong becomes an RpcError."""
+        call = running.call
         try:
-            result = await self._invoke(call)
+            result = await (running.work or self._invoke(call))
         except BaseException as exc:
             if _is_told(exc):
                 raise
@@ -435,7 +446,7 @@ def _is_told(exc: BaseException) -> bool:
         # In a function, so that no frame of a call's traceback holds its own task: a cycle.
         task = asyncio.current_task()
         return task is None or task.cancelling() > 0
-    return isinstance(exc, RpcError | KeyboardInterrupt | SystemExit | GeneratorExit)
+    return isinstance(exc, RpcError | KeyboardInterrupt | SystemExit)
 
 
 def _refusal(call: Incoming, exc: BaseException) -> RpcError:

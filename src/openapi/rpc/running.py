@@ -1,9 +1,9 @@
 """One call while it is worked on: its task, its deadline, and whoever wants to know of it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
 from openapi.protocol.session import CallState, Incoming
 
@@ -24,12 +24,14 @@ class Running:
     may live on, and knows it still.
     """
 
-    __slots__ = ("_loop", "_since", "_stopped", "_timer", "call", "owner", "task")
+    __slots__ = ("_loop", "_since", "_stopped", "_timer", "call", "owner", "task", "work")
 
     def __init__(self, call: Incoming, owner: object, loop: asyncio.AbstractEventLoop) -> None:
         self.call: Final = call
         self.owner: object | None = owner
         self.task: asyncio.Task[None] | None = None
+        self.work: Coroutine[Any, Any, Any] | None = None
+        """Of a shielded call: its handler, which nothing but its own end stops."""
         self._loop: Final = loop
         self._since: float | None = None
         self._stopped = False
@@ -70,6 +72,9 @@ class Running:
 
     def over(self) -> None:
         """Its work is over."""
+        if self.work is not None:
+            self.work.close()  # its task may have ended before its first step
+            self.work = None
         self.owner = self.task = None
         if self._timer is not None:
             self._timer.cancel()

@@ -12,7 +12,7 @@ outbox, its place in the heartbeat's wheel, its subscriptions.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -21,7 +21,7 @@ from openapi.errors import CloseCode, ConnectionClosed, ErrorCode, RpcError, Uns
 from openapi.protocol.frames import Codec, Reconnect
 from openapi.protocol.jsonrpc import JSONRPC, is_jsonrpc
 from openapi.protocol.native import JSON
-from openapi.protocol.session import Incoming, Session
+from openapi.protocol.session import BatchReply, CallState, Incoming, Session
 from openapi.protocol.websocket import (
     Broken,
     Closed,
@@ -133,7 +133,12 @@ class Connection(asyncio.Protocol):
             transport, manager.flusher, limit=limits.outbox_bytes, on_overflow=self._overflow
         )
         self._session = Session(
-            methods, send=self._send, codec=codec or JSON, limits=limits, prefix="s"
+            methods,
+            send=self._send,
+            codec=codec or JSON,
+            limits=limits,
+            prefix="s",
+            answered=self._release,
         )
         self.peer: Final = Peer(
             self._session,
@@ -246,7 +251,11 @@ class Connection(asyncio.Protocol):
     def hold(self, channel: str) -> None:
         """Keep a channel's messages until the call of the current task is answered."""
         running = current()
-        if running is not None and running.owner is self.peer:
+        if (
+            running is not None
+            and running.owner is self.peer
+            and running.call.state is CallState.RUNNING
+        ):
             self._hold.begin(channel, running.call.reply or running.call)
 
     @property
@@ -338,7 +347,7 @@ class Connection(asyncio.Protocol):
             self._session.codec = JSONRPC
             self._variant = (JSONRPC, self._variant[1])
 
-    def _invoke(self, call: Incoming) -> Awaitable[Any]:
+    def _invoke(self, call: Incoming) -> Coroutine[Any, Any, Any]:
         endpoint, method = self._endpoint, call.method
         assert endpoint is not None
         if method.shield:
@@ -346,7 +355,8 @@ class Connection(asyncio.Protocol):
         if self._middleware:
             return through(self._middleware, call, endpoint)
         result = method.function(endpoint, call.payload)
-        return _opened(result) if method.stream else result
+        handler: Coroutine[Any, Any, Any] = _opened(result) if method.stream else result
+        return handler
 
     async def _shielded(self, call: Incoming, endpoint: Websocket) -> Any:
         with self._manager.shielding():
@@ -354,10 +364,14 @@ class Connection(asyncio.Protocol):
                 return await through(self._middleware, call, endpoint)
             return await call.method.function(endpoint, call.payload)
 
-    def _done(self, call: Incoming) -> None:
-        if self._hold and (call.reply is None or call.reply.sent):
-            for frame in self._hold.end(call.reply or call):
+    def _release(self, answered: Incoming | BatchReply) -> None:
+        if self._hold:
+            for frame in self._hold.end(answered):
                 self._outbox.send(frame)
+
+    def _done(self, call: Incoming) -> None:
+        if call.reply is None or call.reply.sent:  # also where there was no way to answer
+            self._release(call.reply or call)
         if self._session.drained:
             self.restart()
 
@@ -368,15 +382,14 @@ class Connection(asyncio.Protocol):
             code = _REFUSED.get(refusal.code, CloseCode.DISCONNECTED)
             # A message may quote a header, whose bytes need not be UTF-8.
             self.close(code, refusal.message.encode(errors="replace").decode())
-        except Exception as exc:
+        except (Exception, GeneratorExit) as exc:
             # What left meanwhile, and was asked something, is no failure.
             if not (self.gone and isinstance(exc, ConnectionClosed)):
                 self._cannot_greet(endpoint)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            self._cannot_greet(endpoint)  # it awaited something else that was cancelled
+            if not self.gone:  # by somebody else, or it awaited what was cancelled
+                self._cannot_greet(endpoint)
+            raise
         else:
             self._welcome()
 
