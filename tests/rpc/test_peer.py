@@ -228,6 +228,10 @@ async def test_a_payload_without_a_form_and_a_response_of_another_type_are_the_c
     pair = Pair(Handlers())
     with pytest.raises(Unserializable):
         await pair.client.call("add", {"a": object()}, returns=Any, timeout=5)
+    with pytest.raises(Unserializable, match=r"the payload of 'add' is no object: \[1, 2\]"):
+        await pair.client.call("add", [1, 2], returns=Any, timeout=5)
+    with pytest.raises(Unserializable, match="the name of a method is a string, 5 is none"):
+        pair.client.notify(5, {})  # type: ignore[arg-type] # as somebody may without types
     with pytest.raises(UnexpectedData):
         await pair.client.call("add", {"a": 1, "b": 2}, returns=str, timeout=5)
     with pytest.raises(UnexpectedData, match="stream"):

@@ -422,6 +422,39 @@ async def test_a_handler_in_a_full_lane_gets_the_answer_of_its_own_client(served
             assert (answer["id"], answer["response"]) == (number, f"yes {number}")
 
 
+async def test_in_a_lane_no_question_to_the_client_may_last_for_ever(serve: Serve) -> None:
+    class Asking(Endpoint):
+        @ws_rpc(lane=True)
+        async def ws_rpc_unbounded(self, payload: Payload) -> str:
+            with pytest.raises(ValueError, match="in a lane may wait for ever") as caught:
+                await self.call("confirm", timeout=None)
+            return str(caught.value)
+
+        @ws_rpc(lane=True, timeout=30)
+        async def ws_rpc_bounded(self, payload: Payload) -> Any:
+            return await self.call("confirm", timeout=None)
+
+        @ws_rpc(lane=True)
+        async def ws_rpc_asks(self, payload: Payload) -> str:
+            with pytest.raises(TimeoutError):
+                await self.call("confirm", timeout=0.05)
+            return "nobody confirmed"
+
+    async with peer(await serve(application(Asking)) / "stream") as client:
+        assert "give a timeout" in await client.call("unbounded")
+        await client.send({"id": "it", "method": "bounded"})
+        await client.send({"id": (await client.receive())["id"], "response": "yes"})
+        assert (await client.receive())["response"] == "yes"
+        # A client that calls into the lane before it answers waits, and not for ever.
+        await client.send({"id": 1, "method": "asks"})
+        assert (await client.receive())["method"] == "confirm"
+        await client.send({"id": 2, "method": "asks"})
+        frames = [await client.receive() for _ in range(4)]
+        frames += [await client.receive()]
+        ends = [frame["id"] for frame in frames if "response" in frame]
+        assert ends == [1, 2]
+
+
 async def test_the_lanes_of_two_connections_are_two(served: Served) -> None:
     url = await served.start()
     async with peer(url) as one, peer(url) as other:

@@ -290,7 +290,7 @@ class Session:
     def expire(self, call: Incoming) -> None:
         """The time of a call, which has a ``timeout``, is over."""
         error = RpcError(
-            ErrorCode.DEADLINE_EXCEEDED, f"It took longer than {call.timeout:g} seconds"
+            ErrorCode.DEADLINE_EXCEEDED, f"It took longer than {call.timeout:.12g} seconds"
         )
         self.fail(call, error)
 

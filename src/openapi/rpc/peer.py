@@ -45,6 +45,9 @@ _AGES: Final = 2**53 / 1000  # seconds, in more milliseconds than JavaScript can
 
 NO_FORM: Final = "JSON object expected"
 
+#: What an object begins with, in JSON and in MessagePack.
+_OBJECTS: Final = {False: b"{", True: bytes((*range(0x80, 0x90), 0xDE, 0xDF))}
+
 _NULL: Final = {False: b"null", True: b"\xc0"}
 
 
@@ -189,7 +192,7 @@ class Peer:
 
     def notify(self, method: str, payload: object) -> None:
         """Call a method of the peer without an answer. Raises ConnectionClosed, Unserializable."""
-        self.session.pending.notify(method, self._written(payload))
+        self.session.pending.notify(method, self._written(method, payload))
 
     async def ask(
         self,
@@ -244,7 +247,7 @@ class Peer:
 
         Raises ConnectionClosed, Unserializable.
         """
-        written, pending = self._written(payload), self.session.pending
+        written, pending = self._written(method, payload), self.session.pending
         if self._turns is None:
             self._turns = asyncio.Semaphore(self._asked)
             pending.freed = self._turns.release
@@ -257,9 +260,15 @@ class Peer:
             self._turns.release()
             raise
 
-    def _written(self, payload: object) -> bytes:
+    def _written(self, method: str, payload: object) -> bytes:
+        if not isinstance(method, str):  # nobody could answer it: its name cannot be read
+            raise Unserializable(f"the name of a method is a string, {method!r} is none")
         value = {} if payload is None else payload
-        return encode_msgpack(value) if self.session.codec.packed else encode_json(value)
+        packed = self.session.codec.packed
+        written = encode_msgpack(value) if packed else encode_json(value)
+        if written[0] not in _OBJECTS[packed]:
+            raise Unserializable(f"the payload of {method!r} is no object: {payload!r:.60}")
+        return written
 
     def _take(self, call: Incoming) -> None:
         if call.state is CallState.DONE:

@@ -110,13 +110,26 @@ class Websocket:
 
         ``payload`` is anything whose JSON form is an object; ``returns`` is the type of the
         response, by default dicts, lists and plain values; ``timeout`` is in seconds, None waits
-        for ever. A call waits its turn while ``limits.asked`` are in flight.
+        for ever. A call waits its turn while ``limits.asked`` are in flight. From within a lane,
+        something must end the wait, for the client may call into that lane before it answers.
 
         Raises CallFailed with the client's error, ConnectionClosed at once when it goes away,
         TimeoutError, UnexpectedData for a response that does not fit ``returns``, Unserializable
-        for a payload without a JSON form.
+        for a payload without a JSON form, ValueError in a lane with neither a ``timeout`` nor a
+        deadline of the handler.
         """
-        peer = self.connection.peer
+        peer, running = self.connection.peer, current()
+        if (
+            timeout is None
+            and running is not None
+            and running.owner is peer
+            and running.call.lane is not None
+            and running.remaining is None
+        ):
+            raise ValueError(
+                f"call({method!r}, timeout=None) in a lane may wait for ever, as the client may"
+                " call into the lane before it answers: give a timeout, here or to the method"
+            )
         return await peer.call(method, payload, returns=returns, timeout=timeout)
 
     async def notify(self, method: str, payload: object = None) -> None:
