@@ -39,12 +39,15 @@ class Shop(WsPathMixin):
         await reserve(payload.name)
         ORDERS.setdefault(payload.order_id, []).append(payload.name)
 
+    # [/field]
+
+    # [same]
     @ws_rpc(lane="order_id")
     async def ws_rpc_ship(self, payload: Order) -> list[str]:
         """Send an order away; what is in it"""
         return ORDERS.pop(payload.order_id, [])
 
-    # [/field]
+    # [/same]
 
     # [method]
     @ws_rpc(lane=True)
