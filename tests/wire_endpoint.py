@@ -311,7 +311,7 @@ class Endpoint(Subscribe, Publish, WsPathMixin):
         """Answer the payload, by its types"""
         return payload
 
-    @ws_rpc(lane="lane")
+    @ws_rpc(lane="lane", timeout=30)
     async def ws_rpc_ask(self, payload: Question) -> dict[str, Any]:
         """Call a method of the client, and answer how that ended"""
         timeout = None if payload.timeout is None else payload.timeout / 1000
