@@ -58,7 +58,7 @@ ifndef node_on_path
 	@$(python) -m pip install --quiet --disable-pip-version-check --requirement requirements/node.txt || { \
 	    echo "the tests need Node.js 18 or newer, with npm: sudo apt-get install nodejs npm, then run make again." >&2; exit 1; }
 endif
-	@cd tests/foreign && PATH="$(CURDIR)/$(venv)/bin:$$PATH" npm ci --silent --ignore-scripts --no-audit --no-fund --no-update-notifier
+	@cd tests/foreign && PATH="$(CURDIR)/$(venv)/bin:$$PATH" npm ci --loglevel=error --ignore-scripts --no-audit --no-fund --no-update-notifier
 	@touch $@
 
 # --- targets -------------------------------------------------------------------------------------
