@@ -10,7 +10,6 @@ It knows no socket: what it says goes where the session sends to.
 
 import asyncio
 import logging
-import secrets
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -25,9 +24,10 @@ from openapi.errors import (
     UnexpectedData,
     Unserializable,
 )
-from openapi.protocol.frames import INVALID, Message, Reconnect
+from openapi.protocol.frames import Message, Reconnect
 from openapi.protocol.pending import Asked, Outcome
 from openapi.protocol.session import CallState, Incoming, Session, Stop
+from openapi.rpc.refusals import NO_FORM, internal_error, is_told, refusal_of
 from openapi.rpc.running import Running
 from openapi.schema import Schema, encode_json, encode_msgpack
 
@@ -42,8 +42,6 @@ Invoke: TypeAlias = Callable[[Incoming], Coroutine[Any, Any, Any]]
 _BURST: Final = 32
 
 _AGES: Final = 2**53 / 1000  # seconds, in more milliseconds than JavaScript can count
-
-NO_FORM: Final = "JSON object expected"
 
 #: What an object begins with, in JSON and in MessagePack.
 _OBJECTS: Final = {False: b"{", True: bytes((*range(0x80, 0x90), 0xDE, 0xDF))}
@@ -351,18 +349,18 @@ class Peer:
         running.enter()
         try:
             if call.broken is not None:
-                raise _internal_error(call, call.broken) from call.broken
+                raise internal_error(call, call.broken) from call.broken
             respond = self._stream if call.method.stream else self._result
             response = await respond(running)
             try:
                 session.answer(call, response)
             except Unserializable as exc:
-                raise _internal_error(call, exc, NO_FORM) from exc
+                raise internal_error(call, exc, NO_FORM) from exc
         except RpcError as error:
             try:
                 session.fail(call, error)
             except Unserializable as exc:
-                session.fail(call, _internal_error(call, exc))
+                session.fail(call, internal_error(call, exc))
         except asyncio.CancelledError:
             # By the connection's end or its caller, who has been told then; or by anybody else.
             session.fail(call, RpcError(ErrorCode.CANCELLED, "The call was cancelled"))
@@ -374,9 +372,9 @@ class Peer:
         try:
             result = await (running.work or self._invoke(call))
         except BaseException as exc:
-            if _is_told(exc):
+            if is_told(exc):
                 raise
-            raise _refusal(call, exc) from exc
+            raise refusal_of(call, exc) from exc
         return self._encoded(call, result)
 
     async def _stream(self, running: Running) -> bytes:
@@ -391,9 +389,9 @@ class Peer:
                 if (aclose := getattr(items, "aclose", None)) is not None:
                     await aclose()
         except BaseException as exc:
-            if _is_told(exc):
+            if is_told(exc):
                 raise
-            raise _refusal(call, exc) from exc
+            raise refusal_of(call, exc) from exc
         return _NULL[self.session.codec.packed]
 
     async def _pump(self, running: Running, items: AsyncIterator[Any]) -> None:
@@ -410,7 +408,7 @@ class Peer:
             await self._make_room(running)
             seq += 1
             self.session.item(call, self._encoded(call, item), seq)
-            if seq % _BURST == 0:
+            if seq % _BURST == 0:  # a generator that never suspends would keep the loop to itself
                 await asyncio.sleep(0)
 
     async def _make_room(self, running: Running) -> None:
@@ -423,10 +421,10 @@ class Peer:
         try:
             return call.method.encode(result, packed=self.session.codec.packed)
         except Unserializable as exc:
-            raise _internal_error(call, exc, NO_FORM) from exc
+            raise internal_error(call, exc, NO_FORM) from exc
         except Exception as exc:
             # It does not fit its type, or the type's own code failed.
-            raise _internal_error(call, exc) from exc
+            raise internal_error(call, exc) from exc
 
 
 def _response(outcome: Outcome) -> bytes:
@@ -444,34 +442,6 @@ def _milliseconds(timeout: float | None) -> int | None:
     if timeout is None or timeout >= _AGES:
         return None
     return max(1, ceil(timeout * 1000))
-
-
-def _is_told(exc: BaseException) -> bool:
-    """Whether it goes on as it is: the handler's own refusal, or the end of the task itself.
-
-    A task that awaits something else that was cancelled is not cancelled.
-    """
-    if isinstance(exc, asyncio.CancelledError):
-        # In a function, so that no frame of a call's traceback holds its own task: a cycle.
-        task = asyncio.current_task()
-        return task is None or task.cancelling() > 0
-    return isinstance(exc, RpcError | KeyboardInterrupt | SystemExit)
-
-
-def _refusal(call: Incoming, exc: BaseException) -> RpcError:
-    """What the caller gets for what a handler raised."""
-    if isinstance(exc, InvalidData):
-        return RpcError(ErrorCode.INVALID_PARAMETERS, INVALID, errors=exc.errors)
-    return _internal_error(call, exc)
-
-
-def _internal_error(
-    call: Incoming, exc: BaseException, message: str = "Internal error"
-) -> RpcError:
-    """The answer to a call that failed here: only an id, under which the log has the exception."""
-    error_id = secrets.token_hex(8)
-    logger.error("RPC method %r failed, error id %s", call.method.name, error_id, exc_info=exc)
-    return RpcError(ErrorCode.INTERNAL_ERROR, message, data={"error_id": error_id})
 
 
 if sys.version_info >= (3, 12):
