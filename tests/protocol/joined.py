@@ -9,10 +9,11 @@ from typing import Any
 from msgspec import json, msgpack
 
 from openapi.protocol.frames import Codec
+from openapi.protocol.incoming import Incoming
 from openapi.protocol.limits import Limits
 from openapi.protocol.native import JSON, JSON_CLIENT
 from openapi.protocol.pending import Asked, Outcome
-from openapi.protocol.session import Event, Incoming, Session
+from openapi.protocol.session import Event, Session
 from tests.protocol.talk import TABLE
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from openapi.protocol.frames import Codec
+from openapi.protocol.incoming import Incoming
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import MethodTable, ws_rpc
 from openapi.protocol.native import JSON
-from openapi.protocol.session import Event, Incoming, Session
+from openapi.protocol.session import Event, Session
 
 
 @dataclass

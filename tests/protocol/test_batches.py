@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from openapi.errors import RpcError
+from openapi.protocol.incoming import CallState, Incoming, Stop
 from openapi.protocol.jsonrpc import JSONRPC
 from openapi.protocol.limits import Limits
-from openapi.protocol.session import CallState, Incoming, SessionState, Stop
+from openapi.protocol.session import SessionState
 from tests.protocol.talk import Talk, batch
 
 

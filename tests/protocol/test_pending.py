@@ -10,11 +10,11 @@ from msgspec import Raw, msgpack
 
 from openapi.errors import CallFailed, ConnectionClosed, ErrorCode, RpcError, UnexpectedData
 from openapi.protocol.frames import Answer, CallId, Error, Failure, Item
+from openapi.protocol.incoming import CallState, Incoming, Stop
 from openapi.protocol.jsonrpc import JSONRPC
 from openapi.protocol.limits import Limits
 from openapi.protocol.native import JSON, JSON_CLIENT, MSGPACK, MSGPACK_CLIENT
 from openapi.protocol.pending import AskedState, Outcome, Pending
-from openapi.protocol.session import CallState, Incoming, Stop
 from tests.protocol.joined import Joined, Mine
 
 LIMITS = Limits(message_bytes=200, json_depth=10)

@@ -9,9 +9,10 @@ from typing import Any, Final, TypeAlias
 import pytest
 
 from openapi.errors import ConnectionClosed, ErrorCode, RpcError, Unserializable
+from openapi.protocol.incoming import CallState, Incoming, Stop
 from openapi.protocol.limits import Limits
 from openapi.protocol.native import JSON, JSON_CLIENT, MSGPACK, ObjectCodec
-from openapi.protocol.session import CallState, Incoming, SessionState, Stop
+from openapi.protocol.session import SessionState
 from tests.protocol.talk import INVALID, Pair, Talk
 
 REFUSED: Final = RpcError(7, "no")

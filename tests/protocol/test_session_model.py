@@ -20,11 +20,12 @@ from msgspec import msgpack
 
 from openapi.errors import ConnectionClosed, RpcError
 from openapi.protocol.frames import Codec
+from openapi.protocol.incoming import CallState, Incoming, Stop
 from openapi.protocol.jsonrpc import JSONRPC
 from openapi.protocol.limits import Limits
 from openapi.protocol.native import JSON, MSGPACK
 from openapi.protocol.pending import Asked, Outcome
-from openapi.protocol.session import CallState, Incoming, SessionState, Stop
+from openapi.protocol.session import SessionState
 from tests.protocol.talk import Talk
 
 LIMITS: Final = Limits(calls=4, batch=3, call_timeout=5)

@@ -6,9 +6,9 @@ import pytest
 from msgspec import Raw
 
 from openapi.protocol.frames import Batch, Frame, Malformed
+from openapi.protocol.incoming import Incoming
 from openapi.protocol.jsonrpc import JSONRPC
 from openapi.protocol.limits import Limits
-from openapi.protocol.session import Incoming
 from tests.protocol.talk import Talk, batch
 
 BY_POSITION = {"jsonrpc": "2.0", "method": "echo", "params": [1]}

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from openapi.protocol.frames import Codec
+from openapi.protocol.incoming import Incoming
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import MethodTable
 from openapi.protocol.native import JSON, JSON_CLIENT
-from openapi.protocol.session import Incoming, Session
+from openapi.protocol.session import Session
 from openapi.rpc.peer import Invoke, Peer
 
 

@@ -17,11 +17,11 @@ from openapi.errors import (
     UnexpectedData,
     Unserializable,
 )
+from openapi.protocol.incoming import Incoming
 from openapi.protocol.jsonrpc import JSONRPC
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import ws_rpc
 from openapi.protocol.native import JSON_CLIENT, MSGPACK, MSGPACK_CLIENT, ObjectCodec
-from openapi.protocol.session import Incoming
 from openapi.rpc.peer import Peer, deadline
 from openapi.rpc.running import current
 from tests.rpc.pair import Pair

@@ -14,9 +14,10 @@ from openapi.client.subscription import Subscription
 from openapi.client.subscriptions import Subscriptions
 from openapi.errors import CloseCode, ConnectionClosed
 from openapi.protocol.frames import Codec, Message, Reconnect
+from openapi.protocol.incoming import Incoming
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import MethodTable
-from openapi.protocol.session import Incoming, Session
+from openapi.protocol.session import Session
 from openapi.rpc.peer import Peer, deadline
 from openapi.schema import Schema
 

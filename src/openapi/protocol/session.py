@@ -15,18 +15,12 @@
 | DRAINING | is refused -32009 | is dropped     | is sent           |          | CLOSED  |
 | CLOSED   | is dropped        | is dropped     | is dropped        |          |         |
 
-| a call   |                            | item()  | answer(), fail(), cancel, expire() | done() |
-|----------|----------------------------|---------|------------------------------------|--------|
-| WAITING  | for the calls before it    |         | final frame, DONE                  | DONE   |
-| RUNNING  | somebody works on it       | a frame | final frame, ANSWERED              | DONE   |
-| ANSWERED | work goes on, or cleans up |         |                                    | DONE   |
-| DONE     | forgotten                  |         |                                    |        |
-
-There is one final frame for each call, and it is sent at once: whoever cancels does not wait until
-a handler has cleaned up. An ANSWERED call keeps its place among ``limits.calls`` and in its lane.
+What becomes of a call is the table of :mod:`openapi.protocol.incoming`. There is one final frame
+for each, and it is sent at once: whoever cancels does not wait until a handler has cleaned up. An
+ANSWERED call keeps its place among ``limits.calls`` and in its lane.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
@@ -47,6 +41,7 @@ from openapi.protocol.frames import (
     Message,
     Reconnect,
 )
+from openapi.protocol.incoming import BatchReply, CallState, Incoming, Stop
 from openapi.protocol.lanes import Lanes
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import UNSET, Method, MethodTable
@@ -54,7 +49,7 @@ from openapi.protocol.native import JSON, MSGPACK
 from openapi.protocol.nesting import nested_deeper_than, packed_deeper_than
 from openapi.protocol.pending import Pending
 
-__all__ = ["BatchReply", "CallState", "Event", "Incoming", "Session", "SessionState", "Stop"]
+__all__ = ["Event", "Session", "SessionState"]
 
 
 def _nowhere(what: object) -> None:
@@ -67,87 +62,6 @@ class SessionState(Enum):
     OPEN = "open"
     DRAINING = "draining"
     CLOSED = "closed"
-
-
-class CallState(Enum):
-    """See the second table of the module."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    ANSWERED = "answered"
-    DONE = "done"
-
-
-class BatchReply:
-    """What answers a batch, once all that is in it is answered."""
-
-    __slots__ = ("_answers", "_open")
-
-    def __init__(self) -> None:
-        self._answers: list[bytes] = []
-        self._open = 1
-
-    @property
-    def sent(self) -> bool:
-        """Whether it is on its way."""
-        return not self._open
-
-    def expect(self) -> None:
-        """One more answer will come."""
-        self._open += 1
-
-    def put(self, answer: bytes) -> None:
-        """An answer, or a refusal of what nobody expected."""
-        self._answers.append(answer)
-
-    def close(self) -> bytes | None:
-        """One thing less to wait for: an answer that came, or the rest of the batch.
-
-        Returns the message that is to be sent, if it was the last and there is anything to say.
-        """
-        self._open -= 1
-        return None if self._open or not self._answers else Batch.joined(self._answers)
-
-
-class Incoming:
-    """A call to run: its method and its decoded payload. ``id`` is None for a notification.
-
-    ``timeout`` is how long it may take, in seconds; for a stream, each of its items. ``broken`` is
-    what the code of the payload's own type raised, where that failed: the call is to be failed
-    instead of run.
-    """
-
-    __slots__ = ("broken", "id", "lane", "method", "payload", "reply", "state", "timeout")
-
-    def __init__(
-        self,
-        id: CallId | None,
-        method: Method,
-        payload: Any,
-        *,
-        timeout: float | None = None,
-        lane: Hashable = None,
-        reply: BatchReply | None = None,
-        broken: Exception | None = None,
-    ) -> None:
-        self.id: Final = id
-        self.method: Final = method
-        self.payload: Final = payload
-        self.timeout: Final = timeout
-        self.lane: Final = lane
-        self.reply: Final = reply
-        self.broken: Final = broken
-        self.state = CallState.RUNNING
-
-
-class Stop:
-    """A call has its final frame: whoever works on it, or waits with it, is to end."""
-
-    __slots__ = ("call",)
-    __match_args__ = ("call",)
-
-    def __init__(self, call: Incoming) -> None:
-        self.call: Final = call
 
 
 Event: TypeAlias = Incoming | Stop | Message | Reconnect

@@ -25,8 +25,9 @@ from openapi.errors import (
     Unserializable,
 )
 from openapi.protocol.frames import Message, Reconnect
+from openapi.protocol.incoming import CallState, Incoming, Stop
 from openapi.protocol.pending import Asked, Outcome
-from openapi.protocol.session import CallState, Incoming, Session, Stop
+from openapi.protocol.session import Session
 from openapi.rpc.refusals import NO_FORM, internal_error, is_told, refusal_of
 from openapi.rpc.running import Running
 from openapi.schema import Schema, encode_json, encode_msgpack

@@ -7,7 +7,7 @@ from typing import Final
 
 from openapi.errors import ErrorCode, InvalidData, RpcError
 from openapi.protocol.frames import INVALID
-from openapi.protocol.session import Incoming
+from openapi.protocol.incoming import Incoming
 
 __all__ = ["NO_FORM", "internal_error", "is_told", "refusal_of"]
 

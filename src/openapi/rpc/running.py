@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any, Final
 
-from openapi.protocol.session import CallState, Incoming
+from openapi.protocol.incoming import CallState, Incoming
 
 __all__ = ["Running", "current"]
 

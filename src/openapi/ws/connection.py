@@ -19,9 +19,10 @@ from aiohttp import web
 
 from openapi.errors import CloseCode, ConnectionClosed, ErrorCode, RpcError, Unserializable
 from openapi.protocol.frames import Codec, Reconnect
+from openapi.protocol.incoming import BatchReply, CallState, Incoming
 from openapi.protocol.jsonrpc import JSONRPC, is_jsonrpc
 from openapi.protocol.native import JSON
-from openapi.protocol.session import BatchReply, CallState, Incoming, Session
+from openapi.protocol.session import Session
 from openapi.protocol.websocket import (
     Broken,
     Closed,

@@ -21,7 +21,7 @@ from openapi.rpc.running import current
 
 if TYPE_CHECKING:
     from openapi.protocol.frames import CallId
-    from openapi.protocol.session import Incoming
+    from openapi.protocol.incoming import Incoming
     from openapi.ws.socket import Websocket
 
 __all__ = ["Call", "Middleware", "Next", "check_middleware", "takes", "through"]
