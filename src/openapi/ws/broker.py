@@ -10,22 +10,53 @@
 A manager opens its broker once, before anything else, and closes it last. It subscribes to a
 channel when the first of its sockets does and unsubscribes when the last one left; it never does
 both at the same time for one channel.
+
+What a broker can do besides is a class of its own, from which it derives as well: it
+:class:`KeepsHistory`, :class:`PublishesOnce`, :class:`KeepsPresence`. A manager whose channel rules
+promise what its broker has not is refused when it is made. ``tests/ws/conformance.py`` holds every
+broker against all that is said here.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TypeAlias
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from openapi.errors import DeclarationError
+from openapi.protocol.publication import Publication
+from openapi.protocol.stream import Page, Position, Retention
 
-__all__ = ["Broker", "Deliver", "broker_from_url"]
+__all__ = [
+    "KEY_SECONDS",
+    "Broker",
+    "Deliver",
+    "KeepsHistory",
+    "KeepsPresence",
+    "Member",
+    "PublishesOnce",
+    "Refreshed",
+    "broker_from_url",
+]
 
-Deliver: TypeAlias = Callable[[str, str, object], Awaitable[None]]
-"""``await deliver(channel, event, data)`` hands a message to the sockets of this process."""
+KEY_SECONDS: Final = 300.0
+"""How long the key of a publication is remembered: seconds."""
 
 _BROKERS = {"memory": "openapi.ws.brokers.memory:MemoryBroker"}
+
+
+class Deliver(Protocol):
+    """Hands a message to the sockets of this process.
+
+    ``data`` is any object that has a JSON form, or a
+    :class:`~openapi.protocol.publication.Data`. ``position`` is that of a message whose channel
+    keeps history, and of no other.
+    """
+
+    def __call__(
+        self, channel: str, event: str, data: object, position: Position | None = None
+    ) -> Awaitable[None]: ...
 
 
 class Broker(ABC):
@@ -37,7 +68,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def publish(self, channel: str, event: str, data: object) -> None:
-        """Hand on a message. Raises CannotPublish where it cannot be."""
+        """Hand on a message, and keep nothing. Raises CannotPublish where it cannot be."""
 
     @abstractmethod
     async def subscribe(self, channel: str) -> None:
@@ -53,6 +84,122 @@ class Broker(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Let go of everything. Harmless the second time."""
+
+
+class KeepsHistory(ABC):
+    """A broker that numbers the messages of a channel and keeps the newest.
+
+    A stream comes to be, with a random epoch, when it is first appended to or read. The epoch
+    outlives the messages. Where the stream is lost all the same, the next one has a new epoch and
+    begins at 1.
+    """
+
+    @abstractmethod
+    async def append(
+        self,
+        channel: str,
+        event: str,
+        data: object,
+        *,
+        retention: Retention,
+        key: str | None = None,
+    ) -> Position:
+        """Number, keep and hand on a message, as one act: its offset is the last one's + 1.
+
+        Returns its position; when this returns, :meth:`history` has it. Whoever is subscribed has
+        it delivered with that position, in order of the offsets. A ``key`` that the channel had
+        within :data:`KEY_SECONDS`, with the same event and data, returns the position of that
+        time, and nothing else happens.
+
+        Raises CannotPublish; InvalidData for a key that another message had; RpcError
+        (LIMIT_EXCEEDED) where no more keys can be remembered; Unserializable.
+        """
+
+    @abstractmethod
+    async def history(
+        self,
+        channel: str,
+        *,
+        retention: Retention,
+        since: Position | None = None,
+        limit: int,
+        reverse: bool = False,
+    ) -> Page[Publication]:
+        """Read at most ``limit`` messages; ``top`` is where the stream ended at that moment.
+
+        Forwards, these are the first of those behind ``since``; in ``reverse`` the last of those
+        before it, newest first. Without ``since`` it is from the one end or the other. A ``since``
+        of another epoch finds nothing. With a limit of 0 there is only ``top``.
+        """
+
+
+class PublishesOnce(ABC):
+    """A broker that remembers the keys of publications on channels without history."""
+
+    @abstractmethod
+    async def publish_once(self, channel: str, event: str, data: object, *, key: str) -> None:
+        """Do as :meth:`Broker.publish`, unless the channel had the key within KEY_SECONDS.
+
+        Raises what :meth:`KeepsHistory.append` does.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Who is on a channel: a user, however many connections they have, or one that is nobody's.
+
+    ``info`` is what has a JSON form.
+    """
+
+    id: str
+    user: str | int | None = None
+    info: Any = None
+    connections: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What :meth:`KeepsPresence.refresh` found."""
+
+    lost: Sequence[str] = ()
+    """Of the connections that were to be refreshed, those that are not there any more."""
+    expired: Sequence[Member] = ()
+    """Members whose last connection was not refreshed in time. Each is told to one caller only."""
+
+
+class KeepsPresence(ABC):
+    """A broker that knows who is on a channel, in all processes.
+
+    It knows connections, by names that no two of them share; a member is there as long as one of
+    its connections is. Of what a member's connections say of it, the newest holds.
+    """
+
+    @abstractmethod
+    async def enter(
+        self, channel: str, connections: Mapping[str, Member], *, ttl: float
+    ) -> Sequence[Member]:
+        """Have connections on a channel, for ``ttl`` seconds unless they are refreshed.
+
+        Returns the members who had none there before. Harmless for those that are there already.
+        """
+
+    @abstractmethod
+    async def leave(self, channel: str, connections: Collection[str]) -> Sequence[Member]:
+        """Take connections from a channel. Returns the members who have none there now.
+
+        Harmless for those that are not there. A ``Member`` that is returned has 0 connections.
+        """
+
+    @abstractmethod
+    async def refresh(self, channel: str, connections: Collection[str], *, ttl: float) -> Refreshed:
+        """Let connections that are there stay for ``ttl`` seconds more.
+
+        It brings none back that is not there, and it lets go of all that has expired.
+        """
+
+    @abstractmethod
+    async def members(self, channel: str) -> Sequence[Member]:
+        """Who is there now, in the order in which they came, with the number of connections."""
 
 
 def broker_from_url(url: str) -> Broker:
