@@ -4,13 +4,14 @@ A feed hands on each message of a stream once, in order and without a gap. What 
 live messages alone it reads: where the stream is when it begins, and what is missing later. Whoever
 drives it does the reading, and tells it what was found.
 
-| state    | a live message                                                  | what was read        |
-|----------|-----------------------------------------------------------------|----------------------|
-| OPENING  | is kept                                                         | LIVE, then the kept  |
-| LIVE     | the next: goes out. An old one: dropped. A later one: BRIDGING, |                      |
-|          | and it is kept. Of a new stream: RESET, and it goes out         |                      |
-| BRIDGING | is kept                                                         | goes out, LIVE, then |
-|          |                                                                 | the kept; or RESET   |
+| state    | a live message                                      | what was read               |
+|----------|-----------------------------------------------------|-----------------------------|
+| OPENING  | is kept                                             | LIVE, then the kept         |
+| LIVE     | the next goes out, an old one is dropped;           |                             |
+|          | a later one is kept: BRIDGING;                      |                             |
+|          | one of a new stream goes out behind a RESET         |                             |
+| BRIDGING | is kept                                             | goes out, or RESET; LIVE,   |
+|          |                                                     | then the kept               |
 
 RESET is no state but an event: history cannot bridge the gap, and everyone is told where the stream
 is now. The newest messages that went out stay in the log, from which clients recover.

@@ -34,6 +34,8 @@ class Limits:
     """Event patterns per channel. More: -32007."""
     name_bytes: int = 255
     """The name of a channel or an event, or a pattern. Longer: -32602."""
+    recovery: int = 300
+    """Messages that a client gets at once: recovered, or of a history. More: not recovered."""
     outbox_bytes: int = 1024 * 1024
     """Queued for a peer that reads too slowly. More: close code 4008."""
     errors: int = 100
@@ -42,6 +44,14 @@ class Limits:
     """Between two pings, the first at a random moment of it. None: no pings."""
     pong_timeout: float = 10.0
     """For a sign of life after a ping. Longer: close code 4000."""
+    position_check: float = 40.0
+    """Without a message on a channel with history, before its position is compared."""
+    presence_interval: float = 25.0
+    """Between two refreshments of who is present."""
+    presence_ttl: float = 60.0
+    """Who was not refreshed for so long is not present any more."""
+    presence_grace: float = 15.0
+    """Who lost their connection stays present for so long, as they may come back."""
     close_timeout: float = 5.0
     """For the peer's closing frame after ours; then the connection is cut."""
     drain_window: float = 30.0
