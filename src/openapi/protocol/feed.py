@@ -2,19 +2,23 @@
 
 A feed hands on each message of a stream once, in order and without a gap. What it cannot know from
 live messages alone it reads: where the stream is when it begins, and what is missing later. Whoever
-drives it does the reading, and tells it what was found.
+drives it does the reading, one at a time, and tells it what was found.
 
 | state    | a live message                                      | what was read               |
 |----------|-----------------------------------------------------|-----------------------------|
 | OPENING  | is kept                                             | LIVE, then the kept         |
 | LIVE     | the next goes out, an old one is dropped;           |                             |
-|          | a later one is kept: BRIDGING;                      |                             |
-|          | one of a new stream goes out behind a RESET         |                             |
+|          | a later one, or one of another stream,              |                             |
+|          | is kept: BRIDGING                                   |                             |
 | BRIDGING | is kept                                             | goes out, or RESET; LIVE,   |
 |          |                                                     | then the kept               |
 
 RESET is no state but an event: history cannot bridge the gap, and everyone is told where the stream
 is now. The newest messages that went out stay in the log, from which clients recover.
+
+A message of another stream may be the first of a new one, or the last of one that was lost before.
+It cannot tell which, so it is asked for as a gap is. A reading that began when the message was here
+already knows: a stream that it does not name is lost.
 """
 
 from collections import deque
@@ -31,6 +35,9 @@ M = TypeVar("M", bound=Numbered)
 
 #: Live messages that wait for a reading. Of more, the oldest are forgotten, and read in their turn.
 _KEPT: Final = 1024
+
+#: Lost streams that are known by their epochs. A late message of any other costs a reading.
+_LOST: Final = 8
 
 
 class FeedState(Enum):
@@ -55,7 +62,7 @@ Out: TypeAlias = Sequence[M | Reset]
 class Feed(Generic[M]):
     """One stream. At most ``keep`` of its newest messages stay in :attr:`log`."""
 
-    __slots__ = ("_before", "_epoch", "_kept", "filled", "log", "stale", "state")
+    __slots__ = ("_asked", "_epoch", "_kept", "_lost", "filled", "log", "stale", "state")
 
     def __init__(self, keep: int) -> None:
         self.state = FeedState.OPENING
@@ -63,10 +70,12 @@ class Feed(Generic[M]):
         self.filled = False
         """Whether the log was filled with what came before the feed; see :meth:`fill`."""
         self.stale = 0
-        """Live messages that came twice, or late."""
+        """Live messages that came twice, or late, or behind what was read."""
         self._epoch = ""
-        self._before: str | None = None
+        self._lost: deque[str] = deque(maxlen=_LOST)
         self._kept: deque[tuple[M, str]] = deque(maxlen=_KEPT)
+        # The message that made it read: it was here before the reading began.
+        self._asked: tuple[M, str] | None = None
 
     @property
     def top(self) -> Position:
@@ -85,22 +94,16 @@ class Feed(Generic[M]):
             self._kept.append((message, epoch))
             return ()
         log, offset = self.log, message.offset
-        if epoch == self._epoch:
-            if offset == log.top + 1:
-                log.append(message)
-                return (message,)
-            if offset <= log.top:
-                self.stale += 1
-                return ()
-            self.state = FeedState.BRIDGING
-            self._kept.append((message, epoch))
+        if epoch == self._epoch and offset == log.top + 1:
+            log.append(message)
+            return (message,)
+        if offset <= log.top if epoch == self._epoch else epoch in self._lost:
+            self.stale += 1
             return ()
-        if epoch == self._before:
-            self.stale += 1  # the last of the stream that was lost
-            return ()
-        reset = self._reset(Position(offset - 1, epoch))
-        log.append(message)
-        return (reset, message)
+        self.state = FeedState.BRIDGING
+        self._asked = message, epoch
+        self._kept.append(self._asked)
+        return ()
 
     def bridge(self) -> None:
         """Something may be missing: what lies behind :attr:`top` is going to be read."""
@@ -110,32 +113,36 @@ class Feed(Generic[M]):
     def bridged(self, page: Page[M]) -> Out[M]:
         """What was read from :attr:`top` on, oldest first. It may be that more is to be read."""
         assert self.state is FeedState.BRIDGING
+        log, there = self.log, page.top
+        asked, self._asked = self._asked, None
+        if asked is not None and asked[1] not in (self._epoch, there.epoch):
+            self._lost.append(asked[1])
         out: list[M | Reset] = []
-        if page.top.epoch != self._epoch or page.top.offset < self.log.top:
-            out.append(self._reset(page.top))
-        elif page.messages and page.messages[0].offset == self.log.top + 1:
+        if there.epoch != self._epoch:
+            self._lost.append(self._epoch)
+            out.append(self._reset(self._beginning(there)))
+        elif there.offset < log.top:
+            out.append(self._reset(there))
+        elif page.messages and page.messages[0].offset == log.top + 1:
             for message in page.messages:
-                self.log.append(message)
+                log.append(message)
             out += page.messages
-        elif page.top.offset > self.log.top:
-            out.append(self._reset(page.top))  # they are kept no longer
-        elif self._kept:
-            # The next live message is beyond what history ever had: nobody will bridge that.
-            message, epoch = self._kept[0]
-            if epoch == self._epoch and message.offset > self.log.top + 1:
-                out.append(self._reset(Position(message.offset - 1, epoch)))
+            if log.top < there.offset:
+                return out  # it was more than a page
+        elif there.offset > log.top:
+            out.append(self._reset(there))  # they are kept no longer
+        elif asked is not None and asked[1] == self._epoch:
+            # It is beyond all that history ever had: to read again would bring no more.
+            out.append(self._reset(Position(asked[0].offset - 1, self._epoch)))
         self.state = FeedState.LIVE
-        if page.messages and self.log.top < page.top.offset and page.top.epoch == self._epoch:
-            self.state = FeedState.BRIDGING  # it was more than a page
-            return out
         return [*out, *self._merge()]
 
     def fill(self, page: Page[M]) -> None:
         """The newest messages of the stream, oldest first, as they were read after it opened."""
-        self.filled = True
-        if page.top.epoch != self._epoch:
-            return
         first = self.log.first
+        if page.top.epoch != self._epoch or page.top.offset < first - 1:
+            return  # a reset came in between: what was read is not what lies right before it
+        self.filled = True
         older = [message for message in page.messages if message.offset < first]
         if older and older[-1].offset == first - 1:
             self.log.prepend(older)
@@ -157,9 +164,12 @@ class Feed(Generic[M]):
         self.log.clear()
         self.log.top = top.offset
 
+    def _beginning(self, there: Position) -> Position:
+        """Where to go on in a new stream: before what came of it live, if anything did."""
+        came = (message.offset - 1 for message, epoch in self._kept if epoch == there.epoch)
+        return Position(min(there.offset, next(came, there.offset)), there.epoch)
+
     def _reset(self, position: Position) -> Reset:
-        if position.epoch != self._epoch:
-            self._before = self._epoch
         self._begin(position)
         self.filled = False
         return Reset(position)
