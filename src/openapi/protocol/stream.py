@@ -7,7 +7,7 @@ log.after(41)                   # [42, 43, …], or None where not all of them a
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
@@ -118,14 +118,14 @@ class Log(Generic[M]):
         return list(islice(self._messages, start, stop))
 
     def newer(self, offset: int, limit: int) -> list[M]:
-        """Of the messages behind an offset that are here, the oldest."""
-        return _some((each for each in self._messages if each.offset > offset), limit)
+        """Of the messages with a greater offset that are here, the oldest: at most ``limit``."""
+        start = max(0, offset + 1 - self.first)
+        return list(islice(self._messages, start, start + limit))
 
     def older(self, offset: int | None, limit: int) -> list[M]:
-        """Of the messages before an offset that are here, the newest, newest first."""
-        backwards = reversed(self._messages)
-        return _some((each for each in backwards if offset is None or each.offset < offset), limit)
+        """Of the messages with a smaller offset that are here, the newest, newest first.
 
-
-def _some(messages: Iterable[M], limit: int) -> list[M]:
-    return list(islice(messages, limit))
+        Of all of them where there is no offset.
+        """
+        start = 0 if offset is None else max(0, self.top + 1 - offset)
+        return list(islice(reversed(self._messages), start, start + limit))
