@@ -51,7 +51,8 @@ class Deliver(Protocol):
 
     ``data`` is any object that has a JSON form, or a
     :class:`~openapi.protocol.publication.Data`. ``position`` is that of a message whose channel
-    keeps history, and of no other.
+    keeps history, and of no other. The message is handed over before it first waits: who begins
+    these calls in order has delivered in order.
     """
 
     def __call__(
@@ -64,11 +65,18 @@ class Broker(ABC):
 
     @abstractmethod
     async def open(self, deliver: Deliver) -> None:
-        """Get ready: messages of subscribed channels go to ``deliver``, each channel's in order."""
+        """Get ready: messages of subscribed channels go to ``deliver``, each channel's in order.
+
+        It is the same order in every process. Who publishes is delivered to like any other.
+        """
 
     @abstractmethod
     async def publish(self, channel: str, event: str, data: object) -> None:
-        """Hand on a message, and keep nothing. Raises CannotPublish where it cannot be."""
+        """Hand on a message, and keep nothing. What becomes of ``data`` then changes nothing.
+
+        Raises CannotPublish where it cannot be; Unserializable for data that has no JSON form,
+        whoever is subscribed.
+        """
 
     @abstractmethod
     async def subscribe(self, channel: str) -> None:
@@ -106,13 +114,15 @@ class KeepsHistory(ABC):
     ) -> Position:
         """Number, keep and hand on a message, as one act: its offset is the last one's + 1.
 
-        Returns its position; when this returns, :meth:`history` has it. Whoever is subscribed has
-        it delivered with that position, in order of the offsets. A ``key`` that the channel had
-        within :data:`KEY_SECONDS`, with the same event and data, returns the position of that
-        time, and nothing else happens.
+        Returns its position; when this returns, :meth:`history` has it, in every process. Whoever
+        is subscribed has it delivered with that position, in order of the offsets. A ``key`` that
+        the channel had within :data:`KEY_SECONDS`, with the same event and data
+        (:meth:`~openapi.protocol.publication.Data.digest`), returns the position of that time, and
+        nothing else happens: it is not remembered for longer either.
 
-        Raises CannotPublish; InvalidData for a key that another message had; RpcError
-        (LIMIT_EXCEEDED) where no more keys can be remembered; Unserializable.
+        Raises CannotPublish; InvalidData, with ``{"key": text}``, for a key that another message
+        had; RpcError (LIMIT_EXCEEDED) where no more keys can be remembered; Unserializable. Then
+        there is no message, and no number is used.
         """
 
     @abstractmethod
@@ -127,9 +137,11 @@ class KeepsHistory(ABC):
     ) -> Page[Publication]:
         """Read at most ``limit`` messages; ``top`` is where the stream ended at that moment.
 
-        Forwards, these are the first of those behind ``since``; in ``reverse`` the last of those
-        before it, newest first. Without ``since`` it is from the one end or the other. A ``since``
-        of another epoch finds nothing. With a limit of 0 there is only ``top``.
+        Forwards, these are the oldest of those with a greater offset than ``since``; in
+        ``reverse`` the newest of those with a smaller one, newest first. Without ``since`` it is
+        from the one end or the other. Whatever ``retention`` does not keep is not found, whether
+        it was appended with another one or not; nor is anything by a ``since`` of another epoch.
+        With a limit of 0 there is only ``top``.
         """
 
 
@@ -140,7 +152,8 @@ class PublishesOnce(ABC):
     async def publish_once(self, channel: str, event: str, data: object, *, key: str) -> None:
         """Do as :meth:`Broker.publish`, unless the channel had the key within KEY_SECONDS.
 
-        Raises what :meth:`KeepsHistory.append` does.
+        Keys are what they are to :meth:`KeepsHistory.append`, whose keys are others. Raises what
+        that does.
         """
 
 
@@ -148,7 +161,7 @@ class PublishesOnce(ABC):
 class Member:
     """Who is on a channel: a user, however many connections they have, or one that is nobody's.
 
-    ``info`` is what has a JSON form.
+    ``info`` is what has a JSON form. ``connections`` is said by a broker, to whom it means nothing.
     """
 
     id: str
@@ -164,14 +177,23 @@ class Refreshed:
     lost: Sequence[str] = ()
     """Of the connections that were to be refreshed, those that are not there any more."""
     expired: Sequence[Member] = ()
-    """Members whose last connection was not refreshed in time. Each is told to one caller only."""
+    """Members whose last connection was not refreshed in time, with 0 connections.
+
+    Each is told to one caller only.
+    """
 
 
 class KeepsPresence(ABC):
     """A broker that knows who is on a channel, in all processes.
 
     It knows connections, by names that no two of them share; a member is there as long as one of
-    its connections is. Of what a member's connections say of it, the newest holds.
+    its connections is. Of what was said of a member in :meth:`enter`, the newest holds, whatever
+    became of that connection. One connection is the same member's as long as it is there.
+
+    A member comes and goes in turn, as far as callers are told: once :meth:`enter` has returned it,
+    it is not returned again before :meth:`leave` or :meth:`refresh` returned it, and then not
+    again before it entered. So one that expired is not among the :meth:`members`, but who enters in
+    its name before a refresh has found that out is no newcomer.
     """
 
     @abstractmethod
@@ -180,7 +202,8 @@ class KeepsPresence(ABC):
     ) -> Sequence[Member]:
         """Have connections on a channel, for ``ttl`` seconds unless they are refreshed.
 
-        Returns the members who had none there before. Harmless for those that are there already.
+        Returns the members who had none there before. For those that are there already, what is
+        said of their members is new, and they stay for ``ttl`` seconds from now.
         """
 
     @abstractmethod
@@ -192,9 +215,11 @@ class KeepsPresence(ABC):
 
     @abstractmethod
     async def refresh(self, channel: str, connections: Collection[str], *, ttl: float) -> Refreshed:
-        """Let connections that are there stay for ``ttl`` seconds more.
+        """Let connections that are there stay for ``ttl`` seconds from now.
 
-        It brings none back that is not there, and it lets go of all that has expired.
+        It brings none back that is not there. It lets go of everything on the channel that has
+        expired, whosever it was; where nobody does that for twice the ``ttl``, it may be forgotten
+        without a word.
         """
 
     @abstractmethod
