@@ -378,9 +378,9 @@ async def test_unsubscribing_twice_at_once_harms_nobody(serve: Serve) -> None:
         await client.call("subscribe", {"channel": "c"})
         for id in ("x", "y"):
             await client.send({"id": id, "method": "unsubscribe", "payload": {"channel": "c"}})
-        refused = await client.receive()
         sockets.unsubscribing.open.set()
         done = await client.receive()
+        refused = await client.receive()
 
         assert refused["error"]["errors"] == {"channel": "Invalid channel"}
         assert done["response"] == {"subscribed": {}}

@@ -8,6 +8,7 @@ OpenApiError
 ├── RpcError               raised by a handler: the error that its caller shall get
 ├── CallFailed             raised by a client: the error that the server answered with
 ├── TooSlow                raised by a client: the reader of a subscription or stream fell behind
+├── PositionLost           raised to a reader: messages are lost, and history cannot tell which
 ├── ConnectionClosed       the connection ended, or was refused, with a close code
 ├── CannotPublish          a manager refuses to publish to a channel
 ├── CannotSubscribe        a manager refuses a subscription to a channel
@@ -33,6 +34,7 @@ __all__ = [
     "ErrorCode",
     "InvalidData",
     "OpenApiError",
+    "PositionLost",
     "RpcError",
     "TooSlow",
     "UnexpectedData",
@@ -181,6 +183,26 @@ class ConnectionClosed(OpenApiError, ConnectionError):
 
 class TooSlow(OpenApiError):
     """More waited for the reader of a subscription, or of a stream, than may; it has ended."""
+
+
+class PositionLost(OpenApiError):
+    """Messages of a channel are lost to the reader of a subscription, nobody knows which.
+
+    Load anew what they would have changed. What is published behind ``offset`` and ``epoch``, the
+    position where the channel is now, comes as before.
+    """
+
+    def __init__(self, channel: str, offset: int, epoch: str) -> None:
+        super().__init__(channel, offset, epoch)
+        self.channel: str = channel
+        self.offset: int = offset
+        self.epoch: str = epoch
+
+    def __str__(self) -> str:
+        return (
+            f"messages of the channel {self.channel!r} are lost: load its state anew, it goes on"
+            f" behind offset {self.offset}"
+        )
 
 
 class CannotPublish(OpenApiError, RuntimeError):

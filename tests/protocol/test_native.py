@@ -524,8 +524,8 @@ def test_an_error_that_belongs_to_nothing_is_not_answered_with_an_error(
     ("message", "expected"),
     [
         (
+            {"channel": "c", "event": "e", "data": {"x": 1}, "offset": 5, "new": 1},
             {"channel": "c", "event": "e", "data": {"x": 1}, "offset": 5},
-            {"channel": "c", "event": "e", "data": {"x": 1}},
         ),
         ({"channel": "c", "event": "e"}, {"channel": "c", "event": "e", "data": None}),
         (

@@ -141,5 +141,5 @@ async def test_ten_thousand_lives_leave_no_entry_no_count_and_no_object(
     own = vars(sockets)
     for table in ("tasks", "outliving", "by_id", "by_user"):
         assert not own[f"_SocketsManager__{table}"], table
-    assert sockets.channels._gates == {}
+    assert len(sockets.channels.gates) == 0
     assert sockets.alive() == 0

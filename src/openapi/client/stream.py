@@ -16,9 +16,9 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from openapi.client.inbox import Inbox
 from openapi.errors import CallFailed, ErrorCode, InvalidData, TooSlow, UnexpectedData
 from openapi.protocol.pending import Asked, Outcome
+from openapi.rpc.inbox import Inbox
 from openapi.rpc.peer import Peer, deadline
 
 __all__ = ["Stream", "StreamState"]

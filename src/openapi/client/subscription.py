@@ -15,10 +15,10 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from openapi.client.inbox import Inbox
 from openapi.errors import InvalidData, OpenApiError, TooSlow, UnexpectedData
 from openapi.protocol import frames
 from openapi.protocol.patterns import Pattern
+from openapi.rpc.inbox import Inbox
 
 __all__ = ["Message", "Subscription", "SubscriptionState"]
 

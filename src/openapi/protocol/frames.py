@@ -25,12 +25,18 @@ __all__ = [
     "Malformed",
     "Message",
     "Reconnect",
+    "written",
 ]
 
 CallId: TypeAlias = str | int | float
 
 INVALID: Final = "Invalid RPC parameters"
 NO_PAYLOAD: Final = Raw(b"")
+
+
+def written(data: bytes) -> object:
+    """A value that is written already, to be put into one that is not."""
+    return Raw(data)
 
 
 class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -130,12 +136,21 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: Error
 
 
-class Message(Struct, frozen=True, kw_only=True):
-    """A published message, or with an ``event`` that begins with ``$`` one of the server's own."""
+class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A published message, or with an ``event`` that begins with ``$`` one of the server's own.
+
+    ``offset`` is its number on a channel that keeps history, and 0 on any other.
+    """
 
     channel: str
     event: str
     data: Any
+    offset: int = 0
+
+    @classmethod
+    def of(cls, channel: str, event: str, data: bytes, offset: int = 0) -> "Message":
+        """The message whose data is written already."""
+        return cls(channel=channel, event=event, data=Raw(data), offset=offset)
 
 
 class Reconnect(Struct, frozen=True, kw_only=True):

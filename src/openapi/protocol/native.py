@@ -76,6 +76,7 @@ class _Heard(Struct, frozen=True):
     channel: str | UnsetType = UNSET
     event: str | UnsetType = UNSET
     data: Raw | UnsetType = UNSET
+    offset: int = 0
 
 
 class NativeCodec:
@@ -216,7 +217,7 @@ class ClientCodec:
             return None
         data = self._null if heard.data is UNSET else heard.data
         if heard.channel is not UNSET:
-            return Message(channel=heard.channel, event=heard.event, data=data)
+            return Message(channel=heard.channel, event=heard.event, data=data, offset=heard.offset)
         return self._reconnect(data) if heard.event == "$reconnect" else None
 
     def _error_of(self, raw: Raw) -> Error:

@@ -29,7 +29,7 @@ class _Channel(Generic[S]):
     __slots__ = ("everything", "exact", "globs", "members", "patterns")
 
     def __init__(self) -> None:
-        self.members: dict[S, dict[str, None]] = {}  # what each has
+        self.members: dict[S, dict[str, int]] = {}  # what each has, since when
         self.patterns: dict[str, Subscribers[S]] = {}  # each of these is also in one of the next:
         self.everything: Subscribers[S] = {}  # those of the pattern *
         self.exact: dict[str, Subscribers[S]] = {}  # those of patterns that are names
@@ -40,7 +40,7 @@ class _Channel(Generic[S]):
         if subscribers is None:
             subscribers = self.patterns[pattern] = self._place(pattern)
         subscribers.setdefault(subscriber, order)
-        self.members.setdefault(subscriber, {})[pattern] = None
+        self.members.setdefault(subscriber, {})[pattern] = order
 
     def _place(self, pattern: str) -> Subscribers[S]:
         if pattern == "*":
@@ -137,7 +137,7 @@ class TopicIndex(Generic[S]):
 
         Returns the channels that have nobody now.
         """
-        own = list(self._own.get(subscriber, ()))
+        own = self.channels(subscriber)
         return [channel for channel in own if self.unsubscribe(subscriber, channel)]
 
     def subscribers(self, channel: str, event: str) -> Collection[S]:
@@ -166,6 +166,23 @@ class TopicIndex(Generic[S]):
         """What a subscriber has on one channel. It may be the index's own: do not change it."""
         topic = self._channels.get(channel)
         return () if topic is None else topic.members.get(subscriber, ())
+
+    def generation(self, subscriber: S, channel: str, pattern: str) -> int | None:
+        """A number that is another one after each :meth:`subscribe`; None without a subscription.
+
+        What was found out about a subscription earlier is not true of one of a later generation.
+        """
+        topic = self._channels.get(channel)
+        return None if topic is None else topic.members.get(subscriber, {}).get(pattern)
+
+    def members(self, channel: str) -> Collection[S]:
+        """Everyone who has something on a channel. It is the index's own: do not change it."""
+        topic = self._channels.get(channel)
+        return () if topic is None else topic.members
+
+    def channels(self, subscriber: S) -> list[str]:
+        """The channels on which a subscriber has something."""
+        return list(self._own.get(subscriber, ()))
 
     def count(self, subscriber: S) -> int:
         """On how many channels a subscriber has something."""

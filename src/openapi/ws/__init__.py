@@ -1,14 +1,24 @@
 """WebSocket endpoints: RPC and publish/subscribe."""
 
-from openapi.errors import CannotPublish, CannotSubscribe, ChannelCallbackError, RpcError
+from openapi.errors import (
+    CannotPublish,
+    CannotSubscribe,
+    ChannelCallbackError,
+    PositionLost,
+    RpcError,
+)
 from openapi.protocol.limits import Limits
+from openapi.protocol.message import Message
 from openapi.protocol.methods import ws_rpc
-from openapi.ws.broker import Broker
+from openapi.protocol.stream import Position
+from openapi.ws.broker import Broker, Member
 from openapi.ws.channels import Channel, Channels, Event
-from openapi.ws.manager import Reply, SocketsManager, WsHandlerType
+from openapi.ws.manager import ConnectionInfo, Reply, SocketsManager, WsHandlerType
 from openapi.ws.middleware import Call, Middleware, Next
 from openapi.ws.path import WsPathMixin
+from openapi.ws.rules import ChannelRule, Latest
 from openapi.ws.socket import Websocket
+from openapi.ws.subscription import Subscription
 
 __all__ = [
     "Broker",
@@ -17,14 +27,22 @@ __all__ = [
     "CannotSubscribe",
     "Channel",
     "ChannelCallbackError",
+    "ChannelRule",
     "Channels",
+    "ConnectionInfo",
     "Event",
+    "Latest",
     "Limits",
+    "Member",
+    "Message",
     "Middleware",
     "Next",
+    "Position",
+    "PositionLost",
     "Reply",
     "RpcError",
     "SocketsManager",
+    "Subscription",
     "Websocket",
     "WsHandlerType",
     "WsPathMixin",

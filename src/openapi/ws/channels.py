@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from openapi.errors import (
     CannotSubscribe,
@@ -15,77 +14,37 @@ from openapi.errors import (
     RpcError,
     Unserializable,
 )
-from openapi.protocol.frames import Codec, Message
-from openapi.protocol.native import JSON
+from openapi.protocol.feed import Out, Reset
+from openapi.protocol.stream import Position
 from openapi.protocol.topics import TopicIndex
-from openapi.protocol.websocket import binary_frame, text_frame
-from openapi.schema import Schema
+from openapi.ws.broker import Broker, KeepsPresence
+from openapi.ws.deliveries import pattern_of
+from openapi.ws.delivery import Delivery
+from openapi.ws.feeds import Feeds
+from openapi.ws.gates import Gates
+from openapi.ws.presence import Presence
+from openapi.ws.rules import ChannelRule, OccupancyHook
+from openapi.ws.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from openapi.ws.manager import SocketsManager
 
-__all__ = ["CallbackType", "Channel", "Channels", "Delivery", "Event", "Subscriber"]
+__all__ = ["Allowed", "CallbackType", "Channel", "Channels", "Event", "Joined", "not_allowed"]
 
 logger = logging.getLogger(__name__)
 
 CallbackType: TypeAlias = Callable[[str, str, Any], Awaitable[Any]]
 """``await callback(channel, event, data)``, with the data as it came over the wire."""
 
-_ANYTHING: Final = Schema[dict[str, Any]](dict[str, Any])
+Allowed: TypeAlias = Callable[[str, str, str], Awaitable[bool]]
+"""``await allowed(action, channel, event)``"""
 
-
-class Delivery:
-    """One message on its way to many sockets: encoded and framed once for each dialect.
-
-    Raises Unserializable for data that has no JSON form, whoever is subscribed.
-    """
-
-    __slots__ = ("_data", "_frames", "_json", "message")
-
-    def __init__(self, message: Message) -> None:
-        self.message = message
-        self._json = JSON.encode(message)
-        self._data: Any = None
-        self._frames: dict[tuple[Codec, int], bytes] = {}
-
-    @property
-    def data(self) -> Any:
-        """The data as whoever gets it over the wire sees it: dictionaries, lists, plain values."""
-        if self._data is None:
-            self._data = _ANYTHING.decode(self._json)["data"]
-        return self._data
-
-    def frame(self, variant: tuple[Codec, int]) -> bytes:
-        """The WebSocket frame for a codec and a compression window in bits (0: none).
-
-        Raises Unserializable where the codec, which is then an application's own, fails.
-        """
-        frame = self._frames.get(variant)
-        if frame is None:
-            codec, window = variant
-            payload = self._json if codec is JSON else codec.encode(self.message)
-            framed = binary_frame if codec.packed else text_frame
-            frame = self._frames[variant] = framed(payload, window)
-        return frame
-
-
-@runtime_checkable
-class Subscriber(Protocol):
-    """What a channel delivers to."""
-
-    @property
-    def gone(self) -> bool:
-        """Whether it takes nothing any more, and must not be subscribed again."""
-
-    def deliver(self, delivery: Delivery) -> Awaitable[object] | None:
-        """Take a message. What is returned is awaited before the publisher goes on."""
-
-    def hold(self, channel: str) -> None:
-        """A subscription begins: keep its messages until whoever asked for it has the answer."""
+_JOIN: Final = "$join"
+_LEAVE: Final = "$leave"
 
 
 @dataclass(frozen=True, slots=True)
-class _Callback:
+class _Callback(Subscriber):
     """A function of the application as a subscriber, equal to every other one of that function."""
 
     callback: CallbackType
@@ -95,13 +54,9 @@ class _Callback:
     def gone(self) -> bool:
         return False
 
-    def hold(self, channel: str) -> None:
-        pass  # nobody waits for an answer
-
     async def deliver(self, delivery: Delivery) -> None:
-        message = delivery.message
         try:
-            await self.callback(message.channel, message.event, delivery.data)
+            await self.callback(delivery.channel, delivery.event, delivery.data)
         except ChannelCallbackError:
             self.channels.leave(self)
         except Exception:
@@ -109,8 +64,8 @@ class _Callback:
             logger.exception(
                 "callback %r failed on channel %r, event %r, and is removed from every channel",
                 self.callback,
-                message.channel,
-                message.event,
+                delivery.channel,
+                delivery.event,
             )
             self.channels.leave(self)
 
@@ -155,14 +110,17 @@ class Channel:
         await self._channels(self.name, message)
 
 
-class _Gate:
-    """Lets one subscription change of a channel through at a time."""
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A subscription that has begun.
 
-    __slots__ = ("lock", "users")
+    ``position`` is where, on a channel that keeps history. ``recovered`` is whether ``messages``
+    are all that were missed; None where nobody asked for them.
+    """
 
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.users = 0
+    position: Position | None = None
+    recovered: bool | None = None
+    messages: Sequence[Delivery] = ()
 
 
 class Channels:
@@ -171,10 +129,21 @@ class Channels:
     ``await channels(channel, {"event": …, "data": …})`` delivers a message to each of them once.
     """
 
-    def __init__(self, sockets: "SocketsManager") -> None:
+    def __init__(
+        self, sockets: "SocketsManager", broker: Callable[[], Awaitable[Broker | None]]
+    ) -> None:
         self.sockets = sockets
         self.index: TopicIndex[Subscriber] = TopicIndex()
-        self._gates: dict[str, _Gate] = {}
+        self.gates = Gates()
+        self.feeds = Feeds(
+            limits=sockets.limits, broker=broker, hand_on=self._hand_on, spawn=sockets.spawn
+        )
+        self.presence = Presence(
+            limits=sockets.limits, broker=self._present, publish=self._publish, spawn=sockets.spawn
+        )
+        self._broker = broker
+        self._watchers: dict[str, dict[Subscriber, None]] = {}
+        self._occupied: set[str] = set()
 
     @property
     def registered(self) -> tuple[str, ...]:
@@ -201,6 +170,13 @@ class Channels:
     def clear(self) -> None:
         """Forget every subscription, without telling anybody."""
         self.index.clear()
+        self.feeds.clear()
+        self._watchers.clear()
+
+    async def aclose(self) -> None:
+        """The server ends: nothing is read or told any more."""
+        self.feeds.clear()
+        await self.presence.aclose()
 
     async def __call__(self, channel: str, message: Mapping[str, Any]) -> None:
         """Deliver ``{"event", "data"}``, as whatever carries messages does.
@@ -212,16 +188,17 @@ class Channels:
         except Unserializable:
             logger.exception("a message on channel %r has no JSON form, and is dropped", channel)
 
-    async def deliver(self, channel: str, event: str, data: object) -> None:
-        """Deliver one message. Raises Unserializable for data that has no JSON form."""
-        delivery = Delivery(Message(channel=channel, event=event, data=data))
-        # No await in this loop: nobody joins or leaves while the subscribers are gone through.
-        waits = [
-            wait
-            for subscriber in self.index.subscribers(channel, event)
-            if (wait := subscriber.deliver(delivery)) is not None
-        ]
-        if waits:
+    async def deliver(
+        self, channel: str, event: str, data: object, position: Position | None = None
+    ) -> None:
+        """Deliver one message; see :class:`~openapi.ws.broker.Deliver`.
+
+        Raises Unserializable for data that has no JSON form.
+        """
+        rule = self.sockets.rules.of(channel)
+        if position is not None:
+            await self.feeds.receive(channel, event, data, position, rule)
+        elif waits := self._send(Delivery(channel, event, data, slow=rule.slow)):
             await asyncio.gather(*waits)
 
     async def register(
@@ -231,25 +208,56 @@ class Channels:
 
         Raises InvalidData where the manager refuses the channel, and RpcError past a limit.
         """
+        await self.subscribe(channel, event, callback)
+        return Channel(channel, self)
+
+    async def subscribe(
+        self,
+        channel: str,
+        event: str | None,
+        callback: "CallbackType | Subscriber",
+        *,
+        recover: Position | None = None,
+        watch: bool = False,
+        joined: Callable[[Joined], object] | None = None,
+    ) -> Joined:
+        """Do as :meth:`register`, and go on from a position.
+
+        ``watch`` is whether ``$join`` and ``$leave`` are wanted. ``joined`` is called when the
+        subscription begins, before any message of it.
+        """
         subscriber = self._subscriber(callback)
+        rule = self.sockets.rules.of(channel)
+        if rule.refused:
+            raise _invalid_channel()
         event = event or "*"
         self._check_limits(subscriber, channel, event)
         subscriber.hold(channel)
-        async with self._gate(channel):
-            if channel not in self.index:
-                await self._open(channel)
-            try:
-                # Others may have gone through other gates meanwhile.
-                self._check_limits(subscriber, channel, event)
-                new = event not in self.index.patterns(subscriber, channel)
-                if not subscriber.gone:
-                    self.index.subscribe(subscriber, channel, event)
-            finally:
+        while not subscriber.gone:
+            # What was missed may be much, and there is one outbox for all of its channels.
+            while recover is not None and (room := subscriber.room()) is not None:
+                await room
+            async with self.gates.turn(channel):
                 if channel not in self.index:
-                    self._vacate_soon(channel)
-        if not subscriber.gone:
-            await self._feed(subscriber, channel, event, new)
-        return Channel(channel, self)
+                    await self._open(channel, rule)
+                try:
+                    if rule.history and recover is not None:
+                        await self.feeds.prepare(channel, recover)
+                    # Others may have gone through other gates meanwhile.
+                    self._check_limits(subscriber, channel, event)
+                    new = event not in self.index.patterns(subscriber, channel)
+                    begun = self._join(subscriber, channel, event, recover)
+                    if begun is not None and watch:
+                        self._watchers.setdefault(channel, {})[subscriber] = None
+                    if begun is not None and joined is not None:
+                        joined(begun)
+                finally:
+                    if channel not in self.index:
+                        self._vacate_soon(channel)
+            if begun is not None:
+                await self._feed(subscriber, channel, event, new)
+                return begun
+        return Joined()
 
     async def unregister(
         self, channel: str, event: str | None, callback: "CallbackType | Subscriber"
@@ -260,11 +268,68 @@ class Channels:
         """
         subscriber = self._subscriber(callback)
         if not self.index.patterns(subscriber, channel):
-            raise InvalidData({"channel": "Invalid channel"})
-        if self.index.unsubscribe(subscriber, channel, event):
+            raise _invalid_channel()
+        vacating = self._part(subscriber, channel, event)
+        if vacating is not None:
             # Who asks may be cancelled, when its connection ends; the broker is told all the same.
-            await asyncio.shield(self._vacate_soon(channel))
+            await asyncio.shield(vacating)
         return self.get(channel)
+
+    def revoke(
+        self, subscriber: Subscriber, channel: str, events: Sequence[str], refusal: RpcError
+    ) -> None:
+        """Take subscriptions back from one who did not ask for that, and is told so.
+
+        ``events`` are the patterns; ``$join`` and ``$leave`` are what it watches.
+        """
+        for event in events:
+            if event == _JOIN or event == _LEAVE:
+                self._unwatch(subscriber, channel)
+            else:
+                self._part(subscriber, channel, event)
+        data = {"code": refusal.code, "message": refusal.message, "events": list(events)}
+        subscriber.tell(channel, "$unsubscribed", data)
+
+    async def invite(self, subscriber: Subscriber, channel: str, event: str) -> None:
+        """Subscribe one who did not ask for that, and is told so."""
+
+        def tell(joined: Joined) -> None:
+            data: dict[str, Any] = {"events": [event]}
+            if (position := joined.position) is not None:
+                data |= {"offset": position.offset, "epoch": position.epoch}
+            subscriber.tell(channel, "$subscribed", data)
+
+        await self.subscribe(channel, event, subscriber, joined=tell)
+
+    def expel(self, subscriber: Subscriber, channel: str) -> bool:
+        """Take a channel from one who did not ask for that, and is told so, if it was there."""
+        patterns = tuple(self.index.patterns(subscriber, channel))
+        if patterns:
+            refusal = RpcError(ErrorCode.CANCELLED, "The server took the subscription back")
+            self.revoke(subscriber, channel, patterns, refusal)
+        return bool(patterns)
+
+    async def reauthorize(self, subscriber: Subscriber, allowed: Allowed) -> list[str]:
+        """Ask anew for each subscription. Returns the channels on which some are lost."""
+        lost = []
+        for channel in self.index.channels(subscriber):
+            refused = False
+            for event in tuple(self.index.patterns(subscriber, channel)):
+                generation = self.index.generation(subscriber, channel, event)
+                if generation is None:
+                    continue  # taken back while others were asked for
+                if not await allowed("subscribe", channel, event):
+                    # A subscription that was made meanwhile was asked for by itself.
+                    if self.index.generation(subscriber, channel, event) == generation:
+                        self.revoke(subscriber, channel, (event,), not_allowed("subscribe"))
+                        refused = True
+            if self._watches(subscriber, channel) and not await allowed("presence", channel, ""):
+                if self._watches(subscriber, channel):
+                    self.revoke(subscriber, channel, (_JOIN, _LEAVE), not_allowed("presence"))
+                    refused = True
+            if refused:
+                lost.append(channel)
+        return lost
 
     def get_subscribed(self, callback: "CallbackType | Subscriber") -> dict[str, list[str]]:
         """What a socket or a callback is subscribed to: ``{channel: [pattern, …]}``"""
@@ -272,8 +337,121 @@ class Channels:
 
     def leave(self, callback: "CallbackType | Subscriber") -> None:
         """Take back every subscription of a socket or a callback, at once."""
-        for channel in self.index.leave(self._subscriber(callback)):
+        subscriber = self._subscriber(callback)
+        for channel in self.index.channels(subscriber):
+            subscriber.parted(channel, ())
+            self._left(subscriber, channel, dropped=True)
+        for channel in self.index.leave(subscriber):
             self._vacate_soon(channel)
+
+    async def after(
+        self, subscriber: Subscriber, channel: str, since: Position
+    ) -> tuple[Sequence[Delivery], int] | None:
+        """The next messages behind a position that a subscriber is to get, and where they end.
+
+        None: they are gone.
+        """
+        messages = await self.feeds.after(channel, since)
+        if messages is None:
+            return None
+        patterns = [pattern_of(each) for each in self.index.patterns(subscriber, channel)]
+        end = messages[-1].offset if messages else since.offset
+        return [each for each in messages if any(p.matches(each.event) for p in patterns)], end
+
+    def _join(
+        self, subscriber: Subscriber, channel: str, event: str, recover: Position | None
+    ) -> Joined | None:
+        """Begin a subscription. Nothing suspends here: that is the seam.
+
+        None: it is gone, or has no room for what it missed.
+        """
+        if subscriber.gone or (recover is not None and subscriber.full):
+            return None
+        if self.sockets.rules.of(channel).presence and subscriber.name:
+            self.presence.enter(channel, subscriber.name, subscriber.member(channel))
+        self.index.subscribe(subscriber, channel, event)
+        top = self.feeds.top(channel)
+        if top is None:
+            return Joined(recovered=None if recover is None else False)
+        if (behind := subscriber.behind(channel)) is not None:
+            top = Position(behind, top.epoch)  # what follows will come
+        if recover is None:
+            return Joined(top)
+        missed = self.feeds.recover(channel, recover)
+        if missed is None:
+            return Joined(top, recovered=False)
+        pattern = pattern_of(event)
+        messages = [
+            each for each in missed if each.offset <= top.offset and pattern.matches(each.event)
+        ]
+        if subscriber.limited:
+            size = sum(len(each.written(packed=False)) for each in messages)
+            if size > self.sockets.limits.outbox_bytes // 2:
+                return Joined(top, recovered=False)
+        return Joined(top, recovered=True, messages=messages)
+
+    def _send(self, delivery: Delivery) -> list[Awaitable[object]]:
+        # No await in this loop: nobody joins or leaves while the subscribers are gone through.
+        channel, event = delivery.channel, delivery.event
+        if event == _JOIN or event == _LEAVE:
+            subscribers: Any = self._watchers.get(channel, ())
+        else:
+            subscribers = self.index.subscribers(channel, event)
+        return [
+            wait for subscriber in subscribers if (wait := subscriber.deliver(delivery)) is not None
+        ]
+
+    def _hand_on(self, channel: str, out: Out[Delivery]) -> list[Awaitable[object]]:
+        waits: list[Awaitable[object]] = []
+        for each in out:
+            if isinstance(each, Reset):
+                members = tuple(self.index.members(channel))
+                if members:
+                    logger.warning(
+                        "messages of channel %r are lost, and its history cannot tell which: its"
+                        " %d subscribers go on from offset %d",
+                        channel,
+                        len(members),
+                        each.position.offset,
+                    )
+                for subscriber in members:
+                    subscriber.reset(channel, each.position)
+            else:
+                waits += self._send(each)
+        return waits
+
+    async def _present(self) -> KeepsPresence | None:
+        broker = await self._broker()
+        assert broker is None or isinstance(broker, KeepsPresence)  # the rules were checked
+        return broker
+
+    async def _publish(self, channel: str, event: str, data: object) -> None:
+        await self.sockets.publish(channel, event, data)
+
+    def _part(
+        self, subscriber: Subscriber, channel: str, event: str | None
+    ) -> "asyncio.Task[None] | None":
+        vacant = self.index.unsubscribe(subscriber, channel, event)
+        patterns = self.index.patterns(subscriber, channel)
+        subscriber.parted(channel, patterns)
+        if not patterns:
+            self._left(subscriber, channel)
+        return self._vacate_soon(channel) if vacant else None
+
+    def _left(self, subscriber: Subscriber, channel: str, *, dropped: bool = False) -> None:
+        self._unwatch(subscriber, channel)
+        if self.sockets.rules.of(channel).presence and subscriber.name:
+            (self.presence.drop if dropped else self.presence.leave)(channel, subscriber.name)
+
+    def _watches(self, subscriber: Subscriber, channel: str) -> bool:
+        return subscriber in self._watchers.get(channel, ())
+
+    def _unwatch(self, subscriber: Subscriber, channel: str) -> None:
+        watchers = self._watchers.get(channel)
+        if watchers is not None:
+            watchers.pop(subscriber, None)
+            if not watchers:
+                del self._watchers[channel]
 
     def _subscriber(self, callback: "CallbackType | Subscriber") -> Subscriber:
         if isinstance(callback, Subscriber):
@@ -282,7 +460,7 @@ class Channels:
         return connection if isinstance(connection, Subscriber) else _Callback(callback, self)
 
     def _check_limits(self, subscriber: Subscriber, channel: str, event: str) -> None:
-        if isinstance(subscriber, _Callback):
+        if not subscriber.limited:
             return  # the application's own code
         limits, patterns = self.sockets.limits, self.index.patterns(subscriber, channel)
         if not patterns and self.index.count(subscriber) >= limits.channels:
@@ -290,11 +468,19 @@ class Channels:
         if event not in patterns and len(patterns) >= limits.patterns:
             raise _limit("patterns", limits.patterns, "patterns are subscribed to on this channel")
 
-    async def _open(self, channel: str) -> None:
+    async def _open(self, channel: str, rule: ChannelRule) -> None:
         try:
+            if rule.history:
+                self.feeds.expect(channel, rule)
             await self.sockets.subscribe(channel)
+            if rule.history:
+                await self.feeds.open(channel)
+            if rule.on_occupied is not None or rule.on_vacated is not None:
+                self._occupied.add(channel)
+                await self._call_hook(rule.on_occupied, channel)
         except CannotSubscribe:
-            raise InvalidData({"channel": "Invalid channel"}) from None
+            self.feeds.close(channel)
+            raise _invalid_channel() from None
         except BaseException:
             # Cancelled or broken half-way: what may have been opened has nobody.
             self._vacate_soon(channel)
@@ -304,33 +490,47 @@ class Channels:
         try:
             await self.sockets.subscribe_to_event(channel, event)
         except BaseException as exc:
-            if new and self.index.unsubscribe(subscriber, channel, event):
-                self._vacate_soon(channel)
+            if new:
+                self._part(subscriber, channel, event)
             if isinstance(exc, CannotSubscribe):
-                raise InvalidData({"channel": "Invalid channel"}) from None
+                raise _invalid_channel() from None
             raise
 
     async def _vacate(self, channel: str) -> None:
-        async with self._gate(channel):
+        async with self.gates.turn(channel):
             if channel not in self.index:
+                self.feeds.close(channel)
+                if channel in self._occupied:
+                    self._occupied.discard(channel)
+                    await self._call_hook(self.sockets.rules.of(channel).on_vacated, channel)
                 await self.sockets.unsubscribe(channel)
+
+    async def _call_hook(self, hook: OccupancyHook | None, channel: str) -> None:
+        if hook is not None:
+            try:
+                await hook(channel)
+            except Exception:
+                logger.exception("the hook %r failed for channel %r", hook, channel)
 
     def _vacate_soon(self, channel: str) -> "asyncio.Task[None]":
         return self.sockets.spawn(self._vacate(channel))
 
-    @asynccontextmanager
-    async def _gate(self, channel: str) -> AsyncIterator[None]:
-        # The first subscription of a channel and its last must not overtake each other: while one
-        # waits for the broker, the other would act on what is no longer so.
-        gate = self._gates.setdefault(channel, _Gate())
-        gate.users += 1
-        try:
-            async with gate.lock:
-                yield
-        finally:
-            gate.users -= 1
-            if not gate.users:
-                del self._gates[channel]
+
+_ALLOWED: Final = {
+    "subscribe": "subscribe to this channel",
+    "publish": "publish on this channel",
+    "history": "read the history of this channel",
+    "presence": "see who is on this channel",
+}
+
+
+def not_allowed(action: str) -> RpcError:
+    """The refusal where ``authorize`` says no."""
+    return RpcError(ErrorCode.NOT_ALLOWED, f"Not allowed to {_ALLOWED[action]}")
+
+
+def _invalid_channel() -> InvalidData:
+    return InvalidData({"channel": "Invalid channel"})
 
 
 def _limit(name: str, most: int, text: str) -> RpcError:

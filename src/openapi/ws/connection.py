@@ -12,17 +12,19 @@ outbox, its place in the heartbeat's wheel, its subscriptions.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from aiohttp import web
 
-from openapi.errors import CloseCode, ConnectionClosed, ErrorCode, RpcError, Unserializable
+from openapi.errors import CloseCode, ConnectionClosed, ErrorCode, RpcError
 from openapi.protocol.frames import Codec, Reconnect
-from openapi.protocol.incoming import BatchReply, CallState, Incoming
+from openapi.protocol.incoming import CallState, Incoming
 from openapi.protocol.jsonrpc import JSONRPC, is_jsonrpc
 from openapi.protocol.native import JSON
 from openapi.protocol.session import Session
+from openapi.protocol.stream import Position
 from openapi.protocol.websocket import (
     Broken,
     Closed,
@@ -38,11 +40,14 @@ from openapi.protocol.websocket import (
 )
 from openapi.rpc.peer import Peer
 from openapi.rpc.running import current
-from openapi.ws.channels import Delivery
-from openapi.ws.hold import Hold
+from openapi.schema import encode_json
+from openapi.ws.broker import Member
+from openapi.ws.deliveries import Deliveries
+from openapi.ws.delivery import Delivery
 from openapi.ws.middleware import Middleware, through
 from openapi.ws.outbox import Outbox
 from openapi.ws.socket import Websocket
+from openapi.ws.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from openapi.protocol.methods import MethodTable
@@ -77,27 +82,29 @@ class _Behind:
         pass
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, Subscriber):
     """An ``asyncio.Protocol`` that takes a transport over once the handshake is written."""
+
+    limited: ClassVar[bool] = True
 
     __slots__ = (
         "__weakref__",
         "_closed",
+        "_deliveries",
         "_endpoint",
         "_greeted",
         "_greeting",
-        "_hold",
         "_http",
         "_limits",
         "_loop",
         "_manager",
         "_middleware",
+        "_name",
         "_outbox",
         "_session",
         "_speaks",
         "_timer",
         "_transport",
-        "_variant",
         "_websocket",
         "alive",
         "awaits_pong",
@@ -128,10 +135,19 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._transport = transport
         self._websocket = websocket
-        self._variant = (codec or JSON, window)
         self._middleware = middleware
+        self._name = ""
         self._outbox = Outbox(
             transport, manager.flusher, limit=limits.outbox_bytes, on_overflow=self._overflow
+        )
+        self._deliveries = Deliveries(
+            self,
+            self._outbox,
+            (codec or JSON, window),
+            channels=manager.channels,
+            limit=limits.outbox_bytes,
+            on_overflow=self._overflow,
+            on_failure=self._cannot_encode,
         )
         self._session = Session(
             methods,
@@ -139,7 +155,7 @@ class Connection(asyncio.Protocol):
             codec=codec or JSON,
             limits=limits,
             prefix="s",
-            answered=self._release,
+            answered=self._deliveries.release,
         )
         self.peer: Final = Peer(
             self._session,
@@ -153,7 +169,6 @@ class Connection(asyncio.Protocol):
         self._speaks: type[str] | type[bytes] | None = None
         if codec is not None:
             self._speaks = bytes if codec.packed else str
-        self._hold = Hold()
         self._greeting: asyncio.Task[None] | None = None
         self._greeted = False
         self._timer: asyncio.TimerHandle | None = None
@@ -206,7 +221,7 @@ class Connection(asyncio.Protocol):
             )
         self.peer.end(self.close_code, self.close_reason)
         self._outbox.discard()
-        self._hold.drop()
+        self._deliveries.drop()
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             self._manager.disconnected(self, endpoint)
@@ -216,7 +231,8 @@ class Connection(asyncio.Protocol):
         if not self._closed.done():
             self._closed.set_result(None)
         # Endpoint and connection know each other through these; reference counts must free both.
-        self._variant = (JSON, 0)
+        self._deliveries.variant = (JSON, 0)
+        self._deliveries.end()
 
     # What the endpoint, its manager and the channels call
 
@@ -228,7 +244,7 @@ class Connection(asyncio.Protocol):
     @property
     def queued_bytes(self) -> int:
         """Bytes that wait for the peer to read."""
-        return self._outbox.size + self._hold.size
+        return self._outbox.size + self._deliveries.size
 
     async def wait_closed(self) -> None:
         """Wait until the transport is gone."""
@@ -236,18 +252,50 @@ class Connection(asyncio.Protocol):
 
     def deliver(self, delivery: Delivery) -> None:
         """Send a published message, behind the answer of the call that subscribed to it."""
-        try:
-            frame = delivery.frame(self._variant)
-        except Unserializable:
-            # Its own encode_message failed: the others shall not miss the message for that.
-            logger.exception("a message could not be encoded for socket %s", self._endpoint)
-            self._loop.call_soon(self.close, CloseCode.INTERNAL_ERROR)
-            return
-        if self._hold and self._hold.keep(delivery.message.channel, frame):
-            if self.queued_bytes > self._limits.outbox_bytes:
-                self._overflow()
-        else:
-            self._outbox.send(frame)
+        self._deliveries.deliver(delivery)
+
+    def tell(self, channel: str, event: str, data: Any) -> None:
+        """See :meth:`Subscriber.tell`."""
+        self._deliveries.tell(channel, event, data)
+
+    def reset(self, channel: str, position: Position) -> None:
+        """See :meth:`Subscriber.reset`."""
+        self._deliveries.reset(channel, position)
+
+    def parted(self, channel: str, patterns: Collection[str]) -> None:
+        """See :meth:`Subscriber.parted`."""
+        self._deliveries.parted(channel, patterns)
+
+    def behind(self, channel: str) -> int | None:
+        """See :meth:`Subscriber.behind`."""
+        return self._deliveries.behind(channel)
+
+    @property
+    def full(self) -> bool:
+        """See :meth:`Subscriber.full`."""
+        return self._outbox.full
+
+    def room(self) -> Awaitable[object] | None:
+        """See :meth:`Subscriber.room`."""
+        return self._outbox.room()
+
+    @property
+    def name(self) -> str:
+        """See :attr:`Subscriber.name`. It is no secret, as the socket's id is."""
+        if not self._name:
+            self._name = token_urlsafe(12)
+        return self._name
+
+    def member(self, channel: str) -> Member:
+        """See :meth:`Subscriber.member`."""
+        endpoint = self._endpoint
+        assert endpoint is not None  # it is about to subscribe
+        user, info = endpoint.user, endpoint.presence_info(channel)
+        encode_json(info)
+        if user is None:
+            return Member(self.name, info=info)
+        known = user if isinstance(user, str | int) else str(user)
+        return Member(str(user), known, info)
 
     def hold(self, channel: str) -> None:
         """Keep a channel's messages until the call of the current task is answered."""
@@ -257,16 +305,16 @@ class Connection(asyncio.Protocol):
             and running.owner is self.peer
             and running.call.state is CallState.RUNNING
         ):
-            self._hold.begin(channel, running.call.reply or running.call)
+            self._deliveries.hold(channel, running.call.reply or running.call)
 
     @property
     def packed(self) -> bool:
         """Whether it speaks MessagePack, in binary messages."""
-        return self._variant[0].packed
+        return self._deliveries.variant[0].packed
 
     def send(self, message: str | bytes) -> None:
         """Send one text or binary message."""
-        window = self._variant[1]
+        window = self._deliveries.variant[1]
         if isinstance(message, str):
             self._outbox.send(text_frame(message.encode(), window))
         else:
@@ -294,7 +342,9 @@ class Connection(asyncio.Protocol):
         """Close once no call is in flight, having told the peer to come back in ``after`` ms."""
         if not self.gone:
             self._session.drain(after)
-            self._send(self._variant[0].encode(Reconnect(after=after, code=CloseCode.RESTART)))
+            self._send(
+                self._deliveries.variant[0].encode(Reconnect(after=after, code=CloseCode.RESTART))
+            )
             if not self._session.in_flight:
                 self.restart()
 
@@ -346,7 +396,7 @@ class Connection(asyncio.Protocol):
         self._speaks = str
         if is_jsonrpc(first):
             self._session.codec = JSONRPC
-            self._variant = (JSONRPC, self._variant[1])
+            self._deliveries.variant = (JSONRPC, self._deliveries.variant[1])
 
     def _invoke(self, call: Incoming) -> Coroutine[Any, Any, Any]:
         endpoint, method = self._endpoint, call.method
@@ -365,14 +415,9 @@ class Connection(asyncio.Protocol):
                 return await through(self._middleware, call, endpoint)
             return await call.method.function(endpoint, call.payload)
 
-    def _release(self, answered: Incoming | BatchReply) -> None:
-        if self._hold:
-            for frame in self._hold.end(answered):
-                self._outbox.send(frame)
-
     def _done(self, call: Incoming) -> None:
         if call.reply is None or call.reply.sent:  # also where there was no way to answer
-            self._release(call.reply or call)
+            self._deliveries.release(call.reply or call)
         if self._session.drained:
             self.restart()
 
@@ -416,18 +461,21 @@ class Connection(asyncio.Protocol):
                 greeting.cancel()
 
     def _send(self, payload: bytes) -> None:
-        codec, window = self._variant
+        codec, window = self._deliveries.variant
         frame = binary_frame if codec.packed else text_frame
         self._outbox.send(frame(payload, window))
 
     def _overflow(self) -> None:
         # Not now: whoever publishes is in the middle of going through the subscribers.
-        self._hold.drop()
+        self._deliveries.drop()
         self._loop.call_soon(self._too_slow)
 
     def _too_slow(self) -> None:
         if not self.gone:
             self._close(CloseCode.TOO_SLOW, "reads too slowly", timeout=_SLOW_CLOSE_TIMEOUT)
+
+    def _cannot_encode(self) -> None:
+        self._loop.call_soon(self.close, CloseCode.INTERNAL_ERROR)
 
     def _peer_closed(self, code: int, reason: str) -> None:
         frame = self._websocket.close(CloseCode.NORMAL if code == CloseCode.NO_STATUS else code)
@@ -465,6 +513,7 @@ class Connection(asyncio.Protocol):
         self.close_code, self.close_reason = code, reason
         self._stop_greeting()
         self.peer.end(code, reason)
+        self._deliveries.stop()
         self._outbox.close(frame, then=then)
         if timeout is None:
             timeout = self._limits.close_timeout

@@ -39,6 +39,10 @@ class Hold:
             self.size += len(frame)
         return True
 
+    def holds(self, channel: str) -> bool:
+        """Whether the messages of a channel are kept."""
+        return channel in self._channels
+
     def end(self, call: object) -> list[bytes]:
         """A call has ended: the frames that nothing holds any more, channel by channel."""
         free: list[bytes] = []

@@ -15,7 +15,8 @@ from collections.abc import (
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, overload
 
 from openapi.errors import (
     CallFailed,
@@ -25,6 +26,7 @@ from openapi.errors import (
     ConnectionClosed,
     DeclarationError,
     ErrorCode,
+    InvalidData,
     OpenApiError,
     RpcError,
     UnexpectedData,
@@ -32,24 +34,30 @@ from openapi.errors import (
 )
 from openapi.protocol.handshake import check_origins
 from openapi.protocol.limits import Limits
+from openapi.protocol.stream import Position
+from openapi.protocol.topics import SERVER_EVENT
 from openapi.schema import Schema, encode_json
-from openapi.ws.broker import Broker, broker_from_url
+from openapi.ws.broker import Broker, KeepsHistory, PublishesOnce, broker_from_url
 from openapi.ws.carrier import Carrier
 from openapi.ws.channels import Channels
 from openapi.ws.heartbeat import Heartbeat
 from openapi.ws.middleware import Middleware, check_middleware
 from openapi.ws.outbox import Flusher
+from openapi.ws.rules import ChannelRule, ChannelRules
 from openapi.ws.shutdown import ShutdownWatch
 from openapi.ws.socket import Websocket
+from openapi.ws.subscription import Subscription
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from openapi.ws.connection import Connection
 
-__all__ = ["Reply", "SocketsManager", "WsHandlerType"]
+__all__ = ["ConnectionInfo", "Reply", "SocketsManager", "WsHandlerType"]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 WsHandlerType: TypeAlias = Callable[[str, Any], None]
 
@@ -57,6 +65,20 @@ WsHandlerType: TypeAlias = Callable[[str, Any], None]
 _RETURNING_PER_SECOND: Final = 200
 #: Seconds over which even a few are sent back: a server needs as long to start.
 _SOONEST_RETURN: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """One connection: see :meth:`SocketsManager.connections`."""
+
+    socket_id: str
+    user: Hashable
+    started: float
+    """When it was accepted: seconds since the epoch."""
+    channels: dict[str, list[str]]
+    """``{channel: [pattern, …]}``"""
+    queued_bytes: int
+    """What waits for its client to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +96,17 @@ class SocketsManager:
     """The sockets of an application and their publish/subscribe. Put it in ``app["web_sockets"]``.
 
     ``broker`` is the URL of what carries the messages, or a :class:`~openapi.ws.broker.Broker`;
-    ``memory://`` is this process. ``limits`` bounds each connection. ``origins`` are the pages that
-    a browser may connect from: None is those of the same origin, otherwise an exact list as in
-    ``["https://example.com"]``, with ``"*"`` for all. ``deflate`` allows clients to ask for
+    ``memory://`` is this process. ``channels`` is what is promised of them, see
+    :class:`~openapi.ws.rules.ChannelRule`. ``limits`` bounds each connection. ``origins`` are the
+    pages that a browser may connect from: None is those of the same origin, otherwise an exact list
+    as in ``["https://example.com"]``, with ``"*"`` for all. ``deflate`` allows clients to ask for
     compression. ``middleware`` runs around every call, the first outermost, outside of that of the
-    endpoint; see :mod:`openapi.ws.middleware`. Raises ValueError for an origin that can never
-    match, and :class:`~openapi.errors.DeclarationError` for a broker that does not exist, a
-    middleware that is none, or ``limits`` that are no :class:`Limits`.
+    endpoint; see :mod:`openapi.ws.middleware`.
+
+    Raises ValueError for an origin that can never match, and
+    :class:`~openapi.errors.DeclarationError` for a broker that does not exist, rules that
+    contradict each other or promise what the broker cannot keep, a middleware that is none, or
+    ``limits`` that are no :class:`Limits`.
 
     A subclass may carry messages itself: it overrides :meth:`publish`, :meth:`subscribe`,
     :meth:`unsubscribe` and :meth:`subscribe_to_event`, and delivers with
@@ -98,17 +124,21 @@ class SocketsManager:
     __draining: asyncio.Task[None] | None = None
     __window_ends: float = 0.0
     __shielded: int = 0
+    __rules: Sequence[ChannelRule] = ()
 
     def __init__(
         self,
         *,
         broker: str | Broker = "memory://",
+        channels: Sequence[ChannelRule] = (),
         limits: Limits | None = None,
         origins: Collection[str] | None = None,
         deflate: bool | None = None,
         middleware: Sequence[Middleware] | None = None,
     ) -> None:
         self.__broker = broker_from_url(broker) if isinstance(broker, str) else broker
+        self.__rules = channels
+        self.rules.check(type(self).__qualname__, self.__broker)
         # What is not given is the class's own: a subclass may have set it there.
         if limits is not None:
             self.limits = _checked(type(self).__qualname__, limits)
@@ -128,7 +158,12 @@ class SocketsManager:
     @cached_property
     def channels(self) -> Channels:
         """The channels that somebody in this process is subscribed to."""
-        return Channels(self)
+        return Channels(self, lambda: self.__carrier.opened())
+
+    @cached_property
+    def rules(self) -> ChannelRules:
+        """What is promised of each channel."""
+        return ChannelRules(type(self).__qualname__, self.__rules)
 
     @cached_property
     def flusher(self) -> Flusher:
@@ -147,6 +182,10 @@ class SocketsManager:
     @cached_property
     def __by_user(self) -> dict[Hashable, set[Websocket]]:
         return {}
+
+    @cached_property
+    def __subscriptions(self) -> set[Subscription[Any]]:
+        return set()
 
     @cached_property
     def __watch(self) -> ShutdownWatch:
@@ -176,16 +215,40 @@ class SocketsManager:
         """``{"connections": n, "channels": {channel: {event: subscribers}}}``"""
         return {"connections": len(self.sockets), "channels": self.channels.info()}
 
-    async def publish(self, channel: str, event: str, data: Any) -> None:
+    async def publish(
+        self, channel: str, event: str, data: Any, *, key: str | None = None
+    ) -> Position | None:
         """Publish a message to everybody who subscribed to it, in whatever process.
 
-        Raises CannotPublish where the channel cannot be published to, Unserializable for data that
+        Returns its position on a channel that keeps history, otherwise None. With a ``key`` that
+        the channel had within 5 minutes it is not published again, and the position is that of the
+        first time: give each message one of its own, as a UUID, to be able to try it again.
+
+        Raises CannotPublish where the channel cannot be published to; InvalidData for data that is
+        not of the channel's type, or a key that another message had; Unserializable for data that
         has no JSON form.
         """
+        rule = self.rules.of(channel)
+        if rule.refused:
+            raise CannotPublish(f"the rule for {rule.name!r} refuses the channel {channel!r}")
         broker = await self.__carrier.opened()
         if broker is None:
             raise CannotPublish("the server has shut down")
-        await broker.publish(channel, event, data)
+        if event.startswith(SERVER_EVENT):
+            await broker.publish(channel, event, data)
+        elif rule.history:
+            assert isinstance(broker, KeepsHistory)  # or the rule had been refused
+            return await broker.append(
+                channel, event, rule.checked(data), retention=rule.retention, key=key
+            )
+        elif key is None:
+            await broker.publish(channel, event, rule.plain(data))
+        elif isinstance(broker, PublishesOnce):
+            await broker.publish_once(channel, event, rule.checked(data), key=key)
+        else:
+            name = type(broker).__name__
+            raise InvalidData({"key": f"the broker {name} remembers no keys, leave it out"})
+        return None
 
     async def subscribe(self, channel: str) -> None:
         """Have the messages of a channel carried here: its first subscriber is about to come.
@@ -206,6 +269,114 @@ class SocketsManager:
         if broker is not None:
             await broker.unsubscribe(channel)
 
+    @overload
+    def subscription(
+        self,
+        channel: str,
+        event: str = ...,
+        *,
+        type: type[T],
+        recover: Position | None = ...,
+        queue_bytes: int = ...,
+    ) -> Subscription[T]: ...
+    @overload
+    def subscription(
+        self,
+        channel: str,
+        event: str = ...,
+        *,
+        type: object = ...,
+        recover: Position | None = ...,
+        queue_bytes: int = ...,
+    ) -> Subscription[Any]: ...
+    def subscription(
+        self,
+        channel: str,
+        event: str = "*",
+        *,
+        type: object = Any,
+        recover: Position | None = None,
+        queue_bytes: int = 1024 * 1024,
+    ) -> Subscription[Any]:
+        """Read the events of a channel that fit a pattern, in the server's own code.
+
+        ``type`` is the type of the data, by default dicts, lists and plain values. ``recover`` is a
+        position to go on from, that of the last message that was read. At most ``queue_bytes``
+        wait to be read. See :class:`~openapi.ws.subscription.Subscription`; entering it raises
+        CannotSubscribe.
+        """
+        return Subscription(
+            channel,
+            event,
+            channels=self.channels,
+            recover=recover,
+            type=type,
+            queue_bytes=queue_bytes,
+            opened=self.__subscriptions,
+        )
+
+    async def subscribe_socket(
+        self,
+        channel: str,
+        event: str = "*",
+        *,
+        user: Hashable = None,
+        socket_id: str | None = None,
+    ) -> int:
+        """Subscribe one connection, or all of a user, to a channel; returns how many it were.
+
+        Their clients are told ``$subscribed``. Nobody asks ``authorize``, but
+        :meth:`Websocket.reauthorize` does later, of these as of all others.
+
+        Raises ValueError unless exactly one of ``user`` and ``socket_id`` is given; InvalidData
+        where the channel is refused; RpcError where one has as many channels as it may.
+        """
+        found = self.__find("subscribe_socket", user, socket_id)
+        for ws in found:
+            await self.channels.invite(ws.connection, channel, event)
+        return len(found)
+
+    async def unsubscribe_socket(
+        self, channel: str, *, user: Hashable = None, socket_id: str | None = None
+    ) -> int:
+        """Take a channel from one connection, or from all of a user; returns from how many.
+
+        Their clients are told ``$unsubscribed``. Raises ValueError as :meth:`subscribe_socket`.
+        """
+        found = self.__find("unsubscribe_socket", user, socket_id)
+        return sum(self.channels.expel(ws.connection, channel) for ws in found)
+
+    async def disconnect(
+        self,
+        *,
+        user: Hashable = None,
+        socket_id: str | None = None,
+        code: int = CloseCode.DISCONNECTED,
+        reason: str = "",
+    ) -> int:
+        """Close one connection, or all of a user; returns how many it were.
+
+        Raises ValueError as :meth:`subscribe_socket`.
+        """
+        found = self.__find("disconnect", user, socket_id)
+        for ws in found:
+            ws.connection.close(code, reason)
+        return len(found)
+
+    async def connections(self, *, user: Hashable = None) -> list[ConnectionInfo]:
+        """Who is connected, in the order in which they came; with ``user`` only their own."""
+        sockets = self.__by_id.values() if user is None else self.__by_user.get(user, ())
+        return [
+            ConnectionInfo(
+                socket_id=ws.socket_id,
+                user=ws.user,
+                started=ws.started,
+                channels=self.channels.get_subscribed(ws.connection),
+                queued_bytes=ws.connection.queued_bytes,
+            )
+            for ws in sorted(sockets, key=attrgetter("started"))
+        ]
+
     async def call(
         self,
         method: str,
@@ -225,8 +396,7 @@ class SocketsManager:
         Raises ValueError unless exactly one of ``user`` and ``socket_id`` is given, Unserializable
         for a payload that has no JSON form.
         """
-        if (user is None) == (socket_id is None):
-            raise ValueError("call() is of a user or of a socket_id: give one of them")
+        found = self.__find("call", user, socket_id)
         encode_json({} if payload is None else payload)
         schema = Schema.of(returns)
 
@@ -243,7 +413,7 @@ class SocketsManager:
                 return Reply(ws.socket_id, error=exc)
             return Reply(ws.socket_id, result)
 
-        return await asyncio.gather(*map(ask, self.__find(user, socket_id)))
+        return await asyncio.gather(*map(ask, found))
 
     async def drain(self) -> None:
         """Let go of every socket without losing an answer. The server's shutdown does this.
@@ -341,7 +511,9 @@ class SocketsManager:
             # A subclass's own code: the end of a connection must get to its end.
             logger.exception("removing socket %s failed", ws)
 
-    def __find(self, user: Hashable, socket_id: str | None) -> Collection[Websocket]:
+    def __find(self, method: str, user: Hashable, socket_id: str | None) -> Collection[Websocket]:
+        if (user is None) == (socket_id is None):
+            raise ValueError(f"{method}() is of a user or of a socket_id: give one of them")
         if socket_id is None:
             return tuple(self.__by_user.get(user, ()))
         ws = self.__by_id.get(socket_id)
@@ -393,6 +565,9 @@ class SocketsManager:
             remaining = max(0.0, self.__window_ends - loop.time())
             _, late = await asyncio.wait(self.__outliving, timeout=remaining)
             _stop(late)
+        for subscription in tuple(self.__subscriptions):
+            subscription.end(None)
+        await self.channels.aclose()
         # Channels that have nobody now, on_disconnect, and what the stopped ones clean up.
         if tasks := self.__tasks | self.__outliving:
             _, late = await asyncio.wait(tasks, timeout=self.limits.close_timeout)

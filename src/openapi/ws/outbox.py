@@ -88,6 +88,11 @@ class Outbox:
         """Bytes that wait, here and in the transport."""
         return self._size + self._unsent
 
+    @property
+    def full(self) -> bool:
+        """Whether the transport takes nothing more for now."""
+        return self._paused and not self._closed
+
     def send(self, frame: bytes) -> None:
         """Queue one frame. After :meth:`close` and after an overflow it goes nowhere."""
         if self._closed:
@@ -135,7 +140,7 @@ class Outbox:
 
     def room(self) -> Awaitable[object] | None:
         """None, or while the transport is full what to await for room."""
-        if not self._paused or self._closed:
+        if not self.full:
             return None
         if self._resumed is None:
             self._resumed = asyncio.Event()

@@ -38,7 +38,11 @@ SUBPROTOCOLS: Final[dict[str, Codec]] = {
 #: What an endpoint with a text format of its own selects.
 _OWN_SUBPROTOCOLS: Final = ("wsrpc.v1.json",)
 
-_HOOKS: Final = {"on_connect": ("self",), "on_disconnect": ("self", "code")}
+_HOOKS: Final = {
+    "on_connect": ("self",),
+    "on_disconnect": ("self", "code"),
+    "authorize": ("self", "action", "channel", "event"),
+}
 
 
 class _Endpoint(ABCMeta):

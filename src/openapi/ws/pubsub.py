@@ -1,54 +1,143 @@
 """The RPC methods of publish/subscribe, as mixins of an endpoint."""
 
+import asyncio
+from collections.abc import Sequence
+from functools import cached_property
+from math import ceil
 from typing import Any, NotRequired, TypedDict
 
-from openapi.errors import CannotPublish, InvalidData
-from openapi.protocol.frames import Message
+from openapi.errors import CannotPublish, ErrorCode, InvalidData, RpcError
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import ws_rpc
+from openapi.protocol.rates import Bucket
+from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT
-from openapi.ws.channels import Delivery
+from openapi.ws.broker import Member
+from openapi.ws.channels import not_allowed
 from openapi.ws.connection import Connection
+from openapi.ws.delivery import Delivery
+from openapi.ws.gates import Gates
+from openapi.ws.rules import ChannelRule
 from openapi.ws.socket import Websocket
 
 __all__ = [
     "ChannelCallback",
+    "ChannelSchema",
+    "History",
+    "HistorySchema",
+    "Members",
+    "Present",
     "Publish",
     "PublishSchema",
     "Published",
+    "PublishedMessage",
     "Subscribe",
     "SubscribeSchema",
     "Subscribed",
+    "UnsubscribeSchema",
 ]
 
 
 class PublishSchema(TypedDict):
-    """The payload of ``publish``."""
+    """The payload of ``publish``. With a ``key`` it may be sent again, and is published once."""
 
     channel: str
     event: NotRequired[str | None]
     data: Any
+    key: NotRequired[str | None]
 
 
 class SubscribeSchema(TypedDict):
-    """The payload of ``subscribe`` and ``unsubscribe``. ``event`` is a pattern."""
+    """The payload of ``subscribe``. ``event`` is a pattern.
+
+    ``recover`` is a position to go on from; with ``presence`` come ``$join`` and ``$leave``.
+    """
+
+    channel: str
+    event: NotRequired[str | None]
+    recover: NotRequired[Position | None]
+    presence: NotRequired[bool | None]
+
+
+class UnsubscribeSchema(TypedDict):
+    """The payload of ``unsubscribe``. ``event`` is a pattern."""
 
     channel: str
     event: NotRequired[str | None]
 
 
+class HistorySchema(TypedDict):
+    """The payload of ``history``.
+
+    At most ``limit`` messages behind ``since``; with ``reverse`` before it, the newest first.
+    """
+
+    channel: str
+    since: NotRequired[Position | None]
+    limit: NotRequired[int | None]
+    reverse: NotRequired[bool | None]
+
+
+class ChannelSchema(TypedDict):
+    """The payload of ``presence``."""
+
+    channel: str
+
+
 class Published(TypedDict):
-    """The response of ``publish``."""
+    """The response of ``publish``; with its position on a channel that keeps history."""
 
     channel: str
     event: str
     data: Any
+    offset: NotRequired[int]
+    epoch: NotRequired[str]
+
+
+class PublishedMessage(TypedDict):
+    """A message of a channel that keeps history."""
+
+    channel: str
+    event: str
+    data: Any
+    offset: int
 
 
 class Subscribed(TypedDict):
-    """The response of ``subscribe`` and ``unsubscribe``: what this connection has."""
+    """The response of ``subscribe`` and ``unsubscribe``: what this connection has.
+
+    On a channel that keeps history also the position from which its messages come; and where it
+    was asked to recover, whether ``messages`` are all that were missed.
+    """
 
     subscribed: dict[str, list[str]]
+    offset: NotRequired[int]
+    epoch: NotRequired[str]
+    recovered: NotRequired[bool]
+    messages: NotRequired[list[PublishedMessage]]
+
+
+class History(TypedDict):
+    """The response of ``history``: messages, and where the channel is now."""
+
+    messages: list[PublishedMessage]
+    offset: int
+    epoch: str
+
+
+class Present(TypedDict):
+    """Who is on a channel: a user, or a connection that is nobody's."""
+
+    id: str
+    user: NotRequired[str | int]
+    info: NotRequired[Any]
+    connections: int
+
+
+class Members(TypedDict):
+    """The response of ``presence``."""
+
+    members: list[Present]
 
 
 class ChannelCallback:
@@ -67,54 +156,190 @@ class ChannelCallback:
 
     async def __call__(self, channel: str, event: str, data: Any) -> None:
         """Send one message to the socket, whatever it is subscribed to."""
-        self.connection.deliver(Delivery(Message(channel=channel, event=event, data=data)))
+        self.connection.deliver(Delivery(channel, event, data))
 
 
 class Publish(Websocket):
     """Adds the RPC method ``publish`` to an endpoint."""
 
     def get_publish_message(self, data: Any) -> Any:
-        """What is published for the data of a call. Override it to add to it or to change it."""
+        """What is published for the data of a client. Override it to wrap or to change it."""
         return data
 
     @ws_rpc(body_schema=PublishSchema, response_schema=Published)
     async def ws_rpc_publish(self, payload: dict[str, Any]) -> Any:
-        """Publish an event on a channel"""
+        """Publish a message to everyone who subscribed to its channel"""
         channel, event = payload["channel"], payload.get("event") or ""
-        _check_names(self.sockets.limits, channel, event, "Cannot publish to channel")
+        limits, key = self.sockets.limits, payload.get("key")
+        _check_names(limits, channel, event, "Cannot publish to channel")
         if event.startswith(SERVER_EVENT):
             raise InvalidData({"event": f"events that begin with {SERVER_EVENT} are the server's"})
-        data = self.get_publish_message(payload["data"])
+        if key is not None and not 0 < len(key.encode()) <= limits.name_bytes:
+            raise InvalidData({"key": f"expected 1 to {limits.name_bytes} bytes"})
+        self.__check_rate(self.sockets.rules.of(channel))
+        if type(self).authorize is Websocket.authorize:
+            return await self.__publish(channel, event, payload["data"], key)
+        # What authorize awaits must not let a client's messages overtake each other.
+        async with self.__turns.turn(channel):
+            if await self.authorize("publish", channel, event) is not True:
+                raise not_allowed("publish")
+            return await self.__publish(channel, event, payload["data"], key)
+
+    async def __publish(self, channel: str, event: str, data: Any, key: str | None) -> Any:
+        data = self.get_publish_message(data)
+        options: dict[str, Any] = {}
+        if key is not None:
+            # Keys are those of whoever publishes: nobody takes another user's away.
+            options["key"] = key if self.user is None else f"{self.user}\0{key}"
         try:
-            await self.sockets.publish(channel, event, data)
+            position = await self.sockets.publish(channel, event, data, **options)
         except CannotPublish:
             raise InvalidData({"channel": "Cannot publish to channel"}) from None
-        return {"channel": channel, "event": event, "data": data}
+        published = {"channel": channel, "event": event, "data": data}
+        return published if position is None else published | _form_of(position)
+
+    @cached_property
+    def __turns(self) -> Gates:
+        return Gates()
+
+    @cached_property
+    def __buckets(self) -> dict[str, Bucket]:
+        return {}
+
+    def __check_rate(self, rule: ChannelRule) -> None:
+        if rule.max_rate is None:
+            return
+        now = asyncio.get_running_loop().time()
+        bucket = self.__buckets.get(rule.name)
+        if bucket is None:
+            bucket = self.__buckets[rule.name] = Bucket(rule.max_rate, now)
+        if wait := bucket.take(now):
+            raise RpcError(
+                ErrorCode.RATE_LIMITED,
+                f"At most {rule.max_rate:g} messages a second may be published here",
+                data={"limit": "max_rate", "max": rule.max_rate},
+                retry_after=ceil(wait * 1000),
+            )
 
 
 class Subscribe(Websocket):
-    """Adds the RPC methods ``subscribe`` and ``unsubscribe`` to an endpoint."""
+    """Adds the RPC methods ``subscribe``, ``unsubscribe``, ``history`` and ``presence``."""
 
     @property
     def channel_callback(self) -> ChannelCallback:
         """This socket, to be registered with :attr:`Websocket.channels`."""
         return ChannelCallback(self)
 
-    @ws_rpc(body_schema=SubscribeSchema, response_schema=Subscribed)
+    # In a lane by channel: who unsubscribes behind a subscribe has no subscription, however long
+    # that one took.
+    @ws_rpc(body_schema=SubscribeSchema, response_schema=Subscribed, lane="channel")
     async def ws_rpc_subscribe(self, payload: dict[str, Any]) -> Any:
         """Subscribe to the events of a channel that fit a pattern, all of them by default"""
         channel, event = payload["channel"], payload.get("event") or "*"
         _check_names(self.sockets.limits, channel, event, "Invalid channel")
-        await self.channels.register(channel, event, self.connection)
-        return {"subscribed": self.channels.get_subscribed(self.connection)}
+        await self.__ask("subscribe", channel, event)
+        watch = bool(payload.get("presence"))
+        if watch:
+            self.__check_presence(channel, "presence")
+            await self.__ask("presence", channel, "")
+        recover, readable = _position_of(payload.get("recover")), True
+        if recover is not None:
+            # What was missed is history: who may not read that gets none of it.
+            readable = await self.allows("history", channel, "*")
+        joined = await self.channels.subscribe(
+            channel, event, self.connection, recover=recover if readable else None, watch=watch
+        )
+        response: dict[str, Any] = {"subscribed": self.channels.get_subscribed(self.connection)}
+        if joined.position is not None:
+            response |= _form_of(joined.position)
+        if recover is not None:
+            response["recovered"] = bool(joined.recovered)
+            response["messages"] = self.__written(joined.messages)
+        return response
 
-    @ws_rpc(body_schema=SubscribeSchema, response_schema=Subscribed)
+    @ws_rpc(body_schema=UnsubscribeSchema, response_schema=Subscribed, lane="channel")
     async def ws_rpc_unsubscribe(self, payload: dict[str, Any]) -> Any:
         """Take back a subscription, without a pattern all that there are on the channel"""
         await self.channels.unregister(
             payload["channel"], payload.get("event") or None, self.connection
         )
         return {"subscribed": self.channels.get_subscribed(self.connection)}
+
+    @ws_rpc(body_schema=HistorySchema, response_schema=History)
+    async def ws_rpc_history(self, payload: dict[str, Any]) -> Any:
+        """Read messages of a channel that are kept: the oldest behind a position, or the newest"""
+        channel, limits = payload["channel"], self.sockets.limits
+        _check_names(limits, channel, "", "Invalid channel")
+        limit = payload.get("limit")
+        if limit is None:
+            limit = limits.recovery
+        if not 0 <= limit <= limits.recovery:
+            raise InvalidData({"limit": f"expected an integer from 0 to {limits.recovery}"})
+        rule = self.sockets.rules.of(channel)
+        if rule.refused:
+            raise InvalidData({"channel": "Invalid channel"})
+        await self.__ask("history", channel, "*")
+        if not rule.history:
+            raise InvalidData({"channel": "keeps no history"})
+        since = _position_of(payload.get("since"))
+        page = await self.channels.feeds.history(
+            channel, rule, since=since, limit=limit, reverse=bool(payload.get("reverse"))
+        )
+        if since is not None and since.epoch != page.top.epoch:
+            raise InvalidData({"since": "of another stream, which is lost: read without it"})
+        messages = _some(page.messages, limits.outbox_bytes // 2)
+        return {"messages": self.__written(messages), **_form_of(page.top)}
+
+    @ws_rpc(body_schema=ChannelSchema, response_schema=Members)
+    async def ws_rpc_presence(self, payload: dict[str, Any]) -> Any:
+        """Who is on a channel"""
+        channel = payload["channel"]
+        _check_names(self.sockets.limits, channel, "", "Invalid channel")
+        await self.__ask("presence", channel, "")
+        self.__check_presence(channel, "channel")
+        members = await self.channels.presence.members(channel)
+        return {"members": [_present(member) for member in members]}
+
+    async def __ask(self, action: str, channel: str, event: str) -> None:
+        if await self.authorize(action, channel, event) is not True:
+            raise not_allowed(action)
+
+    def __check_presence(self, channel: str, field: str) -> None:
+        rule = self.sockets.rules.of(channel)
+        if rule.refused:
+            raise InvalidData({"channel": "Invalid channel"})
+        if not rule.presence:
+            raise InvalidData({field: "nobody knows who is on this channel"})
+
+    def __written(self, messages: Sequence[Delivery]) -> list[object]:
+        packed = self.connection.packed
+        return [each.form(packed=packed) for each in messages]
+
+
+def _position_of(position: dict[str, Any] | None) -> Position | None:
+    return None if position is None else Position(position["offset"], position["epoch"])
+
+
+def _form_of(position: Position) -> dict[str, Any]:
+    return {"offset": position.offset, "epoch": position.epoch}
+
+
+def _some(messages: Sequence[Delivery], most: int) -> Sequence[Delivery]:
+    """As many of the first as have so many bytes together, but one at least."""
+    for number, each in enumerate(messages):
+        most -= len(each.written(packed=False))
+        if most < 0 and number:
+            return messages[:number]
+    return messages
+
+
+def _present(member: Member) -> dict[str, Any]:
+    form: dict[str, Any] = {"id": member.id, "connections": member.connections}
+    if member.user is not None:
+        form["user"] = member.user
+    if member.info is not None:
+        form["info"] = member.info
+    return form
 
 
 def _check_names(limits: Limits, channel: str, event: str, refusal: str) -> None:

@@ -5,6 +5,7 @@ from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from openapi.errors import RpcError
 from openapi.rpc.running import current
 
 if TYPE_CHECKING:
@@ -83,6 +84,36 @@ class Websocket:
         """Called when the connection is gone, with its close code. Does nothing.
 
         Only behind an :meth:`on_connect` that returned. Nothing can be sent any more.
+        """
+
+    async def authorize(self, action: str, channel: str, event: str) -> bool:
+        """Called before a client has anything of a channel; True, the default, allows it.
+
+        ``action`` is what it wants: ``subscribe`` to the events that fit the pattern ``event``, to
+        ``publish`` the event, to read the ``history`` (``event`` is ``*``, and it is the same where
+        a subscription recovers what was missed), or to know of the ``presence`` of others
+        (``event`` is empty). Anything but True refuses with -32002; an RpcError does with its own.
+        """
+        return True
+
+    async def reauthorize(self) -> list[str]:
+        """Ask :meth:`authorize` anew for each subscription, as when :attr:`user` has changed.
+
+        The client is told ``$unsubscribed`` of those that are refused. Returns their channels.
+        """
+        return await self.channels.reauthorize(self.connection, self.allows)
+
+    async def allows(self, action: str, channel: str, event: str) -> bool:
+        """What :meth:`authorize` says; an RpcError that it raises is a no."""
+        try:
+            return await self.authorize(action, channel, event) is True
+        except RpcError:
+            return False
+
+    def presence_info(self, channel: str) -> Any:
+        """What others on a channel with presence may know of this one, besides :attr:`user`.
+
+        Anything that has a JSON form; None, the default, is nothing.
         """
 
     @overload

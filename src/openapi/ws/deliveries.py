@@ -1,0 +1,214 @@
+"""The published messages of one connection, on their way into its outbox.
+
+A message goes straight there, unless
+
+* whoever subscribed still waits for the answer: then it is held, see ``hold.py``;
+* the connection reads slowly, and the channel's rule does not close it for that: see ``lag.py``.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from openapi.errors import Unserializable
+from openapi.protocol.frames import Codec
+from openapi.protocol.patterns import Pattern
+from openapi.protocol.stream import Position
+from openapi.protocol.topics import SERVER_EVENT
+from openapi.ws.delivery import Delivery
+from openapi.ws.hold import Hold
+from openapi.ws.lag import Lagging
+from openapi.ws.outbox import Outbox
+
+if TYPE_CHECKING:
+    from openapi.ws.channels import Channels
+    from openapi.ws.subscriber import Subscriber
+
+__all__ = ["Deliveries"]
+
+logger = logging.getLogger(__name__)
+
+pattern_of: Final = lru_cache(maxsize=1024)(Pattern)
+
+
+class Deliveries:
+    """What is delivered to one connection. ``limit`` is that of its outbox, in bytes.
+
+    ``on_overflow`` is called when more is held than that, ``on_failure`` when a message has no form
+    in the connection's dialect: neither may suspend.
+    """
+
+    __slots__ = (
+        "_channels",
+        "_hold",
+        "_lagging",
+        "_limit",
+        "_on_failure",
+        "_on_overflow",
+        "_outbox",
+        "_subscriber",
+        "variant",
+    )
+
+    def __init__(
+        self,
+        subscriber: "Subscriber",
+        outbox: Outbox,
+        variant: tuple[Codec, int],
+        *,
+        channels: "Channels",
+        limit: int,
+        on_overflow: Callable[[], object],
+        on_failure: Callable[[], object],
+    ) -> None:
+        self.variant = variant
+        """The codec and the compression window in bits."""
+        self._subscriber: Subscriber | None = subscriber
+        self._outbox = outbox
+        self._channels = channels
+        self._limit = limit
+        self._on_overflow = on_overflow
+        self._on_failure = on_failure
+        self._hold = Hold()
+        self._lagging: Lagging | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait, and are not in the outbox yet."""
+        return self._hold.size + (self._lagging.size if self._lagging is not None else 0)
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Send a message when it is its turn."""
+        lagging = self._lagging
+        if lagging is not None and delivery.channel in lagging:
+            if not delivery.event.startswith(SERVER_EVENT):
+                lagging.put(delivery)
+                return
+        elif delivery.slow != "disconnect" and self._lags(delivery):
+            self._lag().put(delivery)
+            return
+        self.put(delivery)
+
+    def tell(self, channel: str, event: str, data: Any) -> None:
+        """Say something of a channel: behind what is queued, and before what waits."""
+        self.put(Delivery(channel, event, data))
+
+    def hold(self, channel: str, call: object) -> None:
+        """Keep a channel's messages until a call is answered."""
+        self._hold.begin(channel, call)
+
+    def release(self, answered: object) -> None:
+        """A call is answered."""
+        if self._hold:
+            for frame in self._hold.end(answered):
+                self._outbox.send(frame)
+            if self._lagging is not None:
+                self._lagging.released()
+
+    def parted(self, channel: str, patterns: Collection[str]) -> None:
+        """Only these patterns of a channel are subscribed to any more."""
+        if self._lagging is not None:
+            if patterns:
+                wanted = [pattern_of(each) for each in patterns]
+                self._lagging.keep(channel, lambda event: any(p.matches(event) for p in wanted))
+            else:
+                self._lagging.end(channel)
+
+    def reset(self, channel: str, position: Position) -> None:
+        """Messages of a channel are lost: it goes on from a position, live."""
+        if self._lagging is not None:
+            self._lagging.end(channel)
+        self.tell(channel, "$reset", {"offset": position.offset, "epoch": position.epoch})
+
+    def behind(self, channel: str) -> int | None:
+        """From where it catches up on a channel; None if it does not."""
+        return None if self._lagging is None else self._lagging.behind(channel)
+
+    def drop(self) -> None:
+        """Forget what waits, and what will: nothing may overtake the answers all the same."""
+        self._hold.drop()
+        self.stop()
+
+    def stop(self) -> None:
+        """The connection closes: what waits for room is not sent any more."""
+        if self._lagging is not None:
+            self._lagging.clear()
+
+    def end(self) -> None:
+        """The connection is over. Reference counts must free all of it."""
+        self.drop()
+        self._lagging = self._subscriber = None
+        self._on_overflow = self._on_failure = _nothing
+
+    # What lagging asks
+
+    @property
+    def full(self) -> bool:
+        """See :class:`openapi.ws.lag.Reader`."""
+        return self._outbox.full
+
+    def room(self) -> Awaitable[object] | None:
+        """See :class:`openapi.ws.lag.Reader`."""
+        return self._outbox.room()
+
+    @property
+    def crowded(self) -> bool:
+        """See :class:`openapi.ws.lag.Reader`: a quarter of the outbox is for such messages."""
+        return self._outbox.size + self._hold.size > self._limit // 4
+
+    def held(self, channel: str) -> bool:
+        """See :class:`openapi.ws.lag.Reader`."""
+        return self._hold.holds(channel)
+
+    def put(self, delivery: Delivery) -> bool:
+        """Queue a message behind the answer of the call that subscribed to it."""
+        frame = self._frame(delivery)
+        if frame is None:
+            return False
+        if self._hold and self._hold.keep(delivery.channel, frame):
+            if self._outbox.size + self._hold.size > self._limit:
+                self._on_overflow()
+        else:
+            self._outbox.send(frame)
+        return True
+
+    def size_of(self, delivery: Delivery) -> int:
+        """See :class:`openapi.ws.lag.Reader`."""
+        return len(self._frame(delivery) or b"")
+
+    def top(self, channel: str) -> Position:
+        """See :class:`openapi.ws.lag.Behind`."""
+        top = self._channels.feeds.top(channel)
+        assert top is not None  # it is subscribed to
+        return top
+
+    async def after(self, channel: str, since: Position) -> tuple[Sequence[Delivery], int] | None:
+        """See :class:`openapi.ws.lag.Behind`."""
+        assert self._subscriber is not None
+        return await self._channels.after(self._subscriber, channel, since)
+
+    def _lags(self, delivery: Delivery) -> bool:
+        if delivery.event.startswith(SERVER_EVENT) or not self.crowded:
+            return False
+        return delivery.slow != "catch_up" or delivery.offset > 0
+
+    def _lag(self) -> Lagging:
+        if self._lagging is None:
+            self._lagging = Lagging(
+                self, self, limit=self._limit // 4, spawn=self._channels.sockets.spawn
+            )
+        return self._lagging
+
+    def _frame(self, delivery: Delivery) -> bytes | None:
+        try:
+            return delivery.frame(self.variant)
+        except Unserializable:
+            # Its own encode_message failed: the others shall not miss the message for that.
+            logger.exception("a message could not be encoded for socket %s", self._subscriber)
+            self._on_failure()
+            return None
+
+
+def _nothing() -> None:
+    """What is called when nobody is left to be told."""

@@ -1,0 +1,239 @@
+"""The channels with history that are open in this process, and what is read of their streams.
+
+Each has a :class:`~openapi.protocol.feed.Feed`, which says what is to be handed on and what is
+missing. Here it is read: where a stream is when its channel opens; what a client missed, once for
+all that come back at a time; what the bus lost, when a number is left out or, of a channel that was
+quiet for ``limits.position_check``, when its position has moved on unseen.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, TypeAlias
+
+from openapi.errors import CannotSubscribe, ErrorCode, RpcError
+from openapi.protocol.backoff import delays
+from openapi.protocol.feed import Feed, FeedState, Out
+from openapi.protocol.limits import Limits
+from openapi.protocol.publication import Publication
+from openapi.protocol.stream import Page, Position
+from openapi.ws.broker import Broker, KeepsHistory
+from openapi.ws.delivery import Delivery
+from openapi.ws.rules import ChannelRule
+
+__all__ = ["Feeds", "HandOn"]
+
+logger = logging.getLogger(__name__)
+
+HandOn: TypeAlias = Callable[[str, Out[Delivery]], Sequence[Awaitable[object]]]
+"""Hands on what a feed gave out, without suspending; what it returns is to be awaited."""
+
+#: Quiet channels that are read on at a time.
+_CHECKS: Final = 64
+#: How often they are looked for: so often in ``limits.position_check``.
+_LOOKS: Final = 16
+#: How long a subscription waits for a reading: seconds.
+_PATIENCE: Final = 5.0
+
+
+class _Feed(Feed[Delivery]):
+    """The feed of an open channel."""
+
+    __slots__ = ("bridging", "heard", "rule")
+
+    def __init__(self, rule: ChannelRule, limits: Limits) -> None:
+        super().__init__(min(rule.history, limits.recovery))
+        self.rule: Final = rule
+        self.heard = 0.0
+        """When something was known of it: the loop's time."""
+        self.bridging: asyncio.Task[None] | None = None
+
+
+class Feeds:
+    """The feeds of the channels that somebody here is subscribed to."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        broker: Callable[[], Awaitable[Broker | None]],
+        hand_on: HandOn,
+        spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"],
+    ) -> None:
+        self._limits = limits
+        self._broker = broker
+        self._hand_on = hand_on
+        self._spawn = spawn
+        self._feeds: dict[str, _Feed] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._feeds)
+
+    def expect(self, channel: str, rule: ChannelRule) -> None:
+        """A channel is about to be subscribed to: what comes from now on waits for :meth:`open`."""
+        self._feeds[channel] = _Feed(rule, self._limits)
+
+    async def open(self, channel: str) -> None:
+        """The channel is subscribed to: find out where its stream is."""
+        feed = self._feeds[channel]
+        page = await self._read(channel, feed.rule, limit=0)
+        self._heard(feed)
+        self._go_on(channel, feed, feed.opened(page.top))
+        if self._timer is None:
+            self._set_timer()
+
+    def close(self, channel: str) -> None:
+        """Nobody is subscribed any more."""
+        feed = self._feeds.pop(channel, None)
+        if feed is not None and feed.bridging is not None:
+            feed.bridging.cancel()
+        if not self._feeds and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def clear(self) -> None:
+        """Nobody is subscribed to anything any more."""
+        for channel in tuple(self._feeds):
+            self.close(channel)
+
+    async def receive(
+        self, channel: str, event: str, data: object, position: Position, rule: ChannelRule
+    ) -> None:
+        """A live message."""
+        feed = self._feeds.get(channel)
+        if feed is None:
+            return  # the last of its subscribers has just left
+        delivery = Delivery(
+            channel, event, data, offset=position.offset, at=time.time(), slow=rule.slow
+        )
+        self._heard(feed)
+        waits = self._go_on(channel, feed, feed.receive(delivery, position.epoch))
+        if waits:
+            await asyncio.gather(*waits)
+
+    def top(self, channel: str) -> Position | None:
+        """Where an open channel is; None where it keeps no history."""
+        feed = self._feeds.get(channel)
+        return None if feed is None else feed.top
+
+    async def prepare(self, channel: str, since: Position) -> None:
+        """Read what :meth:`recover` lacks. One at a time for each channel."""
+        feed = self._feeds[channel]
+        top = feed.top
+        if since.epoch == top.epoch and since.offset > top.offset:
+            # Its client was elsewhere, where the message came sooner.
+            self._read_soon(channel, feed)
+            if feed.bridging is not None:
+                await asyncio.wait([feed.bridging], timeout=_PATIENCE)
+            if feed.bridging is not None:
+                raise RpcError(
+                    ErrorCode.BROKER_UNAVAILABLE,
+                    "The history of this channel cannot be read, try again later",
+                    retry_after=round(_PATIENCE * 1000),
+                )
+        if not feed.reaches(since):
+            keep = min(feed.rule.history, self._limits.recovery)
+            page = await self._read(channel, feed.rule, limit=keep, reverse=True)
+            feed.fill(Page(page.messages[::-1], page.top))
+
+    def recover(self, channel: str, since: Position) -> list[Delivery] | None:
+        """Every message that went out behind a position; None if it cannot be all of them."""
+        feed = self._feeds[channel]
+        feed.log.expire(before=time.time() - feed.rule.retention.seconds)
+        return feed.recover(since, most=self._limits.recovery)
+
+    async def after(self, channel: str, since: Position) -> Sequence[Delivery] | None:
+        """The next messages behind a position, of those that went out; None: they are gone."""
+        feed = self._feeds[channel]
+        if since.epoch == feed.top.epoch and since.offset < feed.log.first - 1:
+            page = await self._read(channel, feed.rule, limit=self._limits.recovery, since=since)
+            top = feed.top
+            messages = [each for each in page.messages if each.offset <= top.offset]
+            if messages and messages[0].offset == since.offset + 1 and page.top.epoch == top.epoch:
+                return messages
+        if since.epoch != feed.top.epoch:
+            return None
+        return feed.log.after(since.offset)
+
+    async def history(
+        self, channel: str, rule: ChannelRule, *, since: Position | None, limit: int, reverse: bool
+    ) -> Page[Delivery]:
+        """Read a channel's history, whether it is open or not."""
+        return await self._read(channel, rule, since=since, limit=limit, reverse=reverse)
+
+    def _heard(self, feed: _Feed) -> None:
+        feed.heard = asyncio.get_running_loop().time()
+
+    def _go_on(self, channel: str, feed: _Feed, out: Out[Delivery]) -> Sequence[Awaitable[object]]:
+        waits = self._hand_on(channel, out) if out else ()
+        if feed.state is FeedState.BRIDGING and feed.bridging is None:
+            feed.bridging = self._spawn(self._bridge(channel, feed))
+        return waits
+
+    def _read_soon(self, channel: str, feed: _Feed) -> None:
+        """Read what follows in the stream, whether or not there is anything."""
+        feed.bridge()
+        self._go_on(channel, feed, ())
+
+    async def _bridge(self, channel: str, feed: _Feed) -> None:
+        """Read what is missing, until nothing is."""
+        pauses = delays(random.random)
+        try:
+            while feed.state is FeedState.BRIDGING:
+                try:
+                    page = await self._read(
+                        channel, feed.rule, since=feed.top, limit=self._limits.recovery
+                    )
+                except Exception:
+                    logger.exception("channel %r cannot be read on, it is tried again", channel)
+                    await asyncio.sleep(next(pauses))
+                    continue
+                self._heard(feed)
+                waits = self._hand_on(channel, feed.bridged(page))
+                if waits:
+                    await asyncio.gather(*waits)
+        finally:
+            feed.bridging = None
+
+    def _set_timer(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._limits.position_check / _LOOKS, self._look)
+
+    def _look(self) -> None:
+        """Read on where it was quiet for long, some channels at a time."""
+        self._timer = None
+        before = asyncio.get_running_loop().time() - self._limits.position_check
+        reading = sum(feed.bridging is not None for feed in self._feeds.values())
+        for channel, feed in self._feeds.items():
+            if reading >= _CHECKS:
+                break
+            if feed.heard <= before and feed.state is FeedState.LIVE:
+                self._read_soon(channel, feed)
+                reading += 1
+        if self._feeds:
+            self._set_timer()
+
+    async def _read(
+        self,
+        channel: str,
+        rule: ChannelRule,
+        *,
+        limit: int,
+        since: Position | None = None,
+        reverse: bool = False,
+    ) -> Page[Delivery]:
+        broker = await self._broker()
+        if broker is None:
+            raise CannotSubscribe("the server has shut down")
+        assert isinstance(broker, KeepsHistory)  # the rules were checked against it
+        page = await broker.history(
+            channel, retention=rule.retention, since=since, limit=limit, reverse=reverse
+        )
+        return Page([_delivery(channel, rule, each) for each in page.messages], page.top)
+
+
+def _delivery(channel: str, rule: ChannelRule, kept: Publication) -> Delivery:
+    return Delivery(channel, kept.event, kept.data, offset=kept.offset, at=kept.at, slow=rule.slow)

@@ -1,0 +1,64 @@
+"""What a channel delivers to: a connection, a callback, a subscription of the server's own."""
+
+from collections.abc import Awaitable, Collection
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from openapi.protocol.stream import Position
+from openapi.ws.broker import Member
+
+if TYPE_CHECKING:
+    from openapi.ws.delivery import Delivery
+
+__all__ = ["Subscriber"]
+
+
+class Subscriber:
+    """Takes the messages of the channels that it is subscribed to. None of this may suspend."""
+
+    __slots__ = ()
+
+    limited: ClassVar[bool] = False
+    """Whether ``limits.channels`` and ``limits.patterns`` hold for it."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it takes nothing any more, and must not be subscribed again."""
+        raise NotImplementedError
+
+    def deliver(self, delivery: "Delivery") -> Awaitable[object] | None:
+        """Take a message. What is returned is awaited before the publisher goes on."""
+        raise NotImplementedError
+
+    def hold(self, channel: str) -> None:
+        """A subscription begins: keep its messages until whoever asked for it has the answer."""
+
+    def tell(self, channel: str, event: str, data: Any) -> None:
+        """Something that the server says of a channel: ``$unsubscribed`` and the like."""
+
+    def reset(self, channel: str, position: Position) -> None:
+        """Messages of a channel are lost to it: it goes on from a position."""
+
+    def parted(self, channel: str, patterns: Collection[str]) -> None:
+        """Some of its subscriptions on a channel have ended; it has these still."""
+
+    def behind(self, channel: str) -> int | None:
+        """The offset from which it is still to catch up on a channel; None if it need not."""
+        return None
+
+    @property
+    def full(self) -> bool:
+        """Whether it cannot take much at once."""
+        return False
+
+    def room(self) -> Awaitable[object] | None:
+        """None unless it is full, then what to await before asking again."""
+        return None
+
+    @property
+    def name(self) -> str:
+        """What its connection is called among those who are present; empty: it never is."""
+        return ""
+
+    def member(self, channel: str) -> Member:
+        """Who it is, to those who may know, where it has a name. Raises Unserializable."""
+        raise NotImplementedError
