@@ -31,8 +31,9 @@ from openapi.schema import Schema
 from openapi.spec import Documents
 from openapi.ws import Broker, Limits, RpcError, SocketsManager, WsPathMixin, ws_rpc
 from openapi.ws.broker import Deliver
-from openapi.ws.channels import Delivery
+from openapi.ws.delivery import Delivery
 from openapi.ws.pubsub import Publish, Subscribe
+from openapi.ws.subscriber import Subscriber
 from tests.conftest import Serve
 from tests.ws.endpoints import Endpoint, application
 from tests.ws.peer import Peer, peer
@@ -639,10 +640,12 @@ def test_what_is_no_method_is_refused_when_the_class_is_defined() -> None:
             ws_rpc_x = 5
 
 
-class CountingSubscriber:
+class CountingSubscriber(Subscriber):
     """Counts how often it is looked for."""
 
-    gone = False
+    @property
+    def gone(self) -> bool:
+        return False
 
     def __init__(self) -> None:
         self.looked_for = 0
@@ -657,9 +660,6 @@ class CountingSubscriber:
 
     def deliver(self, delivery: Delivery) -> Awaitable[object] | None:
         """Take nothing."""
-
-    def hold(self, channel: str) -> None:
-        """Nobody waits."""
 
 
 @pytest.mark.parametrize("others", [0, 1000])

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from openapi.errors import CannotPublish, CannotSubscribe
-from openapi.ws import Broker, SocketsManager
+from openapi.ws import Broker, Position, SocketsManager
 from openapi.ws.broker import Deliver
 from openapi.ws.carrier import Carrier, CarrierState
 
@@ -31,7 +31,7 @@ class Noted(Broker):
         self.asked.append("close")
 
 
-async def deliver(channel: str, event: str, data: object) -> None:
+async def deliver(channel: str, event: str, data: object, position: Position | None = None) -> None:
     raise AssertionError("nobody delivers here")
 
 

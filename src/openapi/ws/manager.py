@@ -215,40 +215,47 @@ class SocketsManager:
         """``{"connections": n, "channels": {channel: {event: subscribers}}}``"""
         return {"connections": len(self.sockets), "channels": self.channels.info()}
 
-    async def publish(
-        self, channel: str, event: str, data: Any, *, key: str | None = None
-    ) -> Position | None:
+    async def publish(self, channel: str, event: str, data: Any) -> Position | None:
         """Publish a message to everybody who subscribed to it, in whatever process.
 
-        Returns its position on a channel that keeps history, otherwise None. With a ``key`` that
-        the channel had within 5 minutes it is not published again, and the position is that of the
-        first time: give each message one of its own, as a UUID, to be able to try it again.
+        Returns its position on a channel that keeps history, otherwise None.
 
         Raises CannotPublish where the channel cannot be published to; InvalidData for data that is
-        not of the channel's type, or a key that another message had; Unserializable for data that
-        has no JSON form.
+        not of the channel's type; Unserializable for data that has no JSON form.
         """
-        rule = self.rules.of(channel)
-        if rule.refused:
-            raise CannotPublish(f"the rule for {rule.name!r} refuses the channel {channel!r}")
-        broker = await self.__carrier.opened()
-        if broker is None:
-            raise CannotPublish("the server has shut down")
-        if event.startswith(SERVER_EVENT):
-            await broker.publish(channel, event, data)
+        rule, broker = await self.__publishing(channel)
+        own = event.startswith(SERVER_EVENT)
+        if own or not rule.history:
+            await broker.publish(channel, event, data if own else rule.plain(data))
+            return None
+        assert isinstance(broker, KeepsHistory)  # or the rule had been refused
+        return await broker.append(channel, event, rule.checked(data), retention=rule.retention)
+
+    async def publish_once(
+        self, channel: str, event: str, data: Any, *, key: str
+    ) -> Position | None:
+        """Do as :meth:`publish`, unless the channel had the ``key`` within 5 minutes.
+
+        Then nothing happens, and the position is that of the first time: give each message a key of
+        its own, as a UUID, to be able to try it again.
+
+        Raises as :meth:`publish`, and InvalidData for a key that another message had, or where
+        nobody remembers keys.
+        """
+        rule, broker = await self.__publishing(channel)
+        carrier: object = broker
+        if type(self).publish is not SocketsManager.publish:
+            carrier = self  # it may never reach the broker
         elif rule.history:
             assert isinstance(broker, KeepsHistory)  # or the rule had been refused
             return await broker.append(
                 channel, event, rule.checked(data), retention=rule.retention, key=key
             )
-        elif key is None:
-            await broker.publish(channel, event, rule.plain(data))
         elif isinstance(broker, PublishesOnce):
             await broker.publish_once(channel, event, rule.checked(data), key=key)
-        else:
-            name = type(broker).__name__
-            raise InvalidData({"key": f"the broker {name} remembers no keys, leave it out"})
-        return None
+            return None
+        name = type(carrier).__name__
+        raise InvalidData({"key": f"{name} remembers no keys: leave it out"})
 
     async def subscribe(self, channel: str) -> None:
         """Have the messages of a channel carried here: its first subscriber is about to come.
@@ -510,6 +517,15 @@ class SocketsManager:
         except Exception:
             # A subclass's own code: the end of a connection must get to its end.
             logger.exception("removing socket %s failed", ws)
+
+    async def __publishing(self, channel: str) -> tuple[ChannelRule, Broker]:
+        rule = self.rules.of(channel)
+        if rule.refused:
+            raise CannotPublish(f"the rule for {rule.name!r} refuses the channel {channel!r}")
+        broker = await self.__carrier.opened()
+        if broker is None:
+            raise CannotPublish("the server has shut down")
+        return rule, broker
 
     def __find(self, method: str, user: Hashable, socket_id: str | None) -> Collection[Websocket]:
         if (user is None) == (socket_id is None):

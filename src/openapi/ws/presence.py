@@ -79,6 +79,7 @@ class _Roster:
         self.name = name
         self.wanted: dict[str, Member] = {}
         self.there: dict[str, Member] = {}
+        """In the order in which it was told."""
         self.changed: dict[str, None] = {}
         """Connections for which the two may differ. Those in doubt are among them."""
         self.fresh = now
@@ -303,6 +304,8 @@ class Presence:
         self._change(roster, connection)
 
     def _change(self, roster: _Roster, connection: str) -> None:
+        # At the end: of what is said of a member, the broker believes the last.
+        roster.changed.pop(connection, None)
         roster.changed[connection] = None
         if not roster.working:
             roster.working = True
@@ -386,9 +389,10 @@ class Presence:
                     else:
                         roster.doubt[name] = roster.fresh
                 new = await self._asked(broker.enter(roster.name, entering, ttl=self._ttl))
-                for name in entering:
+                for name, member in entering.items():
                     roster.doubt.pop(name, None)
-                roster.there.update(entering)
+                    roster.there.pop(name, None)
+                    roster.there[name] = member
                 await self._announce(roster, "$join", new)
 
     async def _tell_left(
@@ -487,7 +491,8 @@ class Presence:
         for batch in _batches(connections):
             found = await self._asked(broker.refresh(roster.name, batch, ttl=ttl))
             await self._announce(roster, "$leave", found.expired)
-            for name in found.lost:
+            lost = set(found.lost)
+            for name in filter(lost.__contains__, batch):
                 roster.there.pop(name, None)
                 if name in roster.wanted and not self._closed:
                     self._change(roster, name)

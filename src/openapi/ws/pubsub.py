@@ -187,12 +187,13 @@ class Publish(Websocket):
 
     async def __publish(self, channel: str, event: str, data: Any, key: str | None) -> Any:
         data = self.get_publish_message(data)
-        options: dict[str, Any] = {}
-        if key is not None:
-            # Keys are those of whoever publishes: nobody takes another user's away.
-            options["key"] = key if self.user is None else f"{self.user}\0{key}"
         try:
-            position = await self.sockets.publish(channel, event, data, **options)
+            if key is None:
+                position = await self.sockets.publish(channel, event, data)
+            else:
+                # A key is of whoever publishes: nobody takes another user's away.
+                own = key if self.user is None else f"{self.user}\0{key}"
+                position = await self.sockets.publish_once(channel, event, data, key=own)
         except CannotPublish:
             raise InvalidData({"channel": "Cannot publish to channel"}) from None
         published = {"channel": channel, "event": event, "data": data}
