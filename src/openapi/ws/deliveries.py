@@ -70,25 +70,22 @@ class Deliveries:
         self._limit = limit
         self._on_overflow = on_overflow
         self._on_failure = on_failure
-        self._hold = Hold()
+        self._hold: Hold | None = None
         self._lagging: Lagging | None = None
 
     @property
     def size(self) -> int:
         """Bytes that wait, and are not in the outbox yet."""
-        return self._hold.size + (self._lagging.size if self._lagging is not None else 0)
+        return self._held_bytes + (self._lagging.size if self._lagging is not None else 0)
 
     def deliver(self, delivery: Delivery) -> None:
         """Send a message when it is its turn."""
-        lagging = self._lagging
-        if lagging is not None and delivery.channel in lagging:
-            if not delivery.event.startswith(SERVER_EVENT):
-                lagging.put(delivery)
-                return
-        elif delivery.slow != "disconnect" and self._lags(delivery):
+        if self._lagging is None and delivery.slow == "disconnect":
+            self.put(delivery)  # nearly all of them
+        elif not self._lags(delivery):
+            self.put(delivery)
+        else:
             self._lag().put(delivery)
-            return
-        self.put(delivery)
 
     def tell(self, channel: str, event: str, data: Any) -> None:
         """Say something of a channel: behind what is queued, and before what waits."""
@@ -96,13 +93,18 @@ class Deliveries:
 
     def hold(self, channel: str, call: object) -> None:
         """Keep a channel's messages until a call is answered."""
+        if self._hold is None:
+            self._hold = Hold()
         self._hold.begin(channel, call)
 
     def release(self, answered: object) -> None:
         """A call is answered."""
-        if self._hold:
-            for frame in self._hold.end(answered):
+        hold = self._hold
+        if hold is not None:
+            for frame in hold.end(answered):
                 self._outbox.send(frame)
+            if not hold:
+                self._hold = None
             if self._lagging is not None:
                 self._lagging.released()
 
@@ -127,7 +129,8 @@ class Deliveries:
 
     def drop(self) -> None:
         """Forget what waits, and what will: nothing may overtake the answers all the same."""
-        self._hold.drop()
+        if self._hold is not None:
+            self._hold.drop()
         self.stop()
 
     def stop(self) -> None:
@@ -155,27 +158,34 @@ class Deliveries:
     @property
     def crowded(self) -> bool:
         """See :class:`openapi.ws.lag.Reader`: a quarter of the outbox is for such messages."""
-        return self._outbox.size + self._hold.size > self._limit // 4
+        return self._outbox.size + self._held_bytes > self._limit // 4
 
     def held(self, channel: str) -> bool:
         """See :class:`openapi.ws.lag.Reader`."""
-        return self._hold.holds(channel)
+        return self._hold is not None and self._hold.holds(channel)
 
     def put(self, delivery: Delivery) -> bool:
         """Queue a message behind the answer of the call that subscribed to it."""
-        frame = self._frame(delivery)
-        if frame is None:
+        try:
+            frame = delivery.frame(self.variant)
+        except Unserializable:
+            # Its own encode_message failed: the others shall not miss the message for that.
+            logger.exception("a message could not be encoded for socket %s", self._subscriber)
+            self._on_failure()
             return False
-        if self._hold and self._hold.keep(delivery.channel, frame):
-            if self._outbox.size + self._hold.size > self._limit:
-                self._on_overflow()
-        else:
+        hold = self._hold
+        if hold is None or not hold.keep(delivery.channel, frame):
             self._outbox.send(frame)
+        elif self._outbox.size + hold.size > self._limit:
+            self._on_overflow()
         return True
 
     def size_of(self, delivery: Delivery) -> int:
         """See :class:`openapi.ws.lag.Reader`."""
-        return len(self._frame(delivery) or b"")
+        try:
+            return len(delivery.frame(self.variant))
+        except Unserializable:
+            return 0  # it is said when it is to be sent
 
     def top(self, channel: str) -> Position:
         """See :class:`openapi.ws.lag.Behind`."""
@@ -188,8 +198,16 @@ class Deliveries:
         assert self._subscriber is not None
         return await self._channels.after(self._subscriber, channel, since)
 
+    @property
+    def _held_bytes(self) -> int:
+        return 0 if self._hold is None else self._hold.size
+
     def _lags(self, delivery: Delivery) -> bool:
-        if delivery.event.startswith(SERVER_EVENT) or not self.crowded:
+        if delivery.event.startswith(SERVER_EVENT):
+            return False
+        if self._lagging is not None and delivery.channel in self._lagging:
+            return True
+        if delivery.slow == "disconnect" or not self.crowded:
             return False
         return delivery.slow != "catch_up" or delivery.offset > 0
 
@@ -199,15 +217,6 @@ class Deliveries:
                 self, self, limit=self._limit // 4, spawn=self._channels.sockets.spawn
             )
         return self._lagging
-
-    def _frame(self, delivery: Delivery) -> bytes | None:
-        try:
-            return delivery.frame(self.variant)
-        except Unserializable:
-            # Its own encode_message failed: the others shall not miss the message for that.
-            logger.exception("a message could not be encoded for socket %s", self._subscriber)
-            self._on_failure()
-            return None
 
 
 def _nothing() -> None:

@@ -134,10 +134,11 @@ class Feeds:
                     "The history of this channel cannot be read, try again later",
                     retry_after=round(_PATIENCE * 1000),
                 )
-        if not feed.reaches(since):
-            keep = min(feed.rule.history, self._limits.recovery)
-            page = await self._read(channel, feed.rule, limit=keep, reverse=True)
-            feed.fill(Page(page.messages[::-1], page.top))
+        for _ in range(2):  # what was read before a reset is of no use
+            if not feed.reaches(since):
+                keep = min(feed.rule.history, self._limits.recovery)
+                page = await self._read(channel, feed.rule, limit=keep, reverse=True)
+                feed.fill(Page(page.messages[::-1], page.top))
 
     def recover(self, channel: str, since: Position) -> list[Delivery] | None:
         """Every message that went out behind a position; None if it cannot be all of them."""
