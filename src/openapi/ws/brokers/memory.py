@@ -15,7 +15,7 @@ message go before those that had. Of more keys than there is room for, the next 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Mapping, Sequence
 from math import ceil
 from secrets import token_urlsafe
 from typing import Any, Final, NamedTuple, TypeVar
@@ -225,18 +225,19 @@ class _Memory:
             encode_json(data)  # it is refused whoever is subscribed
 
 
-class _Begun:
-    """A delivery that has run up to where it first waits. Awaited, it goes on from there.
+class _Begun(Coroutine[Any, Any, None]):
+    """A delivery that has run up to where it first waits. A task goes on with it from there.
 
-    A task would begin it later. By then another message may be under way to one node and not to
-    the next, and whoever publishes this one may be cancelled.
+    A task alone would begin it later. By then another message may be under way to one node and not
+    to the next, and whoever publishes this one may have been cancelled.
     """
 
-    __slots__ = ("_failure", "_steps", "_waits_for", "done")
+    __slots__ = ("_failure", "_first", "_steps", "_waits_for", "done")
 
     def __init__(self, delivery: Awaitable[None]) -> None:
         self._steps = delivery.__await__()
-        self._waits_for: Any = None
+        self._first = True
+        self._waits_for: object = None
         self._failure: Exception | None = None
         self.done = False
         try:
@@ -246,19 +247,22 @@ class _Begun:
         except Exception as exc:
             self._failure = exc  # for whoever waits: other nodes get the message all the same
 
-    def __await__(self) -> Generator[Any, Any, None]:
+    def send(self, value: Any, /) -> Any:
+        """Tell the task what it waits for, the first time; then go on."""
         if self._failure is not None:
             raise self._failure
-        while not self.done:
-            try:
-                try:
-                    yield self._waits_for
-                except BaseException as exc:
-                    self._waits_for = self._steps.throw(exc)
-                else:
-                    self._waits_for = next(self._steps)
-            except StopIteration:
-                self.done = True
+        if self._first:
+            self._first = False
+            return self._waits_for
+        return self._steps.send(value)
+
+    def throw(self, *exc: Any) -> Any:
+        """Raise where it waits, whether the task has begun or not."""
+        self._first = False
+        return self._steps.throw(*exc)
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        raise NotImplementedError("it is for a task")
 
 
 class _Clock:
