@@ -132,12 +132,20 @@ class ChannelRule:
         ttl: object = self.ttl
         if not isinstance(ttl, timedelta) or ttl <= timedelta():
             return f"ttl is a timedelta of more than 0, not {self.ttl!r}"
-        if not isinstance(self.slow, Latest) and self.slow not in get_args(_Policy):
+        for name in ("presence", "refused"):
+            if not isinstance(value := getattr(self, name), bool):
+                return f"{name} is True or False, not {value!r}"
+        slow = self.slow
+        key: object = slow.key if isinstance(slow, Latest) else None
+        if not isinstance(slow, Latest) and slow not in get_args(_Policy):
             return f'slow is one of {", ".join(map(repr, get_args(_Policy)))} or Latest(key="…")'
-        if self.slow == "catch_up" and not self.history:
+        if not isinstance(key, str | None):
+            return f"slow: the key of Latest is the name of a field of the data, not {key!r}"
+        if slow == "catch_up" and not self.history:
             return 'slow="catch_up" reads from history: give it one, history=100'
         rate = self.max_rate
-        if rate is not None and (isinstance(rate, bool) or not 0 < rate < float("inf")):
+        is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
+        if rate is not None and not (is_number and 0 < rate < float("inf")):
             return f"max_rate is a number of messages a second, more than 0, not {rate!r}"
         for name in ("on_occupied", "on_vacated"):
             hook = getattr(self, name)
@@ -156,6 +164,9 @@ class ChannelRules:
         self._exact: dict[str, ChannelRule] = {}
         self._prefixes: list[tuple[str, ChannelRule]] = []
         self._known: dict[str, ChannelRule] = {}
+        given: object = rules
+        if not isinstance(given, Sequence):
+            raise DeclarationError(f"{where}: channels is a list of ChannelRule(…), not {given!r}")
         self.all: Final = tuple(rules)
         names: set[str] = set()
         for rule in self.all:
