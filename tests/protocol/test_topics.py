@@ -230,6 +230,60 @@ def test_clearing_removes_everything_of_everybody() -> None:
     assert index.subscribe("a", "one", "*") is True
 
 
+def test_the_channels_and_patterns_of_a_subscriber_are_its_own() -> None:
+    index = index_of(("a", "two", "*"), ("b", "one", "x"), ("a", "one", "x*"), ("a", "one", "x"))
+    assert index.channels("a") == ["two", "one"]
+    assert (index.count("a"), index.count("b"), index.count("nobody")) == (2, 1, 0)
+    assert list(index.patterns("a", "one")) == ["x*", "x"]
+    assert index.channels("nobody") == []
+    assert list(index.patterns("b", "two")) == list(index.patterns("b", "three")) == []
+    index.channels("a").clear()  # it is a copy
+    index.unsubscribe("a", "two")
+    assert (index.channels("a"), index.count("a")) == (["one"], 1)
+
+
+def test_the_members_of_a_channel_are_those_who_have_something_on_it_once() -> None:
+    index = index_of(
+        ("a", "news", "x"), ("b", "news", "[x]*"), ("a", "news", "*"), ("c", "two", "")
+    )
+    assert list(index.members("news")) == ["a", "b"]
+    index.unsubscribe("a", "news", "x")
+    assert list(index.members("news")) == ["a", "b"]
+    index.unsubscribe("a", "news", "*")
+    assert list(index.members("news")) == ["b"]
+    assert list(index.members("nobody")) == []
+    assert index.members("two") is index.members("two")
+
+
+def test_a_generation_is_of_one_subscription_and_none_without_it() -> None:
+    index = index_of(("a", "news", "x"), ("a", "news", "*"), ("b", "news", "x"), ("a", "two", "x"))
+    subscriptions = [("a", "news", "x"), ("a", "news", "*"), ("b", "news", "x"), ("a", "two", "x")]
+    generations = [index.generation(*each) for each in subscriptions]
+    assert None not in generations
+    assert len(set(generations)) == 4
+    for nobody in (("b", "news", "*"), ("c", "news", "x"), ("b", "two", "x"), ("a", "one", "x")):
+        assert index.generation(*nobody) is None
+    assert [index.generation(*each) for each in subscriptions] == generations
+
+
+def test_a_generation_is_another_one_when_it_is_subscribed_to_again() -> None:
+    index = index_of(("a", "news", "x"), ("b", "news", "x"))
+    first, other = index.generation("a", "news", "x"), index.generation("b", "news", "x")
+    index.subscribe("a", "news", "x")  # though it was there
+    second = index.generation("a", "news", "x")
+    index.unsubscribe("a", "news", "x")
+    assert index.generation("a", "news", "x") is None
+    index.subscribe("a", "news", "x")
+    assert len({None, first, second, index.generation("a", "news", "x")}) == 4
+    index.leave("a")
+    assert index.generation("a", "news", "x") is None
+    assert index.generation("b", "news", "x") == other
+    index.clear()
+    assert index.generation("b", "news", "x") is None
+    index.subscribe("b", "news", "x")
+    assert index.generation("b", "news", "x") not in (None, first, second, other)
+
+
 # --- what it costs, by counts -------------------------------------------------------------------
 
 
@@ -374,6 +428,7 @@ class IndexAgainstList(RuleBasedStateMachine):
         self.index = TopicIndex[str]()
         self.all: list[tuple[str, str, str]] = []
         self.joined: list[tuple[str, str]] = []
+        self.generations: dict[tuple[str, str, str], int] = {}
 
     def channels(self) -> set[str]:
         return {channel for _, channel, _ in self.all}
@@ -382,6 +437,7 @@ class IndexAgainstList(RuleBasedStateMachine):
         """Remove them from the model; the channels that have nobody now."""
         before = self.channels()
         self.all = [one for one in self.all if one not in gone]
+        self.generations = {one: self.generations[one] for one in self.all}
         self.joined = [(s, c) for s, c in self.joined if any((s, c) == one[:2] for one in self.all)]
         return before - self.channels()
 
@@ -390,6 +446,10 @@ class IndexAgainstList(RuleBasedStateMachine):
         assert self.index.subscribe(s, channel, text) == (channel not in self.channels())
         if (s, channel, text) not in self.all:
             self.all.append((s, channel, text))
+        generation = self.index.generation(s, channel, text)
+        assert generation is not None
+        assert generation > max(self.generations.values(), default=0)
+        self.generations[s, channel, text] = generation
         if (s, channel) not in self.joined:
             self.joined.append((s, channel))
 
@@ -436,6 +496,13 @@ class IndexAgainstList(RuleBasedStateMachine):
                 (c, t) for channel in own for one, c, t in self.all if one == s and c == channel
             ]
             assert set(own) == {c for one, c, _ in self.all if one == s}
+            assert self.index.channels(s) == list(own)
+            assert self.index.count(s) == len(own)
+        for channel in ("one", "two", "on*"):
+            members = [s for s, c in self.joined if c == channel]
+            assert list(self.index.members(channel)) == members
+        for one in self.all:
+            assert self.index.generation(*one) == self.generations[one]
 
     def teardown(self) -> None:
         for s in "STUV":
