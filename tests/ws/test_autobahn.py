@@ -17,11 +17,11 @@ class Echo(Connection):
 
     def _heard(self, message: str | bytes) -> None:
         assert isinstance(message, str)
-        self._outbox.send(text_frame(message.encode(), self._deliveries.variant[1], compress_from=0))
+        self._outbox.send(text_frame(message.encode(), self.deliveries.variant[1], compress_from=0))
 
     def _control(self, event: Event) -> None:
         if isinstance(event, bytes):
-            self._outbox.send(binary_frame(event, self._deliveries.variant[1], compress_from=0))
+            self._outbox.send(binary_frame(event, self.deliveries.variant[1], compress_from=0))
         else:
             super()._control(event)
 

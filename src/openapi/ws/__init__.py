@@ -12,7 +12,8 @@ from openapi.protocol.message import Message
 from openapi.protocol.methods import ws_rpc
 from openapi.protocol.stream import Position
 from openapi.ws.broker import Broker, Member
-from openapi.ws.channels import Channel, Channels, Event
+from openapi.ws.channel import Channel, Event
+from openapi.ws.channels import Channels
 from openapi.ws.manager import ConnectionInfo, Reply, SocketsManager, WsHandlerType
 from openapi.ws.middleware import Call, Middleware, Next
 from openapi.ws.path import WsPathMixin

@@ -4,11 +4,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from openapi.errors import (
     CannotSubscribe,
-    ChannelCallbackError,
     ErrorCode,
     InvalidData,
     RpcError,
@@ -18,6 +17,8 @@ from openapi.protocol.feed import Out, Reset
 from openapi.protocol.stream import Position
 from openapi.protocol.topics import TopicIndex
 from openapi.ws.broker import Broker, KeepsPresence
+from openapi.ws.callback import Callback, CallbackType
+from openapi.ws.channel import Channel
 from openapi.ws.deliveries import pattern_of
 from openapi.ws.delivery import Delivery
 from openapi.ws.feeds import Feeds
@@ -27,87 +28,21 @@ from openapi.ws.rules import ChannelRule, OccupancyHook
 from openapi.ws.subscriber import Subscriber
 
 if TYPE_CHECKING:
+    from openapi.ws.connection import Connection
     from openapi.ws.manager import SocketsManager
 
-__all__ = ["Allowed", "CallbackType", "Channel", "Channels", "Event", "Joined", "not_allowed"]
+__all__ = ["Allowed", "Channels", "Joined", "not_allowed"]
 
 logger = logging.getLogger(__name__)
-
-CallbackType: TypeAlias = Callable[[str, str, Any], Awaitable[Any]]
-"""``await callback(channel, event, data)``, with the data as it came over the wire."""
 
 Allowed: TypeAlias = Callable[[str, str, str], Awaitable[bool]]
 """``await allowed(action, channel, event)``"""
 
+Whom: TypeAlias = "CallbackType | Subscriber | Connection"
+"""Who is subscribed: an async callback, a connection, or whatever else takes messages."""
+
 _JOIN: Final = "$join"
 _LEAVE: Final = "$leave"
-
-
-@dataclass(frozen=True, slots=True)
-class _Callback(Subscriber):
-    """A function of the application as a subscriber, equal to every other one of that function."""
-
-    callback: CallbackType
-    channels: "Channels"
-
-    @property
-    def gone(self) -> bool:
-        return False
-
-    async def deliver(self, delivery: Delivery) -> None:
-        try:
-            await self.callback(delivery.channel, delivery.event, delivery.data)
-        except ChannelCallbackError:
-            self.channels.leave(self)
-        except Exception:
-            # Its publisher must not suffer, nor the other subscribers: it is removed, and said so.
-            logger.exception(
-                "callback %r failed on channel %r, event %r, and is removed from every channel",
-                self.callback,
-                delivery.channel,
-                delivery.event,
-            )
-            self.channels.leave(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event pattern that a channel is subscribed with, and by how many."""
-
-    name: str
-    subscribers: int
-
-
-class Channel:
-    """A view of one channel."""
-
-    __slots__ = ("_channels", "name")
-
-    def __init__(self, name: str, channels: "Channels") -> None:
-        self.name = name
-        self._channels = channels
-
-    def info(self) -> dict[str, int]:
-        """``{pattern: subscribers}``"""
-        return self._channels.index.channel_info(self.name)
-
-    @property
-    def events(self) -> tuple[str, ...]:
-        """The event patterns that it is subscribed with."""
-        return tuple(self.info())
-
-    def __len__(self) -> int:
-        return len(self.info())
-
-    def __contains__(self, event: str) -> bool:
-        return event in self.info()
-
-    def __iter__(self) -> Iterator[Event]:
-        return (Event(name, subscribers) for name, subscribers in self.info().items())
-
-    async def __call__(self, message: Mapping[str, Any]) -> None:
-        """Deliver ``{"event", "data"}``."""
-        await self._channels(self.name, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +136,7 @@ class Channels:
         elif waits := self._send(Delivery(channel, event, data, slow=rule.slow)):
             await asyncio.gather(*waits)
 
-    async def register(
-        self, channel: str, event: str | None, callback: "CallbackType | Subscriber"
-    ) -> Channel:
+    async def register(self, channel: str, event: str | None, callback: "Whom") -> Channel:
         """Subscribe a socket or an async callback to the events that fit a pattern (None: ``*``).
 
         Raises InvalidData where the manager refuses the channel, and RpcError past a limit.
@@ -215,7 +148,7 @@ class Channels:
         self,
         channel: str,
         event: str | None,
-        callback: "CallbackType | Subscriber",
+        callback: "Whom",
         *,
         recover: Position | None = None,
         watch: bool = False,
@@ -259,9 +192,7 @@ class Channels:
                 return begun
         return Joined()
 
-    async def unregister(
-        self, channel: str, event: str | None, callback: "CallbackType | Subscriber"
-    ) -> Channel | None:
+    async def unregister(self, channel: str, event: str | None, callback: "Whom") -> Channel | None:
         """Take back a subscription; with no ``event``, all that it has on the channel.
 
         Raises InvalidData where it has none there.
@@ -331,11 +262,11 @@ class Channels:
                 lost.append(channel)
         return lost
 
-    def get_subscribed(self, callback: "CallbackType | Subscriber") -> dict[str, list[str]]:
+    def get_subscribed(self, callback: "Whom") -> dict[str, list[str]]:
         """What a socket or a callback is subscribed to: ``{channel: [pattern, …]}``"""
         return self.index.subscriptions(self._subscriber(callback))
 
-    def leave(self, callback: "CallbackType | Subscriber") -> None:
+    def leave(self, callback: "Whom") -> None:
         """Take back every subscription of a socket or a callback, at once."""
         subscriber = self._subscriber(callback)
         for channel in self.index.channels(subscriber):
@@ -453,11 +384,14 @@ class Channels:
             if not watchers:
                 del self._watchers[channel]
 
-    def _subscriber(self, callback: "CallbackType | Subscriber") -> Subscriber:
+    def _subscriber(self, callback: "Whom") -> Subscriber:
         if isinstance(callback, Subscriber):
             return callback
-        connection = getattr(callback, "connection", None)  # a socket's own callback
-        return connection if isinstance(connection, Subscriber) else _Callback(callback, self)
+        connection = getattr(callback, "connection", callback)  # a socket's own callback
+        deliveries = getattr(connection, "deliveries", None)
+        if isinstance(deliveries, Subscriber):
+            return deliveries
+        return Callback(cast("CallbackType", callback), self)
 
     def _check_limits(self, subscriber: Subscriber, channel: str, event: str) -> None:
         if not subscriber.limited:

@@ -12,9 +12,8 @@ outbox, its place in the heartbeat's wheel, its subscriptions.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
-from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
@@ -24,7 +23,6 @@ from openapi.protocol.incoming import CallState, Incoming
 from openapi.protocol.jsonrpc import JSONRPC, is_jsonrpc
 from openapi.protocol.native import JSON
 from openapi.protocol.session import Session
-from openapi.protocol.stream import Position
 from openapi.protocol.websocket import (
     Broken,
     Closed,
@@ -40,14 +38,10 @@ from openapi.protocol.websocket import (
 )
 from openapi.rpc.peer import Peer
 from openapi.rpc.running import current
-from openapi.schema import encode_json
-from openapi.ws.broker import Member
 from openapi.ws.deliveries import Deliveries
-from openapi.ws.delivery import Delivery
 from openapi.ws.middleware import Middleware, through
 from openapi.ws.outbox import Outbox
 from openapi.ws.socket import Websocket
-from openapi.ws.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from openapi.protocol.methods import MethodTable
@@ -82,15 +76,12 @@ class _Behind:
         pass
 
 
-class Connection(asyncio.Protocol, Subscriber):
+class Connection(asyncio.Protocol):
     """An ``asyncio.Protocol`` that takes a transport over once the handshake is written."""
-
-    limited: ClassVar[bool] = True
 
     __slots__ = (
         "__weakref__",
         "_closed",
-        "_deliveries",
         "_endpoint",
         "_greeted",
         "_greeting",
@@ -99,7 +90,6 @@ class Connection(asyncio.Protocol, Subscriber):
         "_loop",
         "_manager",
         "_middleware",
-        "_name",
         "_outbox",
         "_session",
         "_speaks",
@@ -110,6 +100,7 @@ class Connection(asyncio.Protocol, Subscriber):
         "awaits_pong",
         "close_code",
         "close_reason",
+        "deliveries",
         "peer",
         "slot",
     )
@@ -136,16 +127,17 @@ class Connection(asyncio.Protocol, Subscriber):
         self._transport = transport
         self._websocket = websocket
         self._middleware = middleware
-        self._name = ""
         self._outbox = Outbox(
             transport, manager.flusher, limit=limits.outbox_bytes, on_overflow=self._overflow
         )
-        self._deliveries = Deliveries(
-            self,
+        self.deliveries: Final = Deliveries(
+            endpoint,
             self._outbox,
             (codec or JSON, window),
             channels=manager.channels,
             limit=limits.outbox_bytes,
+            closing=self._closing,
+            answering=self._answering,
             on_overflow=self._overflow,
             on_failure=self._cannot_encode,
         )
@@ -155,7 +147,7 @@ class Connection(asyncio.Protocol, Subscriber):
             codec=codec or JSON,
             limits=limits,
             prefix="s",
-            answered=self._deliveries.release,
+            answered=self.deliveries.release,
         )
         self.peer: Final = Peer(
             self._session,
@@ -221,7 +213,7 @@ class Connection(asyncio.Protocol, Subscriber):
             )
         self.peer.end(self.close_code, self.close_reason)
         self._outbox.discard()
-        self._deliveries.drop()
+        self.deliveries.drop()
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             self._manager.disconnected(self, endpoint)
@@ -231,90 +223,32 @@ class Connection(asyncio.Protocol, Subscriber):
         if not self._closed.done():
             self._closed.set_result(None)
         # Endpoint and connection know each other through these; reference counts must free both.
-        self._deliveries.variant = (JSON, 0)
-        self._deliveries.end()
+        self.deliveries.end()
 
     # What the endpoint, its manager and the channels call
 
     @property
     def gone(self) -> bool:
         """Whether it is closing or closed: it takes no messages and no subscriptions."""
-        return self._websocket.state is not State.OPEN or self._endpoint is None
+        return self._endpoint is None or self._closing()
 
     @property
     def queued_bytes(self) -> int:
         """Bytes that wait for the peer to read."""
-        return self._outbox.size + self._deliveries.size
+        return self._outbox.size + self.deliveries.size
 
     async def wait_closed(self) -> None:
         """Wait until the transport is gone."""
         await asyncio.shield(self._closed)
 
-    def deliver(self, delivery: Delivery) -> None:
-        """Send a published message, behind the answer of the call that subscribed to it."""
-        self._deliveries.deliver(delivery)
-
-    def tell(self, channel: str, event: str, data: Any) -> None:
-        """See :meth:`Subscriber.tell`."""
-        self._deliveries.tell(channel, event, data)
-
-    def reset(self, channel: str, position: Position) -> None:
-        """See :meth:`Subscriber.reset`."""
-        self._deliveries.reset(channel, position)
-
-    def parted(self, channel: str, patterns: Collection[str]) -> None:
-        """See :meth:`Subscriber.parted`."""
-        self._deliveries.parted(channel, patterns)
-
-    def behind(self, channel: str) -> int | None:
-        """See :meth:`Subscriber.behind`."""
-        return self._deliveries.behind(channel)
-
-    @property
-    def full(self) -> bool:
-        """See :meth:`Subscriber.full`."""
-        return self._outbox.full
-
-    def room(self) -> Awaitable[object] | None:
-        """See :meth:`Subscriber.room`."""
-        return self._outbox.room()
-
-    @property
-    def name(self) -> str:
-        """See :attr:`Subscriber.name`. It is no secret, as the socket's id is."""
-        if not self._name:
-            self._name = token_urlsafe(12)
-        return self._name
-
-    def member(self, channel: str) -> Member:
-        """See :meth:`Subscriber.member`."""
-        endpoint = self._endpoint
-        assert endpoint is not None  # it is about to subscribe
-        user, info = endpoint.user, endpoint.presence_info(channel)
-        encode_json(info)
-        if user is None:
-            return Member(self.name, info=info)
-        known = user if isinstance(user, str | int) else str(user)
-        return Member(str(user), known, info)
-
-    def hold(self, channel: str) -> None:
-        """Keep a channel's messages until the call of the current task is answered."""
-        running = current()
-        if (
-            running is not None
-            and running.owner is self.peer
-            and running.call.state is CallState.RUNNING
-        ):
-            self._deliveries.hold(channel, running.call.reply or running.call)
-
     @property
     def packed(self) -> bool:
         """Whether it speaks MessagePack, in binary messages."""
-        return self._deliveries.variant[0].packed
+        return self.deliveries.variant[0].packed
 
     def send(self, message: str | bytes) -> None:
         """Send one text or binary message."""
-        window = self._deliveries.variant[1]
+        window = self.deliveries.variant[1]
         if isinstance(message, str):
             self._outbox.send(text_frame(message.encode(), window))
         else:
@@ -343,7 +277,7 @@ class Connection(asyncio.Protocol, Subscriber):
         if not self.gone:
             self._session.drain(after)
             self._send(
-                self._deliveries.variant[0].encode(Reconnect(after=after, code=CloseCode.RESTART))
+                self.deliveries.variant[0].encode(Reconnect(after=after, code=CloseCode.RESTART))
             )
             if not self._session.in_flight:
                 self.restart()
@@ -357,6 +291,20 @@ class Connection(asyncio.Protocol, Subscriber):
         self._close(CloseCode.NO_PONG, "no pong", timeout=_SLOW_CLOSE_TIMEOUT)
 
     # Inside
+
+    def _closing(self) -> bool:
+        return self._websocket.state is not State.OPEN
+
+    def _answering(self) -> object | None:
+        """The call, or the batch, that the current task answers; messages may wait for that."""
+        running = current()
+        if (
+            running is not None
+            and running.owner is self.peer
+            and running.call.state is CallState.RUNNING
+        ):
+            return running.call.reply or running.call
+        return None
 
     def _heard(self, message: str | bytes) -> None:
         try:
@@ -396,7 +344,7 @@ class Connection(asyncio.Protocol, Subscriber):
         self._speaks = str
         if is_jsonrpc(first):
             self._session.codec = JSONRPC
-            self._deliveries.variant = (JSONRPC, self._deliveries.variant[1])
+            self.deliveries.variant = (JSONRPC, self.deliveries.variant[1])
 
     def _invoke(self, call: Incoming) -> Coroutine[Any, Any, Any]:
         endpoint, method = self._endpoint, call.method
@@ -417,7 +365,7 @@ class Connection(asyncio.Protocol, Subscriber):
 
     def _done(self, call: Incoming) -> None:
         if call.reply is None or call.reply.sent:  # also where there was no way to answer
-            self._deliveries.release(call.reply or call)
+            self.deliveries.release(call.reply or call)
         if self._session.drained:
             self.restart()
 
@@ -461,13 +409,13 @@ class Connection(asyncio.Protocol, Subscriber):
                 greeting.cancel()
 
     def _send(self, payload: bytes) -> None:
-        codec, window = self._deliveries.variant
+        codec, window = self.deliveries.variant
         frame = binary_frame if codec.packed else text_frame
         self._outbox.send(frame(payload, window))
 
     def _overflow(self) -> None:
         # Not now: whoever publishes is in the middle of going through the subscribers.
-        self._deliveries.drop()
+        self.deliveries.drop()
         self._loop.call_soon(self._too_slow)
 
     def _too_slow(self) -> None:
@@ -513,7 +461,7 @@ class Connection(asyncio.Protocol, Subscriber):
         self.close_code, self.close_reason = code, reason
         self._stop_greeting()
         self.peer.end(code, reason)
-        self._deliveries.stop()
+        self.deliveries.stop()
         self._outbox.close(frame, then=then)
         if timeout is None:
             timeout = self._limits.close_timeout

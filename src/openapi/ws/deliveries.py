@@ -9,21 +9,26 @@ A message goes straight there, unless
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from openapi.errors import Unserializable
 from openapi.protocol.frames import Codec
+from openapi.protocol.native import JSON
 from openapi.protocol.patterns import Pattern
 from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT
+from openapi.schema import encode_json
+from openapi.ws.broker import Member
 from openapi.ws.delivery import Delivery
 from openapi.ws.hold import Hold
 from openapi.ws.lag import Lagging
 from openapi.ws.outbox import Outbox
+from openapi.ws.socket import Websocket
+from openapi.ws.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from openapi.ws.channels import Channels
-    from openapi.ws.subscriber import Subscriber
 
 __all__ = ["Deliveries"]
 
@@ -32,46 +37,80 @@ logger = logging.getLogger(__name__)
 pattern_of: Final = lru_cache(maxsize=1024)(Pattern)
 
 
-class Deliveries:
-    """What is delivered to one connection. ``limit`` is that of its outbox, in bytes.
+class Deliveries(Subscriber):
+    """One connection as a subscriber. ``limit`` is that of its outbox, in bytes.
 
-    ``on_overflow`` is called when more is held than that, ``on_failure`` when a message has no form
-    in the connection's dialect: neither may suspend.
+    ``closing`` is whether its connection takes nothing more; ``answering`` the call, or batch, that
+    the current task answers on it, if any. ``on_overflow`` is called when more is held than the
+    limit, ``on_failure`` when a message has no form in the dialect: neither may suspend.
     """
 
     __slots__ = (
+        "_answering",
         "_channels",
+        "_closing",
+        "_endpoint",
         "_hold",
         "_lagging",
         "_limit",
+        "_name",
         "_on_failure",
         "_on_overflow",
         "_outbox",
-        "_subscriber",
         "variant",
     )
 
+    limited: ClassVar[bool] = True
+
     def __init__(
         self,
-        subscriber: "Subscriber",
+        endpoint: Websocket,
         outbox: Outbox,
         variant: tuple[Codec, int],
         *,
         channels: "Channels",
         limit: int,
+        closing: Callable[[], bool],
+        answering: Callable[[], object | None],
         on_overflow: Callable[[], object],
         on_failure: Callable[[], object],
     ) -> None:
         self.variant = variant
         """The codec and the compression window in bits."""
-        self._subscriber: Subscriber | None = subscriber
+        self._endpoint: Websocket | None = endpoint
         self._outbox = outbox
         self._channels = channels
         self._limit = limit
+        self._closing = closing
+        self._answering = answering
         self._on_overflow = on_overflow
         self._on_failure = on_failure
         self._hold: Hold | None = None
         self._lagging: Lagging | None = None
+        self._name = ""
+
+    @property
+    def gone(self) -> bool:
+        """See :attr:`Subscriber.gone`."""
+        return self._endpoint is None or self._closing()
+
+    @property
+    def name(self) -> str:
+        """See :attr:`Subscriber.name`. It is no secret, as the socket's id is."""
+        if not self._name:
+            self._name = token_urlsafe(12)
+        return self._name
+
+    def member(self, channel: str) -> Member:
+        """See :meth:`Subscriber.member`."""
+        endpoint = self._endpoint
+        assert endpoint is not None  # it is about to subscribe
+        user, info = endpoint.user, endpoint.presence_info(channel)
+        encode_json(info)
+        if user is None:
+            return Member(self.name, info=info)
+        known = user if isinstance(user, str | int) else str(user)
+        return Member(str(user), known, info)
 
     @property
     def size(self) -> int:
@@ -88,14 +127,16 @@ class Deliveries:
             self._lag().put(delivery)
 
     def tell(self, channel: str, event: str, data: Any) -> None:
-        """Say something of a channel: behind what is queued, and before what waits."""
+        """See :meth:`Subscriber.tell`. It comes behind what is queued, and before what lags."""
         self.put(Delivery(channel, event, data))
 
-    def hold(self, channel: str, call: object) -> None:
-        """Keep a channel's messages until a call is answered."""
-        if self._hold is None:
-            self._hold = Hold()
-        self._hold.begin(channel, call)
+    def hold(self, channel: str) -> None:
+        """See :meth:`Subscriber.hold`."""
+        call = self._answering()
+        if call is not None:
+            if self._hold is None:
+                self._hold = Hold()
+            self._hold.begin(channel, call)
 
     def release(self, answered: object) -> None:
         """A call is answered."""
@@ -109,7 +150,7 @@ class Deliveries:
                 self._lagging.released()
 
     def parted(self, channel: str, patterns: Collection[str]) -> None:
-        """Only these patterns of a channel are subscribed to any more."""
+        """See :meth:`Subscriber.parted`."""
         if self._lagging is not None:
             if patterns:
                 wanted = [pattern_of(each) for each in patterns]
@@ -118,13 +159,13 @@ class Deliveries:
                 self._lagging.end(channel)
 
     def reset(self, channel: str, position: Position) -> None:
-        """Messages of a channel are lost: it goes on from a position, live."""
+        """See :meth:`Subscriber.reset`. It is live from there."""
         if self._lagging is not None:
             self._lagging.end(channel)
         self.tell(channel, "$reset", {"offset": position.offset, "epoch": position.epoch})
 
     def behind(self, channel: str) -> int | None:
-        """From where it catches up on a channel; None if it does not."""
+        """See :meth:`Subscriber.behind`."""
         return None if self._lagging is None else self._lagging.behind(channel)
 
     def drop(self) -> None:
@@ -141,18 +182,20 @@ class Deliveries:
     def end(self) -> None:
         """The connection is over. Reference counts must free all of it."""
         self.drop()
-        self._lagging = self._subscriber = None
-        self._on_overflow = self._on_failure = _nothing
+        self._lagging = self._endpoint = None
+        self._on_overflow = self._on_failure = self._answering = _nothing
+        self._closing = _true
+        self.variant = (JSON, 0)
 
     # What lagging asks
 
     @property
     def full(self) -> bool:
-        """See :class:`openapi.ws.lag.Reader`."""
+        """See :attr:`Subscriber.full` and :class:`openapi.ws.lag.Reader`."""
         return self._outbox.full
 
     def room(self) -> Awaitable[object] | None:
-        """See :class:`openapi.ws.lag.Reader`."""
+        """See :meth:`Subscriber.room` and :class:`openapi.ws.lag.Reader`."""
         return self._outbox.room()
 
     @property
@@ -170,7 +213,7 @@ class Deliveries:
             frame = delivery.frame(self.variant)
         except Unserializable:
             # Its own encode_message failed: the others shall not miss the message for that.
-            logger.exception("a message could not be encoded for socket %s", self._subscriber)
+            logger.exception("a message could not be encoded for socket %s", self._endpoint)
             self._on_failure()
             return False
         hold = self._hold
@@ -195,8 +238,7 @@ class Deliveries:
 
     async def after(self, channel: str, since: Position) -> tuple[Sequence[Delivery], int] | None:
         """See :class:`openapi.ws.lag.Behind`."""
-        assert self._subscriber is not None
-        return await self._channels.after(self._subscriber, channel, since)
+        return await self._channels.after(self, channel, since)
 
     @property
     def _held_bytes(self) -> int:
@@ -221,3 +263,7 @@ class Deliveries:
 
 def _nothing() -> None:
     """What is called when nobody is left to be told."""
+
+
+def _true() -> bool:
+    return True

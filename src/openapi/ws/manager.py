@@ -340,7 +340,7 @@ class SocketsManager:
         """
         found = self.__find("subscribe_socket", user, socket_id)
         for ws in found:
-            await self.channels.invite(ws.connection, channel, event)
+            await self.channels.invite(ws.connection.deliveries, channel, event)
         return len(found)
 
     async def unsubscribe_socket(
@@ -351,7 +351,7 @@ class SocketsManager:
         Their clients are told ``$unsubscribed``. Raises ValueError as :meth:`subscribe_socket`.
         """
         found = self.__find("unsubscribe_socket", user, socket_id)
-        return sum(self.channels.expel(ws.connection, channel) for ws in found)
+        return sum(self.channels.expel(ws.connection.deliveries, channel) for ws in found)
 
     async def disconnect(
         self,

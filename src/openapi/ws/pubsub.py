@@ -156,7 +156,7 @@ class ChannelCallback:
 
     async def __call__(self, channel: str, event: str, data: Any) -> None:
         """Send one message to the socket, whatever it is subscribed to."""
-        self.connection.deliver(Delivery(channel, event, data))
+        self.connection.deliveries.deliver(Delivery(channel, event, data))
 
 
 class Publish(Websocket):

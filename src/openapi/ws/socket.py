@@ -101,7 +101,7 @@ class Websocket:
 
         The client is told ``$unsubscribed`` of those that are refused. Returns their channels.
         """
-        return await self.channels.reauthorize(self.connection, self.allows)
+        return await self.channels.reauthorize(self.connection.deliveries, self.allows)
 
     async def allows(self, action: str, channel: str, event: str) -> bool:
         """What :meth:`authorize` says; an RpcError that it raises is a no."""

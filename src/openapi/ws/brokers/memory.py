@@ -261,6 +261,10 @@ class _Begun(Coroutine[Any, Any, None]):
         self._first = False
         return self._steps.throw(*exc)
 
+    def close(self) -> None:
+        """End it where it waits, as a task does that nobody needs any more."""
+        self._steps.close()
+
     def __await__(self) -> Generator[Any, Any, None]:
         raise NotImplementedError("it is for a task")
 
