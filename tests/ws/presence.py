@@ -1,43 +1,32 @@
-"""Processes with a presence each, over one store that fails as it is told to.
+"""Processes with a presence each, over one broker that fails as it is told to.
 
-For the seeded loop: its time is virtual, and passes only when nothing is ready.
+For the seeded loop, whose time is virtual, and the broker's too.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from openapi.protocol.limits import Limits
 from openapi.ws.broker import KeepsPresence, Member, Refreshed
+from openapi.ws.brokers.memory import MemoryBroker
 from openapi.ws.presence import Presence
 from tests.shuffled import pause, running_loop
 
 T = TypeVar("T")
 
 
-class Store:
-    """Who is there, by channel and connection, with the time at which that expires."""
-
-    def __init__(self) -> None:
-        self.there: dict[str, dict[str, tuple[Member, float]]] = {}
-
-    def on(self, channel: str) -> dict[str, tuple[Member, float]]:
-        return self.there.setdefault(channel, {})
-
-    def ids(self, channel: str) -> set[str]:
-        return {member.id for member, _ in self.on(channel).values()}
-
-    def connections(self, channel: str) -> dict[str, Member]:
-        now = running_loop().time()
-        return {name: member for name, (member, due) in self.on(channel).items() if due > now}
+def memory() -> MemoryBroker:
+    """A broker in the loop's time."""
+    return MemoryBroker(clock=running_loop().time)
 
 
 @dataclass
 class Node(KeepsPresence):
-    """A process's way to the store, with faults. What has expired is let go of by refresh only."""
+    """A process's way to a broker, with faults."""
 
-    store: Store = field(default_factory=Store)
+    broker: MemoryBroker = field(default_factory=memory)
     calls: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
     ttls: list[float] = field(default_factory=list)
     failing: int = 0
@@ -57,53 +46,33 @@ class Node(KeepsPresence):
     async def enter(
         self, channel: str, connections: Mapping[str, Member], *, ttl: float
     ) -> Sequence[Member]:
-        def enter() -> Sequence[Member]:
-            present, due = self.store.ids(channel), running_loop().time() + ttl
-            new = {m.id: m for m in connections.values() if m.id not in present}
-            for name, member in connections.items():
-                self.store.on(channel)[name] = member, due
-            return tuple(new.values())
-
         self.ttls.append(ttl)
-        return await self._do("enter", channel, connections, enter)
+        return await self._do(
+            "enter",
+            channel,
+            connections,
+            lambda: self.broker.enter(channel, connections, ttl=ttl),
+        )
 
     async def leave(self, channel: str, connections: Collection[str]) -> Sequence[Member]:
-        def leave() -> Sequence[Member]:
-            on = self.store.on(channel)
-            left = [on.pop(name)[0] for name in connections if name in on]
-            present = self.store.ids(channel)
-            return tuple(
-                {m.id: replace(m, connections=0) for m in left if m.id not in present}.values()
-            )
-
-        return await self._do("leave", channel, connections, leave)
+        return await self._do(
+            "leave", channel, connections, lambda: self.broker.leave(channel, connections)
+        )
 
     async def refresh(self, channel: str, connections: Collection[str], *, ttl: float) -> Refreshed:
-        def refresh() -> Refreshed:
-            on, now = self.store.on(channel), running_loop().time()
-            late = {name: on.pop(name)[0] for name, (_, due) in tuple(on.items()) if due <= now}
-            present = self.store.ids(channel)
-            for name in connections:
-                if name in on:
-                    on[name] = on[name][0], now + ttl
-            expired = {
-                m.id: replace(m, connections=0) for m in late.values() if m.id not in present
-            }
-            lost = [name for name in connections if name not in on]
-            return Refreshed(lost=lost, expired=tuple(expired.values()))
-
         self.ttls.append(ttl)
-        return await self._do("refresh", channel, connections, refresh)
+        return await self._do(
+            "refresh",
+            channel,
+            connections,
+            lambda: self.broker.refresh(channel, connections, ttl=ttl),
+        )
 
     async def members(self, channel: str) -> Sequence[Member]:
-        counts: dict[str, Member] = {}
-        for member in self.store.connections(channel).values():
-            others = counts[member.id].connections if member.id in counts else 0
-            counts[member.id] = replace(member, connections=others + 1)
-        return tuple(counts.values())
+        return await self.broker.members(channel)
 
     async def _do(
-        self, verb: str, channel: str, connections: Collection[str], act: Callable[[], T]
+        self, verb: str, channel: str, connections: Collection[str], act: Callable[[], Awaitable[T]]
     ) -> T:
         self.calls.append((verb, channel, tuple(connections)))
         self.asked.set()
@@ -117,7 +86,7 @@ class Node(KeepsPresence):
             if self.failing:
                 self.failing -= 1
                 raise self.error
-            answer = act()
+            answer = await act()
             if self.unanswered and verb != "refresh":
                 self.unanswered -= 1
                 raise self.error
@@ -138,8 +107,8 @@ class Node(KeepsPresence):
 class Process:
     """A presence, what it published, and its tasks."""
 
-    def __init__(self, store: Store | None = None, limits: Limits | None = None) -> None:
-        self.node = Node(store or Store())
+    def __init__(self, broker: MemoryBroker | None = None) -> None:
+        self.node = Node(broker or memory())
         self.shut_down = False
         self.published: list[tuple[str, str, object]] = []
         self.taken: Callable[[str, str, object], Awaitable[None]] | None = None
@@ -148,7 +117,7 @@ class Process:
             broker=self.broker,
             publish=self.publish,
             spawn=self.spawn,
-            limits=limits or Limits(),
+            limits=Limits(),
             random=running_loop().rng.random,
         )
 

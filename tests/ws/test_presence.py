@@ -11,7 +11,7 @@ import pytest
 from openapi.errors import ErrorCode, RpcError, Unserializable
 from openapi.ws.broker import KeepsPresence, Member
 from tests.shuffled import pause, run, running_loop
-from tests.ws.presence import Process, Store, idle, timers
+from tests.ws.presence import Process, idle, memory, timers
 
 ORDERS = 20  # of each scenario
 
@@ -199,6 +199,23 @@ async def test_new_data_whose_call_had_no_answer_is_told_again() -> None:
 
 
 @in_many_orders
+async def test_the_newest_that_was_said_of_a_member_holds_though_the_broker_lost_it() -> None:
+    process = Process()
+    process.presence.enter("c", "1", ANN)
+    process.presence.enter("c", "2", replace(ANN, info="typing"))
+    process.presence.enter("c", "1", replace(ANN, info="away"))
+    assert [member.info for member in await process.presence.members("c")] == ["away"]
+    process.presence.enter("c", "2", replace(ANN, info="back"))
+    process.presence.enter("c", "1", replace(ANN, info="here"))
+    process.presence.enter("c", "2", replace(ANN, info="gone"))
+    assert [member.info for member in await process.presence.members("c")] == ["gone"]
+    await process.node.broker.leave("c", ["1", "2"])  # without a word to the presence
+    await asyncio.sleep(26)
+    assert [member.info for member in await process.presence.members("c")] == ["gone"]
+    await process.presence.aclose()
+
+
+@in_many_orders
 async def test_a_connection_that_becomes_another_member_leaves_as_the_one_it_was() -> None:
     process = Process()
     process.presence.enter("c", "1", ANN)
@@ -231,7 +248,7 @@ async def test_channels_do_not_wait_for_each_other() -> None:
     slow, process.node.gate = process.node.gate, None
     process.presence.enter("c", "1", ANN)
     assert await process.members() == {"ann": 1}
-    assert await Process(process.node.store).members("slow") == {}
+    assert await Process(process.node.broker.sibling()).members("slow") == {}
     slow.set()
     assert await process.members("slow") == {"ann": 1}
     await process.presence.aclose()
@@ -346,13 +363,13 @@ async def test_who_leaves_behind_a_join_whose_answer_was_lost_was_never_there() 
     process.presence.leave("c", "1")
     assert await process.members() == {}
     assert process.news() == []
-    assert process.node.store.on("c") == {}
+    assert await process.node.broker.leave("c", ["1"]) == []
 
 
 @in_many_orders
 async def test_who_left_while_the_broker_was_away_for_so_long_that_they_expired_left_once() -> None:
-    store = Store()
-    cut, other = Process(store), Process(store)
+    broker = memory()
+    cut, other = Process(broker), Process(broker.sibling())
     cut.presence.enter("c", "1", ANN)
     other.presence.enter("c", "2", BOB)
     await cut.members()
@@ -371,8 +388,8 @@ async def test_who_left_while_the_broker_was_away_for_so_long_that_they_expired_
 async def test_who_expired_while_the_broker_was_away_joins_again_though_they_left_meanwhile() -> (
     None
 ):
-    store = Store()
-    cut, other = Process(store), Process(store)
+    broker = memory()
+    cut, other = Process(broker), Process(broker.sibling())
     cut.presence.enter("c", "1", ANN)
     other.presence.enter("c", "2", BOB)
     await cut.members()
@@ -622,7 +639,7 @@ async def test_who_was_lost_by_the_broker_is_told_again() -> None:
     process.presence.enter("c", "1", ANN)
     process.presence.enter("c", "2", BOB)
     await process.members()
-    process.node.store.there.clear()
+    await process.node.broker.leave("c", ["1", "2"])  # without a word to the presence
     await asyncio.sleep(26)
     assert await process.members() == {"ann": 1, "bob": 1}
     assert process.node.verbs() == ["enter", "refresh", "enter"]
@@ -636,7 +653,7 @@ async def test_a_tick_never_brings_back_who_left_meanwhile() -> None:
     process.presence.enter("c", "2", BOB)
     await process.members()
     if running_loop().rng.random() < 0.5:
-        process.node.store.there.clear()
+        await process.node.broker.leave("c", ["1", "2"])  # without a word to the presence
     process.node.gate = asyncio.Event()
     await asyncio.sleep(26)
     assert process.node.verbs() == ["enter", "refresh"]
@@ -651,8 +668,8 @@ async def test_a_tick_never_brings_back_who_left_meanwhile() -> None:
 
 @in_many_orders
 async def test_who_expired_is_told_to_have_left_by_one_who_is_still_there() -> None:
-    store = Store()
-    dead, alive = Process(store), Process(store)
+    broker = memory()
+    dead, alive = Process(broker), Process(broker.sibling())
     dead.presence.enter("c", "1", ANN)
     alive.presence.enter("c", "2", BOB)
     await asyncio.sleep(1)
@@ -856,7 +873,8 @@ async def test_at_the_end_what_is_on_its_way_is_finished_and_nothing_more_begins
     assert idle(process)
     assert await asking == await process.members()
     assert ("c", "$join", {"id": "ann", "user": 1}) in process.published
-    assert all(due <= running_loop().time() + 15 for _, due in process.node.store.on("c").values())
+    await asyncio.sleep(15.1)
+    assert await process.members() == {}
 
 
 def test_at_the_end_a_broker_that_does_not_answer_is_waited_for_a_second(

@@ -242,17 +242,16 @@ class Presence:
         async with roster.turn:
             try:
                 broker = None if self._closed else await self._opened()
-                if broker is None:
-                    return
-                await roster.refresh(broker)
+                if broker is not None:
+                    await roster.refresh(broker)
             except Exception as exc:
                 self._failed(roster, exc)
                 failed.append(roster)
             else:
                 if not roster.working:
                     self._worked(roster)
-                if roster.changed:
-                    self._work_on(roster)
+            if roster.changed and not self._closed:  # some were lost
+                self._work_on(roster)
 
     async def _bid_farewell(self, roster: Roster) -> None:
         async with roster.turn:
