@@ -133,7 +133,7 @@ async def test_when_the_connection_breaks_everything_that_waits_is_told(
         await asyncio.gather(*tasks)
         assert (await client.wait_closed()).code == 1006
     assert len(client._session.pending) == 0
-    assert client._subscriptions._patterns == {}
+    assert client._subscriptions._channels == {}
     await turns(20)
     assert {task for task in asyncio.all_tasks() - before if not task.done()} == set()
 

@@ -327,14 +327,13 @@ class TestSubscriptions:
         await _turns(5)  # the last one is being cancelled
         assert len(client._subscriptions._tasks) == patterns
         assert client._session.pending._calls.keys() == set(range(1, patterns + 1))
-        assert all(
-            not pattern.lock._waiters for pattern in client._subscriptions._patterns.values()
-        )
+        [channel] = client._subscriptions._channels.values()
+        assert all(not pattern.lock._waiters for pattern in channel.patterns.values())
         await manager.opened.wait()
         manager.gate.set()
         await client._subscriptions.wait_idle()
         assert channels(app) == {}
-        assert client._subscriptions._patterns == {}
+        assert client._subscriptions._channels == {}
 
     async def test_what_waits_for_its_turn_to_be_sent_can_be_given_up(
         self, url: URL, app: web.Application
@@ -348,7 +347,7 @@ class TestSubscriptions:
                         pass
             await _turns(5)  # the last one is being cancelled
             assert client._subscriptions._tasks == set()
-            assert client._subscriptions._patterns == {}
+            assert client._subscriptions._channels == {}
             app[GATE].set()
             await waiting
             assert channels(app) == {}
@@ -431,7 +430,7 @@ class TestSubscriptions:
                 while (await anext(stays)).data != "last":
                     pass
         assert channels(app) == {}
-        assert client._subscriptions._patterns == {}
+        assert client._subscriptions._channels == {}
         assert len(client._session.pending) == 0
 
     async def test_two_hundred_subscriptions_at_a_time_come_and_go(
@@ -683,7 +682,7 @@ class TestTheEnd:
         async with connect(url) as client, client.subscribe("host"):
             await client.call("echo")
         assert len(client._subscriptions) == 0
-        assert client._subscriptions._patterns == {}
+        assert client._subscriptions._channels == {}
         assert not client._subscriptions._tasks
         assert len(client._session.pending) == 0
 

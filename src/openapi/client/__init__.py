@@ -11,8 +11,23 @@ async with connect("wss://example.com/stream") as client:
 
 from openapi.client.client import Client
 from openapi.client.connect import connect
+from openapi.client.history import History
+from openapi.client.presence import Member
 from openapi.client.stream import Stream
-from openapi.client.subscription import Message, Subscription
-from openapi.errors import TooSlow
+from openapi.client.subscription import Subscription
+from openapi.errors import PositionLost, TooSlow
+from openapi.protocol.message import Message
+from openapi.protocol.stream import Position
 
-__all__ = ["Client", "Message", "Stream", "Subscription", "TooSlow", "connect"]
+__all__ = [
+    "Client",
+    "History",
+    "Member",
+    "Message",
+    "Position",
+    "PositionLost",
+    "Stream",
+    "Subscription",
+    "TooSlow",
+    "connect",
+]

@@ -3,23 +3,26 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Literal, TypeVar, overload
 
 from aiohttp import ClientWebSocketResponse
 
 from openapi.client.handlers import Handler, method_of
+from openapi.client.history import History, history_of, position_of
 from openapi.client.link import Link
+from openapi.client.presence import Member, member_of, members_of
 from openapi.client.stream import Stream
 from openapi.client.subscription import Subscription
 from openapi.client.subscriptions import Subscriptions
-from openapi.errors import CloseCode, ConnectionClosed
+from openapi.errors import CloseCode, ConnectionClosed, InvalidData, UnexpectedData
 from openapi.protocol.frames import Codec, Message, Reconnect
 from openapi.protocol.incoming import Incoming
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import MethodTable
 from openapi.protocol.session import Session
+from openapi.protocol.stream import Position
 from openapi.rpc.peer import Peer, deadline
-from openapi.schema import Schema
+from openapi.schema import Schema, encode_json, encode_msgpack
 
 __all__ = ["Client"]
 
@@ -61,9 +64,12 @@ class Client:
         self._peer = Peer(self._session, invoke=self._invoke, asked=calls)
         self._packed = codec.packed
         self._handling: set[asyncio.Task[Any]] = set()
+        self._read = self._reader(Any)
+        self._write = encode_msgpack if codec.packed else encode_json
         self._subscriptions = Subscriptions(
             partial(self._peer.ask, room=self._link.room),
-            read=self._reader(Any),
+            read=self._read,
+            write=self._write,
             leave_timeout=close_timeout,
         )
         self._ended = asyncio.Event()
@@ -170,7 +176,7 @@ class Client:
             method,
             payload,
             decode=self._reader(type),
-            read=self._reader(Any),
+            read=self._read,
             timeout=timeout,
             queue_bytes=queue_bytes,
             room=self._link.room,
@@ -202,11 +208,88 @@ class Client:
         return take_back
 
     async def publish(
-        self, channel: str, event: str, data: object, *, timeout: float | None = 30.0
-    ) -> None:
-        """Publish a message; returns when the server has it. Raises as :meth:`call` does."""
+        self,
+        channel: str,
+        event: str,
+        data: object,
+        *,
+        key: str | None = None,
+        timeout: float | None = 30.0,
+    ) -> Position | None:
+        """Publish a message; returns when the server has it. Raises as :meth:`call` does.
+
+        Returns its position on a channel that keeps history, otherwise None. With a ``key`` of its
+        own, as a UUID, it may be published again where nobody knows whether it was: within five
+        minutes that changes nothing, and the position is that of the first time.
+        """
         payload = {"channel": channel, "event": event, "data": data}
-        await self.call("publish", payload, timeout=timeout)
+        if key is not None:
+            payload["key"] = key
+        return position_of(await self.call("publish", payload, timeout=timeout))
+
+    @overload
+    async def history(
+        self,
+        channel: str,
+        *,
+        since: Position | None = ...,
+        limit: int | None = ...,
+        reverse: bool = ...,
+        type: type[T],
+        timeout: float | None = ...,
+    ) -> History[T]: ...
+    @overload
+    async def history(
+        self,
+        channel: str,
+        *,
+        since: Position | None = ...,
+        limit: int | None = ...,
+        reverse: bool = ...,
+        type: object = ...,
+        timeout: float | None = ...,
+    ) -> History[Any]: ...
+    async def history(
+        self,
+        channel: str,
+        *,
+        since: Position | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+        type: object = Any,
+        timeout: float | None = 30.0,
+    ) -> History[Any]:
+        """Read messages of a channel that are kept, whoever is subscribed.
+
+        The oldest ones behind ``since``, by default of all; in ``reverse`` the newest ones before
+        it, newest first. At most ``limit``, by default as many as the server gives at once; it may
+        be fewer, so go on from the last one's position until none comes. ``type`` is that of the
+        data.
+
+        Raises as :meth:`call` does: CallFailed also where the channel keeps no history, or another
+        stream than that of ``since``.
+        """
+        payload: dict[str, object] = {"channel": channel}
+        if since is not None:
+            payload["since"] = since
+        if limit is not None:
+            payload["limit"] = limit
+        if reverse:
+            payload["reverse"] = True
+        read = self._reader(type)
+        response = await self.call("history", payload, timeout=timeout)
+        try:
+            return history_of(channel, response, lambda data: read(self._write(data)))
+        except InvalidData as exc:
+            raise UnexpectedData(exc.errors) from exc
+
+    async def presence(self, channel: str, *, timeout: float | None = 30.0) -> list[Member]:
+        """Who is on a channel, in the order in which they came. Raises as :meth:`call` does."""
+        response = await self.call("presence", {"channel": channel}, timeout=timeout)
+        try:
+            return members_of(response)
+        except InvalidData as exc:
+            raise UnexpectedData(exc.errors) from exc
 
     @overload
     def subscribe(
@@ -215,6 +298,8 @@ class Client:
         event: str = ...,
         *,
         type: type[T],
+        recover: Position | None = ...,
+        presence: Literal[False] = ...,
         queue_bytes: int = ...,
         timeout: float | None = ...,
     ) -> Subscription[T]: ...
@@ -224,7 +309,21 @@ class Client:
         channel: str,
         event: str = ...,
         *,
+        type: type[T],
+        recover: Position | None = ...,
+        presence: bool,
+        queue_bytes: int = ...,
+        timeout: float | None = ...,
+    ) -> Subscription[T | Member]: ...
+    @overload
+    def subscribe(
+        self,
+        channel: str,
+        event: str = ...,
+        *,
         type: object = ...,
+        recover: Position | None = ...,
+        presence: bool = ...,
         queue_bytes: int = ...,
         timeout: float | None = ...,
     ) -> Subscription[Any]: ...
@@ -234,16 +333,21 @@ class Client:
         event: str = "*",
         *,
         type: object = Any,
+        recover: Position | None = None,
+        presence: bool = False,
         queue_bytes: int = 1024 * 1024,
         timeout: float | None = 30.0,
     ) -> Subscription[Any]:
         """Subscribe to the events of a channel that fit a pattern: see :class:`Subscription`.
 
-        ``type`` is the type of the data, by default dicts, lists and plain values. At most
-        ``queue_bytes`` of messages wait to be read; past that the subscription ends with
-        ``TooSlow``. ``timeout`` is how long the server may take to agree, in seconds.
+        ``type`` is the type of the data, by default dicts, lists and plain values. ``recover`` is
+        a position to go on from: that of an earlier subscription, or of a message. ``presence`` is
+        whether it is told who joins and leaves. At most ``queue_bytes`` of messages wait to be
+        read, what was recovered among them; past that the subscription ends with ``TooSlow``.
+        ``timeout`` is how long the server may take to agree, in seconds.
 
-        Entering it raises CallFailed where the server refuses, ConnectionClosed and TimeoutError.
+        Entering it raises CallFailed where the server refuses, ConnectionClosed and TimeoutError;
+        and UnexpectedData where what the server recovered cannot be read.
         """
 
         async def open(subscription: Subscription[Any]) -> None:
@@ -253,7 +357,10 @@ class Client:
         return Subscription(
             channel,
             event,
+            recover=recover,
+            presence=presence,
             decode=self._reader(type),
+            read_member=lambda data: member_of(self._read(data)),
             queue_bytes=queue_bytes,
             open=open,
             close=self._subscriptions.close,

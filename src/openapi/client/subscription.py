@@ -1,26 +1,33 @@
 """One subscription of a client: a bounded queue of messages, read by ``async for``.
 
-| state   | a message        | its reader is too slow | the connection ends | leaving it |
-|---------|------------------|------------------------|---------------------|------------|
-| NEW     |                  |                        | ENDED, with it      |            |
-| OPEN    | is queued        | ENDED, with TooSlow    | ENDED, with it      | ENDED      |
-| ENDED   | is dropped       |                        |                     |            |
+| state | a message             | ``$reset``         | its reader is | the connection | leaving |
+|       |                       |                    | too slow      | ends           | it      |
+|-------|-----------------------|--------------------|---------------|----------------|---------|
+| NEW   |                       |                    |               | ENDED, with it |         |
+| OPEN  | is queued, unless its | takes the place of | ENDED, with   | ENDED, with it | ENDED   |
+|       | answer was behind it  | all that is queued | TooSlow       |                |         |
+| ENDED | is dropped            |                    |               |                |         |
 
-What was queued before the end is read before the end is.
+What was queued before the end is read before the end is. What was recovered is queued first.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from openapi.errors import InvalidData, OpenApiError, TooSlow, UnexpectedData
+from openapi.client.history import data_errors
+from openapi.client.joined import Joined
+from openapi.client.presence import Member
+from openapi.errors import InvalidData, OpenApiError, PositionLost, TooSlow, UnexpectedData
 from openapi.protocol import frames
+from openapi.protocol.message import Message
 from openapi.protocol.patterns import Pattern
+from openapi.protocol.stream import Position
+from openapi.protocol.topics import SERVER_EVENT
 from openapi.rpc.inbox import Inbox
 
-__all__ = ["Message", "Subscription", "SubscriptionState"]
+__all__ = ["Subscription", "SubscriptionState"]
 
 T = TypeVar("T")
 
@@ -33,15 +40,6 @@ class SubscriptionState(Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
-class Message(Generic[T]):
-    """A published message."""
-
-    channel: str
-    event: str
-    data: T
-
-
 class Subscription(Generic[T]):
     """What :meth:`Client.subscribe` returns.
 
@@ -52,7 +50,16 @@ class Subscription(Generic[T]):
     the connection ends (but stops if this client closed it), with TooSlow when more than
     ``queue_bytes`` wait to be read, and with CallFailed when the server takes the subscription
     back. A message whose data does not fit ``type`` raises UnexpectedData; the next one can be
-    read.
+    read. So it can behind PositionLost: messages are lost, history cannot tell which, and those
+    that waited to be read are forgotten, ``$join`` and ``$leave`` too. Load anew what they tell.
+
+    Who was cut off, at whatever moment, gives :attr:`position` to the next subscription, and gets
+    each message once: ``client.subscribe("host", "c*", recover=messages.position)``. Where that is
+    not :attr:`recovered`, messages are lost as with PositionLost.
+
+    With ``presence``, ``$join`` and ``$leave`` come as messages too, whatever the pattern. Their
+    data is a :class:`Member`, whatever the ``type``, so it is a ``Subscription[T | Member]``: tell
+    them by ``isinstance(message.data, Member)``.
     """
 
     def __init__(
@@ -60,7 +67,10 @@ class Subscription(Generic[T]):
         channel: str,
         event: str,
         *,
+        recover: Position | None,
+        presence: bool,
         decode: Callable[[Any], T],
+        read_member: Callable[[Any], Member],
         queue_bytes: int,
         open: Callable[[Any], Awaitable[object]],
         close: Callable[[Any], Awaitable[object]],
@@ -68,22 +78,43 @@ class Subscription(Generic[T]):
         self.channel: Final = channel
         self.event: Final = event
         self.pattern: Final = Pattern(event)
+        self.recover: Final = recover
+        self.presence: Final = presence
         self.state = SubscriptionState.NEW
+        self.position: Position | None = recover
+        """Right behind the last message that was read, on a channel that keeps history."""
+        self.recovered: bool | None = None
+        """Whether everything behind ``recover`` comes; None where that was not asked for."""
+        self.dropped = 0
+        """How many messages the server left out for this client, as the channel's rule allows."""
         self._decode = decode
+        self._read_member = read_member
         self._limit = queue_bytes
-        self._inbox: Inbox[frames.Message] = Inbox(queue_bytes)
+        self._inbox: Inbox[frames.Message | PositionLost] = Inbox(queue_bytes)
         self._open = open
         self._close = close
+        # What is not newer is not for this subscription, though it may be for another.
+        self._begins: Position | None = None
 
     @property
     def queued_bytes(self) -> int:
         """What waits to be read."""
         return self._inbox.size
 
+    @property
+    def epoch(self) -> str | None:
+        """The stream that its messages are of, as far as its answer and ``$reset`` told."""
+        return None if self._begins is None else self._begins.epoch
+
     async def __aenter__(self) -> Self:
         if self.state is not SubscriptionState.NEW:
             raise RuntimeError("a subscription is entered once; call client.subscribe() again")
-        await self._open(self)
+        try:
+            await self._open(self)
+        except BaseException:
+            # The server may have agreed, but nobody knows: what it said is said the next time.
+            self.position, self.recovered = self.recover, None
+            raise
         return self
 
     async def __aexit__(
@@ -104,22 +135,64 @@ class Subscription(Generic[T]):
         while not self._inbox.ready:
             await self._inbox.wait()
         message = self._inbox.take()
+        if isinstance(message, PositionLost):
+            self.position = Position(message.offset, message.epoch)
+            raise message
+        if message.offset and self.position is not None:
+            self.position = Position(message.offset, self.position.epoch)
         try:
-            data = self._decode(message.data)
+            if message.event.startswith(SERVER_EVENT):
+                data: Any = self._read_member(message.data)
+            else:
+                data = self._decode(message.data)
         except InvalidData as exc:
-            errors = {f"data.{path}" if path else "data": text for path, text in exc.errors.items()}
-            raise UnexpectedData(errors) from exc
-        return Message(message.channel, message.event, data)
+            raise UnexpectedData(data_errors(exc)) from exc
+        position = self.position if message.offset else None
+        return Message(message.channel, message.event, data, position)
 
-    def begin(self) -> bool:
-        """The server agreed. Returns False if nobody wants it any more."""
+    def begin(self, joined: Joined) -> bool:
+        """The server agreed. Returns False if nobody wants it any more, or it was too much."""
         if self.state is SubscriptionState.NEW:
             self.state = SubscriptionState.OPEN
+            self._begins = joined.position
+            if self.recover is not None:
+                self.recovered = joined.recovered
+            if self.recovered:
+                all(map(self.put, joined.messages))  # up to one that is too much
+            else:
+                self.position = joined.position
         return self.state is SubscriptionState.OPEN
+
+    def awaits(self, message: frames.Message, epoch: str | None) -> bool:
+        """Whether a message of a stream is for it, and comes behind its answer."""
+        if not self.pattern.matches(message.event):
+            return False
+        begins = self._begins
+        if begins is None or not message.offset:
+            return True
+        return epoch == begins.epoch and message.offset > begins.offset
 
     def put(self, message: frames.Message) -> bool:
         """Queue a message. Returns False if that was too much, and the end."""
-        if self._inbox.put(message, len(message.data)):
+        return self._put(message, len(message.data))
+
+    def reset(self, position: Position, epoch: str | None) -> bool:
+        """Messages of the stream ``epoch`` are lost: it goes on from a position.
+
+        Returns False if not even that could be queued, and the end.
+        """
+        begins = self._begins
+        if begins is not None and begins.epoch != epoch:
+            # Its answer knew of a stream that others on this connection hear of only now.
+            if begins.epoch != position.epoch or position.offset <= begins.offset:
+                return True
+        self._begins = position
+        while self._inbox.size:  # its reader is to load anew what these would change
+            self._inbox.take()
+        return self._put(PositionLost(self.channel, position.offset, position.epoch), 0)
+
+    def _put(self, message: frames.Message | PositionLost, size: int) -> bool:
+        if self._inbox.put(message, size):
             return True
         self.end(
             TooSlow(

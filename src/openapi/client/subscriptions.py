@@ -5,17 +5,38 @@ of them asks the server, and the last to leave tells it. Asking and telling are 
 one after another for each pattern: whoever waits for one of them may be cancelled at any time, and
 what the server and this client believe still agrees. While a server does not answer, a pattern has
 at most one task that asks and one that tells, besides those that somebody waits for.
+
+What the server says of a channel goes to all that are subscribed to it here. But it may be older
+than the answer that opened one of them: what came for the others while that call was on its way
+follows behind the answer. An answer may even be of a newer stream than these messages are.
+
+| a subscription of  | a message                 | ``$reset``                                     |
+|--------------------|---------------------------|------------------------------------------------|
+| the stream that    | is for it if it is newer  | is for it                                      |
+| comes              | than its answer           |                                                |
+| a newer one        | is not for it             | to its stream: that comes from now on          |
+|                    |                           | to another: is not for it                      |
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
+from openapi.client.history import position_of
+from openapi.client.joined import joined
 from openapi.client.subscription import Subscription
-from openapi.errors import CallFailed, ConnectionClosed, ErrorCode, InvalidData, OpenApiError
+from openapi.errors import (
+    CallFailed,
+    ConnectionClosed,
+    ErrorCode,
+    InvalidData,
+    OpenApiError,
+    UnexpectedData,
+)
 from openapi.protocol.frames import Message
+from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT
 
 __all__ = ["Ask", "Subscriptions"]
@@ -24,11 +45,13 @@ logger = logging.getLogger("openapi.client")
 
 _Any: TypeAlias = Subscription[Any]
 
+_PRESENCE: Final = frozenset({f"{SERVER_EVENT}join", f"{SERVER_EVENT}leave"})
+
 
 class Ask(Protocol):
     """Calls a method of the server.
 
-    ``sent`` is called when it cannot be taken back any more, and ``answered`` with the response,
+    ``sent`` is called when it cannot be taken back any more, and ``answered`` with the response
     before any later message is read.
     """
 
@@ -38,7 +61,7 @@ class Ask(Protocol):
         payload: object,
         *,
         sent: Callable[[], object] = ...,
-        answered: Callable[[], object] = ...,
+        answered: Callable[[bytes], object] = ...,
     ) -> Awaitable[object]: ...
 
 
@@ -55,28 +78,61 @@ class _Pattern:
         self.told = False
 
 
+class _Channel:
+    """One channel: its patterns, who gets its messages, and the stream that these are of."""
+
+    __slots__ = ("epoch", "open", "patterns")
+
+    def __init__(self) -> None:
+        self.patterns: dict[str, _Pattern] = {}
+        self.open: dict[_Any, None] = {}
+        self.epoch: str | None = None
+
+    def begin(self, epoch: str | None) -> None:
+        """The server agreed to a subscription of a stream."""
+        if not any(pattern.told for pattern in self.patterns.values()):
+            self.epoch = epoch  # and nothing comes any more of an older one
+
+    def settle(self) -> None:
+        """The server believes in fewer patterns: it may be that no older stream comes any more."""
+        epochs = [subscription.epoch for subscription in self.open]
+        if epochs and self.epoch not in epochs:
+            self.epoch = epochs[0]
+
+
 class Subscriptions:
     """The subscriptions of one connection.
 
-    ``read`` reads the data of a message as plain values; it raises InvalidData. Leaving one waits
-    ``leave_timeout`` seconds for the server at most. ``ignored`` counts events of the server's own
-    that are not known here.
+    ``read`` reads the data of a message, or a response, as plain values; it raises InvalidData.
+    ``write`` is its reverse. Leaving one waits ``leave_timeout`` seconds for the server at most.
+    ``ignored`` counts events of the server's own that are not known here, or for nobody.
     """
 
-    def __init__(self, ask: Ask, *, read: Callable[[Any], object], leave_timeout: float) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        *,
+        read: Callable[[Any], object],
+        write: Callable[[object], bytes],
+        leave_timeout: float,
+    ) -> None:
         self._ask = ask
         self._read = read
+        self._write = write
         self._leave_timeout = leave_timeout
-        self._open: dict[str, dict[_Any, None]] = {}
-        self._patterns: dict[tuple[str, str], _Pattern] = {}
+        self._channels: dict[str, _Channel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.ignored = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._open.values()))
+        return sum(len(channel.open) for channel in self._channels.values())
 
     async def open(self, subscription: _Any) -> None:
-        """Subscribe. Raises CallFailed where the server refuses, and ConnectionClosed."""
+        """Subscribe.
+
+        Raises CallFailed where the server refuses, ConnectionClosed, and UnexpectedData where what
+        was recovered cannot be read.
+        """
         asked = asyncio.Event()
         joining = self._spawn(self._join(subscription, asked.set))
         try:
@@ -96,23 +152,20 @@ class Subscriptions:
 
     def deliver(self, message: Message) -> None:
         """Hand a message to everyone whose pattern it fits."""
+        channel = self._channels.get(message.channel)
         if message.event.startswith(SERVER_EVENT):
-            self._server_event(message)
-            return
-        slow = [
-            subscription
-            for subscription in self._open.get(message.channel, ())
-            if subscription.pattern.matches(message.event) and not subscription.put(message)
-        ]
-        for subscription in slow:
-            self._leave_soon(subscription)
+            if channel is None or not self._server_event(channel, message):
+                self.ignored += 1
+        elif channel is not None:
+            fits = [each for each in channel.open if each.awaits(message, channel.epoch)]
+            self._put(fits, message)
 
     def end(self, error: ConnectionClosed | None) -> None:
         """End all of them, for the connection has ended; None if this client wanted that."""
-        opened, self._open = self._open, {}
-        for subscriptions in opened.values():
-            for subscription in subscriptions:
+        for channel in self._channels.values():
+            for subscription in channel.open:
                 subscription.end(error)
+            channel.open.clear()
 
     async def wait_idle(self) -> None:
         """Wait until nothing is asked of the server any more."""
@@ -120,42 +173,60 @@ class Subscriptions:
             await asyncio.wait(self._tasks)
 
     async def _join(self, subscription: _Any, sent: Callable[[], object]) -> None:
-        async with self._one_at_a_time(subscription) as pattern:
+        async with self._one_at_a_time(subscription) as (channel, pattern):
+            faults: list[InvalidData] = []
 
-            def answered() -> None:
+            def answered(response: bytes) -> None:
+                try:
+                    answer = joined(subscription.channel, self._read(response), self._write)
+                except InvalidData as exc:
+                    faults.append(exc)
+                    pattern.told = True
+                    self._leave_soon(subscription)
+                    return
+                channel.begin(None if answer.position is None else answer.position.epoch)
                 pattern.told = True
-                if subscription.begin():
+                if subscription.begin(answer):
                     pattern.members.add(subscription)
-                    self._open.setdefault(subscription.channel, {})[subscription] = None
-                else:  # it was given up meanwhile
+                    channel.open[subscription] = None
+                else:  # it was given up meanwhile, or is too slow already
                     self._leave_soon(subscription)
 
-            payload = {"channel": subscription.channel, "event": subscription.event}
+            payload: dict[str, object] = {
+                "channel": subscription.channel,
+                "event": subscription.event,
+            }
+            if subscription.recover is not None:
+                payload["recover"] = subscription.recover
+            if subscription.presence:
+                payload["presence"] = True
             await self._ask("subscribe", payload, sent=sent, answered=answered)
+            for fault in faults:
+                raise UnexpectedData(fault.errors) from fault
 
     def _leave_soon(self, subscription: _Any) -> "asyncio.Task[None] | None":
         """Returns what tells the server, if it is to be told."""
-        members = self._open.get(subscription.channel)
-        if members is not None:
-            members.pop(subscription, None)
-            if not members:
-                del self._open[subscription.channel]
-        key = (subscription.channel, subscription.event)
-        pattern = self._patterns.get(key)
+        channel = self._channels.get(subscription.channel)
+        if channel is None:
+            return None
+        channel.open.pop(subscription, None)
+        pattern = channel.patterns.get(subscription.event)
         if pattern is None:
             return None
         pattern.members.discard(subscription)
         if pattern.leaving is None and pattern.told and not pattern.members:
             pattern.leaving = self._spawn(self._leave(subscription))
-        self._forget(key, pattern)
+        self._forget(subscription, channel, pattern)
         return pattern.leaving
 
     async def _leave(self, subscription: _Any) -> None:
-        async with self._one_at_a_time(subscription) as pattern:
+        async with self._one_at_a_time(subscription) as (channel, pattern):
             try:
                 if pattern.told and not pattern.members:
-                    pattern.told = False
                     await self._tell(subscription)
+                    # Until now messages came that were still meant for those who left.
+                    pattern.told = False
+                    channel.settle()
             finally:
                 pattern.leaving = None
 
@@ -169,42 +240,71 @@ class Subscriptions:
             logger.warning("cannot unsubscribe from %r: %s", subscription.channel, exc)
 
     @asynccontextmanager
-    async def _one_at_a_time(self, subscription: _Any) -> AsyncIterator[_Pattern]:
-        key = (subscription.channel, subscription.event)
-        pattern = self._patterns.setdefault(key, _Pattern())
+    async def _one_at_a_time(self, subscription: _Any) -> AsyncIterator[tuple[_Channel, _Pattern]]:
+        channel = self._channels.setdefault(subscription.channel, _Channel())
+        pattern = channel.patterns.setdefault(subscription.event, _Pattern())
         pattern.users += 1
         try:
             async with pattern.lock:
-                yield pattern
+                yield channel, pattern
         finally:
             pattern.users -= 1
-            self._forget(key, pattern)
+            self._forget(subscription, channel, pattern)
 
-    def _forget(self, key: tuple[str, str], pattern: _Pattern) -> None:
+    def _forget(self, subscription: _Any, channel: _Channel, pattern: _Pattern) -> None:
         if not (pattern.users or pattern.members or pattern.told or pattern.leaving):
-            del self._patterns[key]
+            del channel.patterns[subscription.event]
+            if not channel.patterns:
+                del self._channels[subscription.channel]
 
-    def _server_event(self, message: Message) -> None:
-        if message.event != f"{SERVER_EVENT}unsubscribed":
-            self.ignored += 1
-            return
-        error = self._reason(message)
-        for subscription in tuple(self._open.get(message.channel, ())):
-            self._patterns[subscription.channel, subscription.event].told = False
-            subscription.end(error)
-            self._leave_soon(subscription)
+    def _put(self, subscriptions: list[_Any], message: Message) -> None:
+        for subscription in subscriptions:
+            if not subscription.put(message):
+                self._leave_soon(subscription)
 
-    def _reason(self, message: Message) -> CallFailed:
+    def _server_event(self, channel: _Channel, message: Message) -> bool:
+        """Returns whether it meant something."""
         try:
             data = self._read(message.data)
         except InvalidData:
             data = None
-        fields = data if isinstance(data, dict) else {}
-        code, text = fields.get("code"), fields.get("message")
-        return CallFailed(
-            code if isinstance(code, int) else ErrorCode.CANCELLED,
-            text if isinstance(text, str) else "the server took the subscription back",
-        )
+        match message.event.removeprefix(SERVER_EVENT), data:
+            case (("join" | "leave"), _):
+                watching = [each for each in channel.open if each.presence]
+                self._put(watching, message)
+                return bool(watching)
+            case "lagged", {"dropped": int(dropped)}:
+                for subscription in channel.open:
+                    subscription.dropped += dropped
+                return True
+            case "reset", _ if (position := position_of(data)) is not None:
+                self._reset(channel, position)
+                return True
+            case "unsubscribed", _:
+                self._take_back(channel, data if isinstance(data, dict) else {})
+                return True
+        return False
+
+    def _reset(self, channel: _Channel, position: Position) -> None:
+        epoch, channel.epoch = channel.epoch, position.epoch
+        for subscription in tuple(channel.open):
+            if not subscription.reset(position, epoch):
+                self._leave_soon(subscription)
+
+    def _take_back(self, channel: _Channel, fields: dict[str, Any]) -> None:
+        """Patterns are taken back: those of ``events``, without it all."""
+        events = fields.get("events")
+        named = frozenset(channel.patterns)
+        if isinstance(events, list):
+            named = frozenset(each for each in events if isinstance(each, str))
+        for event in named & channel.patterns.keys():
+            channel.patterns[event].told = False
+        for subscription in tuple(channel.open):
+            # Without presence it is not what was asked for, whatever its pattern.
+            if subscription.event in named or (subscription.presence and named & _PRESENCE):
+                subscription.end(_reason(fields))
+                self._leave_soon(subscription)
+        channel.settle()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(coroutine)
@@ -217,3 +317,11 @@ class Subscriptions:
         exc = None if task.cancelled() else task.exception()
         if exc is not None and not isinstance(exc, OpenApiError):  # those reach whoever subscribes
             logger.error("a subscription failed", exc_info=exc)
+
+
+def _reason(fields: dict[str, Any]) -> CallFailed:
+    code, text = fields.get("code"), fields.get("message")
+    return CallFailed(
+        code if isinstance(code, int) else ErrorCode.CANCELLED,
+        text if isinstance(text, str) else "the server took the subscription back",
+    )

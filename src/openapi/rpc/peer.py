@@ -200,14 +200,15 @@ class Peer:
         *,
         timeout: float | None = None,
         sent: Callable[[], object] | None = None,
-        answered: Callable[[], object] | None = None,
+        answered: Callable[[bytes], object] | None = None,
         room: Callable[[], Awaitable[object]] | None = None,
     ) -> bytes:
         """Call a method of the peer; returns the response, in the codec's format.
 
         ``timeout``, in seconds, is told to the peer; to wait no longer is up to the caller.
-        ``sent`` is called when it cannot be taken back any more, ``answered`` before any later
-        message is looked at. ``room`` is awaited before it is sent. Cancelling it tells the peer.
+        ``sent`` is called when it cannot be taken back any more, ``answered`` with the response
+        before any later message is looked at. ``room`` is awaited before it is sent. Cancelling it
+        tells the peer.
 
         Raises CallFailed, ConnectionClosed, UnexpectedData for a stream, Unserializable for a
         payload that has no form in the dialect.
@@ -217,7 +218,7 @@ class Peer:
 
         def end(outcome: Outcome) -> None:
             if answered is not None and isinstance(outcome, bytes):
-                answered()
+                answered(outcome)
             outcomes.append(outcome)
             if not ended.done():  # cancelled, but its task did not run yet
                 ended.set_result(None)
