@@ -109,6 +109,13 @@ class _FaultyData(OpenApiError, ValueError):
         self.errors: dict[str, str] = dict(errors)
         super().__init__(self.errors)
 
+    def within(self, name: str) -> dict[str, str]:
+        """The same faults as those of something bigger, in which the data has a name."""
+        return {
+            name + (path if path[:1] in ("", "[") else f".{path}"): text
+            for path, text in self.errors.items()
+        }
+
     def __str__(self) -> str:
         return "; ".join(f"{path}: {text}" if path else text for path, text in self.errors.items())
 

@@ -71,6 +71,7 @@ class Session:
     """What a peer may ask and is still owed, and what we asked of it (``pending``).
 
     ``send`` is called with each message for the peer, encoded. ``prefix`` is that of our own ids.
+    ``failed`` is called with each call that is about to be answered with an error;
     ``answered`` is called with each call whose final frame was sent, or with the batch that it was
     in; with a notification when its handler is through.
     ``failures`` counts the messages in a row that nothing could be done with; the owner closes the
@@ -80,6 +81,7 @@ class Session:
 
     __slots__ = (
         "_answered",
+        "_failed",
         "_codec",
         "_deeper",
         "_lanes",
@@ -105,10 +107,12 @@ class Session:
         limits: Limits,
         prefix: str = "",
         answered: Callable[[Incoming | BatchReply], object] = _nowhere,
+        failed: Callable[[Incoming], object] = _nowhere,
     ) -> None:
         self.methods = methods
         self._send = send
         self._answered = answered
+        self._failed = failed
         self._limits = limits
         self._retry_after = 0
         self._lanes: Lanes[Incoming] = Lanes()
@@ -199,6 +203,7 @@ class Session:
             if call.id is not None:
                 failure = Failure(id=call.id, method=call.method.name, error=Error.of(error))
                 frame = self._codec.encode(failure)
+            self._failed(call)
             self._end(call, frame)
 
     def expire(self, call: Incoming) -> None:
@@ -239,7 +244,7 @@ class Session:
         self._taken.clear()
         self.calls.clear()
         self._lanes.clear()
-        self._send = self._answered = _nowhere
+        self._send = self._answered = self._failed = _nowhere
         # Not an application's own, which may know the connection; what was heard stays readable.
         self.codec = MSGPACK if self._codec.packed else JSON
         self.pending.close(code, reason)

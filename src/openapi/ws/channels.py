@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from openapi.errors import (
@@ -77,7 +78,8 @@ class Channels:
             limits=sockets.limits, broker=self._present, publish=self._publish, spawn=sockets.spawn
         )
         self._broker = broker
-        self._watchers: dict[str, dict[Subscriber, None]] = {}
+        self._watchers: dict[str, dict[Subscriber, object]] = {}  # each asked for by itself
+        self._closed = False
         self._occupied: set[str] = set()
 
     @property
@@ -109,7 +111,8 @@ class Channels:
         self._watchers.clear()
 
     async def aclose(self) -> None:
-        """The server ends: nothing is read or told any more."""
+        """The server ends: nothing is read or told any more, and nobody can subscribe."""
+        self._closed = True
         self.feeds.clear()
         await self.presence.aclose()
 
@@ -153,11 +156,15 @@ class Channels:
         recover: Position | None = None,
         watch: bool = False,
         joined: Callable[[Joined], object] | None = None,
-    ) -> Joined:
+        current: Callable[[], bool] | None = None,
+        tentative: bool = False,
+    ) -> Joined | None:
         """Do as :meth:`register`, and go on from a position.
 
         ``watch`` is whether ``$join`` and ``$leave`` are wanted. ``joined`` is called when the
-        subscription begins, before any message of it.
+        subscription begins, before any message of it. ``current`` is asked right before that:
+        where it says no, nothing begins and None is returned. ``tentative`` is whether the
+        subscription ends where the call in which it was made is answered with an error.
         """
         subscriber = self._subscriber(callback)
         rule = self.sockets.rules.of(channel)
@@ -179,11 +186,20 @@ class Channels:
                     # Others may have gone through other gates meanwhile.
                     self._check_limits(subscriber, channel, event)
                     new = event not in self.index.patterns(subscriber, channel)
+                    if self._closed:
+                        raise _invalid_channel()
+                    if current is not None and not current():
+                        return None
                     begun = self._join(subscriber, channel, event, recover)
-                    if begun is not None and watch:
-                        self._watchers.setdefault(channel, {})[subscriber] = None
-                    if begun is not None and joined is not None:
-                        joined(begun)
+                    if begun is not None:
+                        if watch:
+                            self._watchers.setdefault(channel, {})[subscriber] = object()
+                        if tentative and new:
+                            subscriber.begun(
+                                channel, partial(self._part, subscriber, channel, event)
+                            )
+                        if joined is not None:
+                            joined(begun)
                 finally:
                     if channel not in self.index:
                         self._vacate_soon(channel)
@@ -197,27 +213,32 @@ class Channels:
 
         Raises InvalidData where it has none there.
         """
+        vacating = self.unsubscribe(channel, event, callback)
+        if vacating is not None:
+            # Who asks may be cancelled; the broker is told all the same.
+            await asyncio.shield(vacating)
+        return self.get(channel)
+
+    def unsubscribe(
+        self, channel: str, event: str | None, callback: "Whom"
+    ) -> "asyncio.Task[None] | None":
+        """Do as :meth:`unregister`, at once. What is returned tells the broker, if that must."""
         subscriber = self._subscriber(callback)
         if not self.index.patterns(subscriber, channel):
             raise _invalid_channel()
-        vacating = self._part(subscriber, channel, event)
-        if vacating is not None:
-            # Who asks may be cancelled, when its connection ends; the broker is told all the same.
-            await asyncio.shield(vacating)
-        return self.get(channel)
+        return self._part(subscriber, channel, event)
 
     def revoke(
         self, subscriber: Subscriber, channel: str, events: Sequence[str], refusal: RpcError
     ) -> None:
-        """Take subscriptions back from one who did not ask for that, and is told so.
-
-        ``events`` are the patterns; ``$join`` and ``$leave`` are what it watches.
-        """
+        """Take patterns back from one who did not ask for that, and is told so."""
         for event in events:
-            if event == _JOIN or event == _LEAVE:
-                self._unwatch(subscriber, channel)
-            else:
-                self._part(subscriber, channel, event)
+            self._part(subscriber, channel, event)
+        self._tell_lost(subscriber, channel, events, refusal)
+
+    def _tell_lost(
+        self, subscriber: Subscriber, channel: str, events: Sequence[str], refusal: RpcError
+    ) -> None:
         data = {"code": refusal.code, "message": refusal.message, "events": list(events)}
         subscriber.tell(channel, "$unsubscribed", data)
 
@@ -225,19 +246,25 @@ class Channels:
         """Subscribe one who did not ask for that, and is told so."""
 
         def tell(joined: Joined) -> None:
+            told.append(joined)
             data: dict[str, Any] = {"events": [event]}
             if (position := joined.position) is not None:
                 data |= {"offset": position.offset, "epoch": position.epoch}
             subscriber.tell(channel, "$subscribed", data)
 
-        await self.subscribe(channel, event, subscriber, joined=tell)
+        told: list[Joined] = []
+        try:
+            await self.subscribe(channel, event, subscriber, joined=tell)
+        except BaseException:
+            if told and event not in self.index.patterns(subscriber, channel):
+                self._tell_lost(subscriber, channel, (event,), _TAKEN_BACK)
+            raise
 
     def expel(self, subscriber: Subscriber, channel: str) -> bool:
         """Take a channel from one who did not ask for that, and is told so, if it was there."""
         patterns = tuple(self.index.patterns(subscriber, channel))
         if patterns:
-            refusal = RpcError(ErrorCode.CANCELLED, "The server took the subscription back")
-            self.revoke(subscriber, channel, patterns, refusal)
+            self.revoke(subscriber, channel, patterns, _TAKEN_BACK)
         return bool(patterns)
 
     async def reauthorize(self, subscriber: Subscriber, allowed: Allowed) -> list[str]:
@@ -254,9 +281,11 @@ class Channels:
                     if self.index.generation(subscriber, channel, event) == generation:
                         self.revoke(subscriber, channel, (event,), not_allowed("subscribe"))
                         refused = True
-            if self._watches(subscriber, channel) and not await allowed("presence", channel, ""):
-                if self._watches(subscriber, channel):
-                    self.revoke(subscriber, channel, (_JOIN, _LEAVE), not_allowed("presence"))
+            watch = self._watch_of(subscriber, channel)
+            if watch is not None and not await allowed("presence", channel, ""):
+                if self._watch_of(subscriber, channel) is watch:
+                    self._unwatch(subscriber, channel)
+                    self._tell_lost(subscriber, channel, (_JOIN, _LEAVE), not_allowed("presence"))
                     refused = True
             if refused:
                 lost.append(channel)
@@ -374,8 +403,8 @@ class Channels:
         if self.sockets.rules.of(channel).presence and subscriber.name:
             (self.presence.drop if dropped else self.presence.leave)(channel, subscriber.name)
 
-    def _watches(self, subscriber: Subscriber, channel: str) -> bool:
-        return subscriber in self._watchers.get(channel, ())
+    def _watch_of(self, subscriber: Subscriber, channel: str) -> object | None:
+        return self._watchers.get(channel, {}).get(subscriber)
 
     def _unwatch(self, subscriber: Subscriber, channel: str) -> None:
         watchers = self._watchers.get(channel)
@@ -449,6 +478,8 @@ class Channels:
     def _vacate_soon(self, channel: str) -> "asyncio.Task[None]":
         return self.sockets.spawn(self._vacate(channel))
 
+
+_TAKEN_BACK: Final = RpcError(ErrorCode.CANCELLED, "The server took the subscription back")
 
 _ALLOWED: Final = {
     "subscribe": "subscribe to this channel",

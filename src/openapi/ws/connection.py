@@ -148,6 +148,7 @@ class Connection(asyncio.Protocol):
             limits=limits,
             prefix="s",
             answered=self.deliveries.release,
+            failed=self.deliveries.failed,
         )
         self.peer: Final = Peer(
             self._session,
@@ -295,15 +296,15 @@ class Connection(asyncio.Protocol):
     def _closing(self) -> bool:
         return self._websocket.state is not State.OPEN
 
-    def _answering(self) -> object | None:
-        """The call, or the batch, that the current task answers; messages may wait for that."""
+    def _answering(self) -> Incoming | None:
+        """The call that the current task answers."""
         running = current()
         if (
             running is not None
             and running.owner is self.peer
             and running.call.state is CallState.RUNNING
         ):
-            return running.call.reply or running.call
+            return running.call
         return None
 
     def _heard(self, message: str | bytes) -> None:
@@ -364,6 +365,7 @@ class Connection(asyncio.Protocol):
             return await call.method.function(endpoint, call.payload)
 
     def _done(self, call: Incoming) -> None:
+        self.deliveries.done(call)
         if call.reply is None or call.reply.sent:  # also where there was no way to answer
             self.deliveries.release(call.reply or call)
         if self._session.drained:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from openapi.errors import Unserializable
 from openapi.protocol.frames import Codec
+from openapi.protocol.incoming import Incoming
 from openapi.protocol.native import JSON
 from openapi.protocol.patterns import Pattern
 from openapi.protocol.stream import Position
@@ -40,13 +41,14 @@ pattern_of: Final = lru_cache(maxsize=1024)(Pattern)
 class Deliveries(Subscriber):
     """One connection as a subscriber. ``limit`` is that of its outbox, in bytes.
 
-    ``closing`` is whether its connection takes nothing more; ``answering`` the call, or batch, that
-    the current task answers on it, if any. ``on_overflow`` is called when more is held than the
-    limit, ``on_failure`` when a message has no form in the dialect: neither may suspend.
+    ``closing`` is whether its connection takes nothing more; ``answering`` the call that the
+    current task answers on it, if any. ``on_overflow`` is called when more is held than the limit,
+    ``on_failure`` when a message has no form in the dialect: neither may suspend.
     """
 
     __slots__ = (
         "_answering",
+        "_begun",
         "_channels",
         "_closing",
         "_endpoint",
@@ -57,6 +59,7 @@ class Deliveries(Subscriber):
         "_on_failure",
         "_on_overflow",
         "_outbox",
+        "rights",
         "variant",
     )
 
@@ -71,12 +74,14 @@ class Deliveries(Subscriber):
         channels: "Channels",
         limit: int,
         closing: Callable[[], bool],
-        answering: Callable[[], object | None],
+        answering: Callable[[], Incoming | None],
         on_overflow: Callable[[], object],
         on_failure: Callable[[], object],
     ) -> None:
         self.variant = variant
         """The codec and the compression window in bits."""
+        self.rights = 0
+        """How often it was asked anew what it may: what was allowed before may not be any more."""
         self._endpoint: Websocket | None = endpoint
         self._outbox = outbox
         self._channels = channels
@@ -86,6 +91,7 @@ class Deliveries(Subscriber):
         self._on_overflow = on_overflow
         self._on_failure = on_failure
         self._hold: Hold | None = None
+        self._begun: dict[Incoming, list[tuple[str, Callable[[], object]]]] | None = None
         self._lagging: Lagging | None = None
         self._name = ""
 
@@ -136,7 +142,31 @@ class Deliveries(Subscriber):
         if call is not None:
             if self._hold is None:
                 self._hold = Hold()
-            self._hold.begin(channel, call)
+            self._hold.begin(channel, call.reply or call)
+
+    def begun(self, channel: str, take_back: Callable[[], object]) -> None:
+        """See :meth:`Subscriber.begun`."""
+        call = self._answering()
+        if call is not None:
+            if self._begun is None:
+                self._begun = {}
+            self._begun.setdefault(call, []).append((channel, take_back))
+
+    def has_rights(self, rights: int) -> bool:
+        """Whether nobody was asked anew since :attr:`rights` was that."""
+        return self.rights == rights
+
+    def failed(self, call: Incoming) -> None:
+        """A call is about to be answered with an error: its client has not subscribed."""
+        begun = self._forget(call)
+        for channel, take_back in begun:
+            take_back()
+            if self._hold is not None:
+                self._hold.sift(channel, self._wanted(channel))
+
+    def done(self, call: Incoming) -> None:
+        """A call is over."""
+        self._forget(call)
 
     def release(self, answered: object) -> None:
         """A call is answered."""
@@ -153,8 +183,7 @@ class Deliveries(Subscriber):
         """See :meth:`Subscriber.parted`."""
         if self._lagging is not None:
             if patterns:
-                wanted = [pattern_of(each) for each in patterns]
-                self._lagging.keep(channel, lambda event: any(p.matches(event) for p in wanted))
+                self._lagging.keep(channel, self._wanted(channel))
             else:
                 self._lagging.end(channel)
 
@@ -182,7 +211,7 @@ class Deliveries(Subscriber):
     def end(self) -> None:
         """The connection is over. Reference counts must free all of it."""
         self.drop()
-        self._lagging = self._endpoint = None
+        self._lagging = self._endpoint = self._begun = None
         self._on_overflow = self._on_failure = self._answering = _nothing
         self._closing = _true
         self.variant = (JSON, 0)
@@ -217,7 +246,7 @@ class Deliveries(Subscriber):
             self._on_failure()
             return False
         hold = self._hold
-        if hold is None or not hold.keep(delivery.channel, frame):
+        if hold is None or not hold.keep(delivery.channel, frame, delivery.event):
             self._outbox.send(frame)
         elif self._outbox.size + hold.size > self._limit:
             self._on_overflow()
@@ -252,6 +281,21 @@ class Deliveries(Subscriber):
         if delivery.slow == "disconnect" or not self.crowded:
             return False
         return delivery.slow != "catch_up" or delivery.offset > 0
+
+    def _wanted(self, channel: str) -> Callable[[str], bool]:
+        """Whether an event still fits what is subscribed to, or is the server's own."""
+        patterns = [pattern_of(each) for each in self._channels.index.patterns(self, channel)]
+        return lambda event: (
+            event.startswith(SERVER_EVENT) or any(each.matches(event) for each in patterns)
+        )
+
+    def _forget(self, call: Incoming) -> Sequence[tuple[str, Callable[[], object]]]:
+        if self._begun is None:
+            return ()
+        begun = self._begun.pop(call, ())
+        if not self._begun:
+            self._begun = None
+        return begun
 
     def _lag(self) -> Lagging:
         if self._lagging is None:

@@ -80,6 +80,8 @@ class Feeds:
         """The channel is subscribed to: find out where its stream is."""
         feed = self._feeds[channel]
         page = await self._read(channel, feed.rule, limit=0)
+        if self._feeds.get(channel) is not feed:
+            raise CannotSubscribe("the server has shut down")
         self._heard(feed)
         self._go_on(channel, feed, feed.opened(page.top))
         if self._timer is None:
@@ -121,7 +123,9 @@ class Feeds:
 
     async def prepare(self, channel: str, since: Position) -> None:
         """Read what :meth:`recover` lacks. One at a time for each channel."""
-        feed = self._feeds[channel]
+        feed = self._feeds.get(channel)
+        if feed is None:
+            raise CannotSubscribe("the server has shut down")
         top = feed.top
         if since.epoch == top.epoch and since.offset > top.offset:
             # Its client was elsewhere, where the message came sooner.

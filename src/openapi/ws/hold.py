@@ -10,6 +10,7 @@ one channel are both answered before its messages go out, in order.
 """
 
 from collections import deque
+from collections.abc import Callable
 
 __all__ = ["Hold"]
 
@@ -20,7 +21,7 @@ class Hold:
     __slots__ = ("_channels", "_full", "size")
 
     def __init__(self) -> None:
-        self._channels: dict[str, tuple[set[object], deque[bytes]]] = {}
+        self._channels: dict[str, tuple[set[object], deque[tuple[str, bytes]]]] = {}
         self._full = False
         self.size = 0
         """Bytes that wait."""
@@ -29,13 +30,13 @@ class Hold:
         """Keep the messages of a channel until a call has ended."""
         self._channels.setdefault(channel, (set(), deque()))[0].add(call)
 
-    def keep(self, channel: str, frame: bytes) -> bool:
+    def keep(self, channel: str, frame: bytes, event: str = "") -> bool:
         """Take a frame in if its channel is held. After :meth:`drop` it goes nowhere then."""
         held = self._channels.get(channel)
         if held is None:
             return False
         if not self._full:
-            held[1].append(frame)
+            held[1].append((event, frame))
             self.size += len(frame)
         return True
 
@@ -50,9 +51,19 @@ class Hold:
             calls.discard(call)
             if not calls:
                 del self._channels[channel]
-                free += frames
-                self.size -= sum(map(len, frames))
+                free += (frame for _, frame in frames)
+                self.size -= sum(len(frame) for _, frame in frames)
         return free
+
+    def sift(self, channel: str, wanted: Callable[[str], bool]) -> None:
+        """Forget the frames of a channel whose events nobody wants any more."""
+        held = self._channels.get(channel)
+        if held is not None:
+            calls, frames = held
+            kept = deque(each for each in frames if wanted(each[0]))
+            self.size -= sum(len(frame) for _, frame in frames)
+            self.size += sum(len(frame) for _, frame in kept)
+            self._channels[channel] = (calls, kept)
 
     def drop(self) -> None:
         """Forget what waits, and what will: nothing may overtake the answers all the same."""

@@ -242,6 +242,8 @@ class SocketsManager:
         Raises as :meth:`publish`, and InvalidData for a key that another message had, or where
         nobody remembers keys.
         """
+        if event.startswith(SERVER_EVENT):
+            raise InvalidData({"event": f"{event!r} is the server's own, and has no key"})
         rule, broker = await self.__publishing(channel)
         carrier: object = broker
         if type(self).publish is not SocketsManager.publish:
@@ -583,6 +585,7 @@ class SocketsManager:
             _stop(late)
         for subscription in tuple(self.__subscriptions):
             subscription.end(None)
+            self.channels.leave(subscription)
         await self.channels.aclose()
         # Channels that have nobody now, on_disconnect, and what the stopped ones clean up.
         if tasks := self.__tasks | self.__outliving:

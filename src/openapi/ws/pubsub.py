@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from math import ceil
 from typing import Any, NotRequired, TypedDict
 
@@ -12,8 +12,9 @@ from openapi.protocol.methods import ws_rpc
 from openapi.protocol.rates import Bucket
 from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT
+from openapi.schema import encode_json
 from openapi.ws.broker import Member
-from openapi.ws.channels import not_allowed
+from openapi.ws.channels import Joined, not_allowed
 from openapi.ws.connection import Connection
 from openapi.ws.delivery import Delivery
 from openapi.ws.gates import Gates
@@ -186,13 +187,14 @@ class Publish(Websocket):
             return await self.__publish(channel, event, payload["data"], key)
 
     async def __publish(self, channel: str, event: str, data: Any, key: str | None) -> Any:
-        data = self.get_publish_message(data)
+        data = self.sockets.rules.of(channel).read(self.get_publish_message(data))
         try:
             if key is None:
                 position = await self.sockets.publish(channel, event, data)
             else:
                 # A key is of whoever publishes: nobody takes another user's away.
-                own = key if self.user is None else f"{self.user}\0{key}"
+                user = None if self.user is None else repr(self.user)
+                own = encode_json([user, key]).decode()
                 position = await self.sockets.publish_once(channel, event, data, key=own)
         except CannotPublish:
             raise InvalidData({"channel": "Cannot publish to channel"}) from None
@@ -238,18 +240,26 @@ class Subscribe(Websocket):
         """Subscribe to the events of a channel that fit a pattern, all of them by default"""
         channel, event = payload["channel"], payload.get("event") or "*"
         _check_names(self.sockets.limits, channel, event, "Invalid channel")
-        await self.__ask("subscribe", channel, event)
-        watch = bool(payload.get("presence"))
-        if watch:
-            self.__check_presence(channel, "presence")
-            await self.__ask("presence", channel, "")
-        recover, readable = _position_of(payload.get("recover")), True
-        if recover is not None:
+        recover, watch = _position_of(payload.get("recover")), bool(payload.get("presence"))
+        deliveries = self.connection.deliveries
+        joined: Joined | None = None
+        while joined is None:
+            rights = deliveries.rights
+            await self.__ask("subscribe", channel, event)
+            if watch:
+                self.__check_presence(channel, "presence")
+                await self.__ask("presence", channel, "")
             # What was missed is history: who may not read that gets none of it.
-            readable = await self.allows("history", channel, "*")
-        joined = await self.channels.subscribe(
-            channel, event, self.connection, recover=recover if readable else None, watch=watch
-        )
+            readable = recover is not None and await self.allows("history", channel, "*")
+            joined = await self.channels.subscribe(
+                channel,
+                event,
+                deliveries,
+                recover=recover if readable else None,
+                watch=watch,
+                current=partial(deliveries.has_rights, rights),
+                tentative=True,
+            )
         response: dict[str, Any] = {"subscribed": self.channels.get_subscribed(self.connection)}
         if joined.position is not None:
             response |= _form_of(joined.position)
@@ -261,9 +271,8 @@ class Subscribe(Websocket):
     @ws_rpc(body_schema=UnsubscribeSchema, response_schema=Subscribed, lane="channel")
     async def ws_rpc_unsubscribe(self, payload: dict[str, Any]) -> Any:
         """Take back a subscription, without a pattern all that there are on the channel"""
-        await self.channels.unregister(
-            payload["channel"], payload.get("event") or None, self.connection
-        )
+        channel, event = payload["channel"], payload.get("event") or None
+        self.channels.unsubscribe(channel, event, self.connection)
         return {"subscribed": self.channels.get_subscribed(self.connection)}
 
     @ws_rpc(body_schema=HistorySchema, response_schema=History)

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from openapi.errors import DeclarationError, InvalidData
 from openapi.protocol.publication import Data
 from openapi.protocol.stream import Retention
-from openapi.schema import Schema
+from openapi.schema import Schema, encode_json
 from openapi.ws.broker import Broker, KeepsHistory, KeepsPresence
 
 __all__ = ["ChannelRule", "ChannelRules", "Latest", "OccupancyHook", "Slow"]
@@ -115,9 +115,19 @@ class ChannelRule:
         try:
             return Data(self.schema.encode(data), self.schema.pack(data))
         except InvalidData as exc:
-            raise InvalidData(
-                {f"data.{path}" if path else "data": text for path, text in exc.errors.items()}
-            ) from None
+            raise InvalidData(exc.within("data")) from None
+
+    def read(self, data: object) -> object:
+        """What a client publishes, as the rule's type. Raises InvalidData, Unserializable.
+
+        Unlike :meth:`checked`, it refuses fields that the type has not: they are misspelt.
+        """
+        if self.schema is None:
+            return data
+        try:
+            return self.schema.decode(encode_json(data))
+        except InvalidData as exc:
+            raise InvalidData(exc.within("data")) from None
 
     def plain(self, data: object) -> object:
         """Data for a broker that knows no types: plain values, where the rule has a type."""

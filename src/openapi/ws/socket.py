@@ -101,7 +101,9 @@ class Websocket:
 
         The client is told ``$unsubscribed`` of those that are refused. Returns their channels.
         """
-        return await self.channels.reauthorize(self.connection.deliveries, self.allows)
+        deliveries = self.connection.deliveries
+        deliveries.rights += 1  # what is on its way to subscribe asks anew, too
+        return await self.channels.reauthorize(deliveries, self.allows)
 
     async def allows(self, action: str, channel: str, event: str) -> bool:
         """What :meth:`authorize` says; an RpcError that it raises is a no."""

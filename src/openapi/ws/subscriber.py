@@ -1,6 +1,6 @@
 """What a channel delivers to: a connection, a callback, a subscription of the server's own."""
 
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from openapi.protocol.stream import Position
@@ -31,6 +31,9 @@ class Subscriber:
 
     def hold(self, channel: str) -> None:
         """A subscription begins: keep its messages until whoever asked for it has the answer."""
+
+    def begun(self, channel: str, take_back: Callable[[], object]) -> None:
+        """A subscription has begun: whoever asked for it has it unless the answer is an error."""
 
     def tell(self, channel: str, event: str, data: Any) -> None:
         """Something that the server says of a channel: ``$unsubscribed`` and the like."""

@@ -103,8 +103,12 @@ class Subscription(Subscriber, Generic[T]):
             await self._channels.subscribe(
                 self.channel, self.event, self, recover=self._recover, joined=self._begin
             )
-        except InvalidData as exc:
-            raise CannotSubscribe(f"the channel {self.channel!r} is refused: {exc}") from None
+        except BaseException as exc:
+            self.end(None)
+            self._channels.leave(self)
+            if isinstance(exc, InvalidData):
+                raise CannotSubscribe(f"the channel {self.channel!r} is refused: {exc}") from None
+            raise
         return self
 
     async def __aexit__(
@@ -114,6 +118,7 @@ class Subscription(Subscriber, Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         self.end(None)
+        self._channels.leave(self)
 
     def __aiter__(self) -> Self:
         return self
@@ -121,11 +126,7 @@ class Subscription(Subscriber, Generic[T]):
     async def __anext__(self) -> Message[T]:
         if self.state is SubscriptionState.NEW:
             raise RuntimeError("enter the subscription first: async with manager.subscription(…)")
-        while not self._backlog:
-            if self._lost is not None:
-                lost, self._lost = self._lost, None
-                self.position = lost
-                raise PositionLost(self.channel, lost.offset, lost.epoch)
+        while self._lost is None and not self._backlog:
             if self.state is SubscriptionState.ENDED:
                 raise self._error or StopAsyncIteration
             if self._behind is not None:
@@ -133,14 +134,16 @@ class Subscription(Subscriber, Generic[T]):
             else:
                 self._changed.clear()
                 await self._changed.wait()
+        if self._lost is not None:
+            lost, self._lost = self._lost, None
+            raise PositionLost(self.channel, lost.offset, lost.epoch)
         delivery = self._backlog.take()
         if self.position is not None and delivery.offset:
             self.position = Position(delivery.offset, self.position.epoch)
         try:
             data = self._read.convert(delivery.data)
         except InvalidData as exc:
-            errors = {f"data.{path}" if path else "data": text for path, text in exc.errors.items()}
-            raise UnexpectedData(errors) from exc
+            raise UnexpectedData(exc.within("data")) from exc
         return Message(
             delivery.channel, delivery.event, data, self.position if delivery.offset else None
         )
@@ -162,10 +165,10 @@ class Subscription(Subscriber, Generic[T]):
 
     def deliver(self, delivery: "Delivery") -> None:
         """See :meth:`Subscriber.deliver`."""
-        if self._behind is not None:
+        if self._behind is not None and delivery.offset:
             return  # it will be read
         self._put(delivery)
-        if self._backlog.size > self._limit:
+        if self._backlog.size > self._limit and self._behind is None:
             self._overflow(delivery)
         self._changed.set()
 
@@ -173,7 +176,7 @@ class Subscription(Subscriber, Generic[T]):
         """See :meth:`Subscriber.reset`."""
         self._backlog.clear()  # its reader is to load anew what these would change
         self._behind = None
-        self._lost = position
+        self._lost = self.position = position
         self._changed.set()
 
     def behind(self, channel: str) -> int | None:
@@ -186,7 +189,6 @@ class Subscription(Subscriber, Generic[T]):
             self.state = SubscriptionState.ENDED
             self._error = error
             self._behind = None
-            self._channels.leave(self)
             self._opened.discard(self)
             self._changed.set()
 
@@ -209,6 +211,8 @@ class Subscription(Subscriber, Generic[T]):
             self._backlog.drop_newest()
             self._behind = Position(newest.offset - 1, self.position.epoch)
         elif slow == "disconnect" or slow == "catch_up":
+            # Not now: whoever publishes is in the middle of going through the subscribers.
+            asyncio.get_running_loop().call_soon(self._channels.leave, self)
             self.end(
                 TooSlow(
                     f"the subscription to {self.channel!r} ({self.event}) ended: more than"
