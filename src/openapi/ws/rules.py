@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from openapi.errors import DeclarationError, InvalidData
 from openapi.protocol.publication import Data
 from openapi.protocol.stream import Retention
-from openapi.schema import Schema, encode_json
+from openapi.schema import Schema, encode_msgpack
 from openapi.ws.broker import Broker, KeepsHistory, KeepsPresence
 
 __all__ = ["ChannelRule", "ChannelRules", "Latest", "OccupancyHook", "Slow"]
@@ -125,7 +125,8 @@ class ChannelRule:
         if self.schema is None:
             return data
         try:
-            return self.schema.decode(encode_json(data))
+            # In MessagePack what the type leaves open, as bytes, stays what it is.
+            return self.schema.unpack(encode_msgpack(data))
         except InvalidData as exc:
             raise InvalidData(exc.within("data")) from None
 
