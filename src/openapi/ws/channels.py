@@ -80,7 +80,8 @@ class Channels:
         self._broker = broker
         self._watchers: dict[str, dict[Subscriber, object]] = {}  # each asked for by itself
         self._closed = False
-        self._occupied: set[str] = set()
+        self._opened: set[str] = set()  # until they are vacated
+        self._occupying: dict[str, asyncio.Task[None]] = {}  # their on_occupied that still run
 
     @property
     def registered(self) -> tuple[str, ...]:
@@ -109,6 +110,7 @@ class Channels:
         self.index.clear()
         self.feeds.clear()
         self._watchers.clear()
+        self._opened.clear()
 
     async def aclose(self) -> None:
         """The server ends: nothing is read or told any more, and nobody can subscribe."""
@@ -178,8 +180,7 @@ class Channels:
             while recover is not None and (room := subscriber.room()) is not None:
                 await room
             async with self.gates.turn(channel):
-                if channel not in self.index:
-                    await self._open(channel, rule)
+                await self._open(channel, rule)
                 try:
                     if rule.history and recover is not None:
                         await self.feeds.prepare(channel, recover)
@@ -432,22 +433,31 @@ class Channels:
             raise _limit("patterns", limits.patterns, "patterns are subscribed to on this channel")
 
     async def _open(self, channel: str, rule: ChannelRule) -> None:
-        try:
-            if rule.history:
-                self.feeds.expect(channel, rule)
-            await self.sockets.subscribe(channel)
-            if rule.history:
-                await self.feeds.open(channel)
-            if rule.on_occupied is not None or rule.on_vacated is not None:
-                self._occupied.add(channel)
-                await self._call_hook(rule.on_occupied, channel)
-        except CannotSubscribe:
-            self.feeds.close(channel)
-            raise _invalid_channel() from None
-        except BaseException:
-            # Cancelled or broken half-way: what may have been opened has nobody.
-            self._vacate_soon(channel)
-            raise
+        if channel not in self._opened:
+            try:
+                if rule.history:
+                    self.feeds.expect(channel, rule)
+                await self.sockets.subscribe(channel)
+                if rule.history:
+                    await self.feeds.open(channel)
+            except CannotSubscribe:
+                self.feeds.close(channel)
+                raise _invalid_channel() from None
+            except BaseException:
+                # Cancelled or broken half-way: what may have been opened has nobody.
+                self._vacate_soon(channel)
+                raise
+            self._opened.add(channel)
+            if rule.on_occupied is not None:
+                hook = self.sockets.spawn(self._call_hook(rule.on_occupied, channel))
+                self._occupying[channel] = hook
+                hook.add_done_callback(lambda _: self._occupying.pop(channel, None))
+        if (hook_of := self._occupying.get(channel)) is not None:
+            try:
+                await asyncio.shield(hook_of)
+            finally:
+                if channel not in self.index:
+                    self._vacate_soon(channel)
 
     async def _feed(self, subscriber: Subscriber, channel: str, event: str, new: bool) -> None:
         try:
@@ -461,19 +471,22 @@ class Channels:
 
     async def _vacate(self, channel: str) -> None:
         async with self.gates.turn(channel):
-            if channel not in self.index:
-                self.feeds.close(channel)
-                if channel in self._occupied:
-                    self._occupied.discard(channel)
-                    await self._call_hook(self.sockets.rules.of(channel).on_vacated, channel)
-                await self.sockets.unsubscribe(channel)
+            if channel in self.index:
+                return
+            self.feeds.close(channel)
+            if channel in self._opened:
+                self._opened.discard(channel)
+                if (hook := self._occupying.get(channel)) is not None:
+                    await asyncio.wait([hook])
+                if (on_vacated := self.sockets.rules.of(channel).on_vacated) is not None:
+                    await self._call_hook(on_vacated, channel)
+            await self.sockets.unsubscribe(channel)
 
-    async def _call_hook(self, hook: OccupancyHook | None, channel: str) -> None:
-        if hook is not None:
-            try:
-                await hook(channel)
-            except Exception:
-                logger.exception("the hook %r failed for channel %r", hook, channel)
+    async def _call_hook(self, hook: OccupancyHook, channel: str) -> None:
+        try:
+            await hook(channel)
+        except Exception:
+            logger.exception("the hook %r failed for channel %r", hook, channel)
 
     def _vacate_soon(self, channel: str) -> "asyncio.Task[None]":
         return self.sockets.spawn(self._vacate(channel))
