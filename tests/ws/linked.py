@@ -246,7 +246,10 @@ class Client:
         """Call a method; returns the whole answer. Raises ConnectionResetError if none comes."""
         if self.gone:
             raise ConnectionResetError("the connection has ended")
-        number = self.begin(method, payload)
+        return await self.answer(self.begin(method, payload))
+
+    async def answer(self, number: int) -> Frame:
+        """The answer to a call that was just begun. Raises ConnectionResetError if none comes."""
         answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
         try:
