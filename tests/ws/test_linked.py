@@ -67,7 +67,7 @@ def test_a_client_that_does_not_read_fills_the_outbox() -> None:
         async with linked(sockets, high_water=1000) as server:
             a, b = await server.connect(), await server.connect()
             await a.call("subscribe", {"channel": "news"})
-            (connection,) = sockets.channels.index.subscribers("news", "n")
+            connection = a.transport.get_protocol()
             assert isinstance(connection, Connection)
             a.pause()
             for _ in range(3):
