@@ -2,22 +2,26 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from openapi import client
 from openapi.errors import CloseCode, ErrorCode, may_reconnect
-from openapi.ws import Limits
+from openapi.ws import Limits, WsPathMixin
+from openapi.ws.pubsub import Publish, Subscribe
 from tests.conftest import Serve
 from tests.wire_dialects import DIALECTS, NATIVE
-from tests.wire_endpoint import application
+from tests.wire_endpoint import CHANNELS, Endpoint, application
 from tests.wire_replay import Replay
+
+Row: TypeAlias = list[str]
 
 WIRE = Path(__file__).parents[1] / "wire"
 CONTRACT = (WIRE / "README.md").read_text("utf-8")
@@ -31,7 +35,6 @@ VECTORS = {
 EXACT = ("send_text", "send_binary", "send_fragments", "send_frames")
 
 # What the contract defines for later.
-RESERVED_ERRORS = {ErrorCode.BROKER_UNAVAILABLE}
 RESERVED_CLOSINGS = {
     CloseCode.CREDENTIALS_EXPIRED,
     CloseCode.POSITION_LOST,
@@ -39,7 +42,9 @@ RESERVED_CLOSINGS = {
 }
 NEVER_SENT = {CloseCode.NO_STATUS, CloseCode.ABNORMAL}
 # It takes a clock, a peer that stops reading, more than a thousand calls, other limits than the
-# defaults, or an application with a fault, to come here: tests of the server's own do that.
+# defaults, a broker that is away, or an application with a fault, to come here: tests of the
+# server's own do that.
+UNHURRIED_ERRORS = {ErrorCode.BROKER_UNAVAILABLE}
 UNHURRIED_CLOSINGS = {CloseCode.NO_PONG, CloseCode.TOO_SLOW, CloseCode.INTERNAL_ERROR}
 UNHURRIED_LIMITS = {
     "call_timeout",
@@ -47,17 +52,22 @@ UNHURRIED_LIMITS = {
     "outbox_bytes",
     "ping_interval",
     "pong_timeout",
+    "position_check",
+    "presence_grace",
+    "presence_interval",
+    "presence_ttl",
     "shielded",
 }
 CLIENT_FRAMES = {"call", "notification", "cancel", "answer"}
 SERVER_FRAMES = {"result", "failure", "item", "message", "reconnect"}
 SERVER_CALLS = {"server call", "server notification", "server cancel"}
 FRAMES = CLIENT_FRAMES | SERVER_FRAMES | SERVER_CALLS
-METHODS = {"publish", "subscribe", "unsubscribe"}
-OTHERS = {"application error", "lane", "shield", "timeout"}
+EVENTS = {"$join", "$lagged", "$leave", "$reset", "$subscribed", "$unsubscribed"}
+METHODS = {"history", "presence", "publish", "subscribe", "unsubscribe"}
+OTHERS = {"application error", "key", "lane", "recover", "shield", "timeout"}
 # What does not depend on how a message is written, or is written in each dialect differently.
 EVERYWHERE: set[str | int] = (
-    {int(code) for code in set(ErrorCode) - RESERVED_ERRORS} | FRAMES | METHODS | OTHERS
+    {int(code) for code in set(ErrorCode) - UNHURRIED_ERRORS} | FRAMES | EVENTS | METHODS | OTHERS
 )
 ROWS: set[str | int] = (
     EVERYWHERE
@@ -148,10 +158,9 @@ def test_the_contract_says_for_every_close_code_whether_a_client_comes_back() ->
 
 
 def test_the_contract_says_which_codes_are_reserved() -> None:
-    errors = {int(row[0].replace("−", "-")) for row in rows("Errors") if row[2] == "reserved"}
     closings = {int(row[0]) for row in rows("Close codes") if row[2] == "reserved"}
 
-    assert errors == {int(code) for code in RESERVED_ERRORS}
+    assert not [row for row in rows("Errors") if row[2] == "reserved"]
     assert closings == {int(code) for code in RESERVED_CLOSINGS}
 
 
@@ -176,18 +185,50 @@ def test_the_contract_has_the_bounds_of_the_client() -> None:
         assert text in said
 
 
+def test_the_contract_has_the_methods_of_the_mixins() -> None:
+    class Both(Subscribe, Publish, WsPathMixin):
+        pass
+
+    said = {row[0].strip("`") for row in tables("Publish and subscribe")[0]}
+
+    assert said == METHODS == set(Both.rpc_methods)
+
+
+def test_the_contract_has_every_event_of_the_server() -> None:
+    events = {row[0].strip("`") for row in tables("What the server says")[0]}
+
+    assert events == EVENTS
+
+
+def test_the_contract_describes_the_server_of_the_vectors() -> None:
+    channels, methods = tables("The server of the vectors")
+    said = {row[0].strip("`").replace("…", "*") for row in channels}
+
+    assert {rule.name for rule in CHANNELS} <= said
+    assert {row[0].strip("`") for row in methods} == set(Endpoint.rpc_methods) - METHODS
+
+
 def test_vectors_have_names_of_their_own() -> None:
     names = [vector["name"] for vector in VECTORS.values()]
 
     assert len(set(names)) == len(names)
 
 
-def rows(heading: str) -> Iterator[list[str]]:
-    """The cells of the tables below a heading of the contract, without their own headings."""
-    section = CONTRACT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    table = [line for line in section.splitlines() if line.startswith("|")]
-    for line in table[2:]:
-        yield [cell.strip() for cell in line.strip("|").split(" | ")]
+def rows(heading: str) -> Sequence[Row]:
+    """The one table below a heading of the contract."""
+    (table,) = tables(heading)
+    return table
+
+
+def tables(heading: str) -> Sequence[Sequence[Row]]:
+    """The cells of the tables between a heading of the contract and the next one.
+
+    Without their own headings.
+    """
+    section = re.split(rf"^#+ {heading}$", CONTRACT, flags=re.M)[1]
+    section = re.split(r"^#+ ", section, flags=re.M)[0]
+    blocks = [block.splitlines() for block in section.split("\n\n") if block.startswith("|")]
+    return [[[*map(str.strip, line.strip("|").split(" | "))] for line in b[2:]] for b in blocks]
 
 
 def codes_in(value: Any) -> Iterator[int]:

@@ -5,19 +5,22 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
 
 from aiohttp import web
 
 from openapi.errors import CallFailed, UnexpectedData
 from openapi.ws import (
-    CannotPublish,
     CannotSubscribe,
+    ChannelRule,
+    Latest,
     RpcError,
     SocketsManager,
     WsPathMixin,
     ws_rpc,
 )
+from openapi.ws.brokers.memory import MemoryBroker
 from openapi.ws.pubsub import Publish, Subscribe
 
 
@@ -165,33 +168,145 @@ class Survey:
     times: int
 
 
-class Manager(SocketsManager):
-    """Refuses the channel ``closed``, and publishes to ``seeded`` as soon as one subscribes."""
+@dataclass
+class Identity:
+    """Who a client is, and what others may know of it."""
 
-    async def publish(self, channel: str, event: str, data: Any) -> None:
-        if channel == "closed":
-            raise CannotPublish
-        await super().publish(channel, event, data)
+    user: str | int
+    info: Any = None
 
-    async def subscribe(self, channel: str) -> None:
-        if channel == "closed":
-            raise CannotSubscribe
-        await super().subscribe(channel)
 
-    async def subscribe_to_event(self, channel: str, event: str) -> None:
-        if channel == "seeded":
-            await self.publish(channel, "seed", {"pattern": event})
+@dataclass
+class Prohibition:
+    """What a client may not do; with a ``code`` it is refused with an error of its own."""
+
+    action: str
+    channel: str
+    event: str | None = None
+    code: int | None = None
+
+
+@dataclass
+class Membership:
+    """A subscription of all connections of a user."""
+
+    user: str | int
+    channel: str
+    event: str = "*"
+
+
+@dataclass
+class Name:
+    """A channel."""
+
+    channel: str
+
+
+@dataclass
+class Pouring:
+    """How many messages to publish, and how long each is."""
+
+    channel: str
+    messages: int
+    size: int = 0
+
+
+CHANNELS = (
+    ChannelRule("closed", refused=True),
+    ChannelRule("kept*", history=3),
+    ChannelRule("long*", history=400),
+    ChannelRule("typed", data=Item),
+    ChannelRule("rare*", max_rate=0.001),
+    ChannelRule("room*", presence=True),
+    ChannelRule("dropping", slow="drop_oldest"),
+    ChannelRule("latest", slow=Latest(key="turn")),
+    ChannelRule("patient", slow="catch_up", history=400),
+    ChannelRule("hasty", slow="catch_up", history=3),
+    ChannelRule("seeded and kept", history=3),
+)
+# Of so many publications the keys are remembered.
+KEYS = 4
 
 
 Releases = defaultdict[str, asyncio.Event]
+
+
+class Manager(SocketsManager):
+    """Publishes to ``seeded…`` as soon as one subscribes, and takes its time for ``fed``."""
+
+    def __init__(self, releases: Releases, broker: MemoryBroker) -> None:
+        super().__init__(broker=broker, channels=CHANNELS)
+        self.releases = releases
+
+    async def subscribe_to_event(self, channel: str, event: str) -> None:
+        if channel.startswith("seeded"):
+            await self.publish(channel, "seed", {"pattern": event})
+        elif channel in ("fed", "unfed"):
+            await self.releases[channel].wait()
+            if channel == "unfed":
+                raise CannotSubscribe
+
+
 SOCKETS = web.AppKey("sockets", SocketsManager)
 RELEASES = web.AppKey("releases", Releases)
+BROKER = web.AppKey("broker", MemoryBroker)
 
 
 class Endpoint(Subscribe, Publish, WsPathMixin):
     """The methods that the conversations call."""
 
     SOCKETS_KEY = SOCKETS
+    info: Any = None
+
+    @cached_property
+    def forbidden(self) -> dict[tuple[str, str, str | None], int | None]:
+        """What it may not do, and the code of the error that says so."""
+        return {}
+
+    async def authorize(self, action: str, channel: str, event: str) -> bool:
+        if channel == "waiting":
+            await self.request.app[RELEASES][event].wait()
+        for what in ((action, channel, event), (action, channel, None)):
+            if what in self.forbidden:
+                code = self.forbidden[what]
+                if code is not None:
+                    raise RpcError(code, f"No {action}")
+                return False
+        return True
+
+    def presence_info(self, channel: str) -> Any:
+        return self.info
+
+    async def ws_rpc_sign_in(self, payload: Identity) -> None:
+        """Say who this connection is"""
+        self.user, self.info = payload.user, payload.info
+
+    async def ws_rpc_forbid(self, payload: Prohibition) -> None:
+        """Have something refused from now on"""
+        self.forbidden[payload.action, payload.channel, payload.event] = payload.code
+
+    async def ws_rpc_reauthorize(self, payload: dict[str, Any]) -> list[str]:
+        """Ask for each subscription again"""
+        return await self.reauthorize()
+
+    async def ws_rpc_invite(self, payload: Membership) -> int:
+        """Subscribe all connections of a user"""
+        channel, event = payload.channel, payload.event
+        return await self.sockets.subscribe_socket(channel, event, user=payload.user)
+
+    async def ws_rpc_expel(self, payload: Membership) -> int:
+        """Take a channel from all connections of a user"""
+        return await self.sockets.unsubscribe_socket(payload.channel, user=payload.user)
+
+    async def ws_rpc_lose(self, payload: Name) -> None:
+        """Lose the history of a channel"""
+        self.request.app[BROKER].forget(payload.channel)
+
+    async def ws_rpc_pour(self, payload: Pouring) -> None:
+        """Publish many messages"""
+        for n in range(1, payload.messages + 1):
+            data = {"n": n, "turn": n % 2, "text": "x" * payload.size}
+            await self.sockets.publish(payload.channel, "drop", data)
 
     async def ws_rpc_echo(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Answer the payload"""
@@ -350,7 +465,8 @@ class Endpoint(Subscribe, Publish, WsPathMixin):
 def application() -> web.Application:
     """The application, with its endpoint at ``/stream``."""
     app = web.Application()
-    app[SOCKETS] = Manager()
+    app[BROKER] = MemoryBroker(keys=KEYS)
     app[RELEASES] = defaultdict(asyncio.Event)
+    app[SOCKETS] = Manager(app[RELEASES], app[BROKER])
     app.router.add_view("/stream", Endpoint)
     return app

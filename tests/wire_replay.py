@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +44,7 @@ class Replay:
         self.manager = app[SOCKETS]
         self.releases = app[RELEASES]
         self.dialect = dialect
+        self.names: dict[str, str] = {}
         self.connections: dict[str, Connection] = {}
         self.server: list[asyncio.Task[None]] = []
 
@@ -96,10 +97,10 @@ class Replay:
                 others, value = self.expected(name, others, 0), self.expected(name, value, 0)
                 while matches(others, message := await self.receive(name)):
                     pass
-                assert_match(value, message)
+                self.compare(value, message)
             case {"to": name, "expect": value}:
                 for n in range(times):
-                    assert_match(self.expected(name, value, n), await self.receive(name))
+                    self.compare(self.expected(name, value, n), await self.receive(name))
             case {"to": name, "expect_binary": value}:
                 message = await self.socket(name).recv()
                 assert isinstance(message, bytes)
@@ -135,12 +136,20 @@ class Replay:
 
     def expected(self, name: str, value: Any, n: int) -> Any:
         """What is expected, as it is said on a connection."""
-        return self.connections[name].said(expand(value, n))
+        return self.connections[name].said(expand(value, n, self.names))
+
+    def compare(self, expected: Any, got: Any) -> None:
+        """See that a message is what was expected, and remember what has a name there."""
+        assert_match(expected, got)
+        for name, value in named(expected, got):
+            assert value not in self.names.values(), f"{value!r} is known already, it is no {name}"
+            self.names[name] = value
 
     async def send(self, name: str, value: Any, n: int) -> None:
         """Send what the vector says, in the dialect of a connection."""
         connection = self.connections[name]
-        await connection.socket.send(connection.dialect.write(connection.said(expand(value, n))))
+        message = connection.said(expand(value, n, self.names))
+        await connection.socket.send(connection.dialect.write(message))
 
     async def receive(self, name: str) -> Any:
         """The next message to a connection."""
@@ -153,6 +162,7 @@ class Replay:
             message = await self.receive(name)
             found = [one for one in expected if matches(one, message)]
             assert found, f"{message} is none of {expected}"
+            self.compare(found[0], message)
             expected.remove(found[0])
 
     async def closed(self, name: str, code: int) -> None:
@@ -194,10 +204,10 @@ def text(value: Any, n: int = 0) -> str:
     return "".join(text(piece, n) for piece in value)
 
 
-def expand(value: Any, n: int) -> Any:
+def expand(value: Any, n: int, names: dict[str, str]) -> Any:
     """JSON with its placeholders filled in, all but those that stand for several values."""
     if isinstance(value, list):
-        return [expand(item, n) for item in value]
+        return [expand(item, n, names) for item in value]
     if isinstance(value, dict):
         match value:
             case {"$n": first}:
@@ -208,12 +218,16 @@ def expand(value: Any, n: int) -> Any:
                 return bytes.fromhex(text(digits, n))
             case {"$timestamp": moment}:
                 return datetime.fromisoformat(moment)
-        return {key: expand(item, n) for key, item in value.items()}
+            case {"$value": name}:
+                return names[name]
+        return {key: expand(item, n, names) for key, item in value.items()}
     return value
 
 
 def matches(expected: Any, got: Any) -> bool:
     """Whether a message is what was expected: no key less, no key more."""
+    if isinstance(expected, dict) and "$bind" in expected:
+        return isinstance(got, str)
     if isinstance(expected, dict) and "$any" in expected:
         return isinstance(got, TYPES[expected["$any"]]) and not isinstance(got, bool)
     if isinstance(expected, dict) and "$in_any_order" in expected:
@@ -226,6 +240,18 @@ def matches(expected: Any, got: Any) -> bool:
     if isinstance(expected, list) and isinstance(got, list):
         return len(expected) == len(got) and all(map(matches, expected, got))
     return isinstance(expected, bool) == isinstance(got, bool) and bool(expected == got)
+
+
+def named(expected: Any, got: Any) -> Iterator[tuple[str, str]]:
+    """The names that a message which matches gives, and to what."""
+    if isinstance(expected, dict) and "$bind" in expected:
+        yield expected["$bind"], got
+    elif isinstance(expected, dict) and isinstance(got, dict):
+        for key in expected.keys() & got.keys():
+            yield from named(expected[key], got[key])
+    elif isinstance(expected, list) and isinstance(got, list):
+        for one, other in zip(expected, got, strict=True):
+            yield from named(one, other)
 
 
 def assert_match(expected: Any, got: Any) -> None:
