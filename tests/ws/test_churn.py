@@ -138,8 +138,10 @@ async def test_ten_thousand_lives_leave_no_entry_no_count_and_no_object(
     assert len(sockets.ever) == 2 * CYCLES
     assert sockets.server_info() == {"connections": 0, "channels": {}}
     assert len(sockets.heartbeat) == 0
-    own = vars(sockets)
-    for table in ("tasks", "outliving", "by_id", "by_user"):
-        assert not own[f"_SocketsManager__{table}"], table
-    assert len(sockets.channels.gates) == 0
+    own, channels = vars(sockets), sockets.channels
+    directory, background = own["_SocketsManager__directory"], own["_SocketsManager__background"]
+    assert (len(directory), directory.users) == (0, 0)
+    assert not background.own
+    assert not background.outliving
+    assert (len(channels.gates), len(channels.feeds), len(channels.presence)) == (0, 0, 0)
     assert sockets.alive() == 0

@@ -41,8 +41,8 @@ async def gone(sockets: SocketsManager) -> None:
 def tables(sockets: SocketsManager) -> list[int]:
     """How many entries the manager has of sockets, users and tasks."""
     own = vars(sockets)
-    names = ("by_id", "by_user", "tasks", "outliving")
-    return [len(own.get(f"_SocketsManager__{name}", ())) for name in names]
+    directory, background = own["_SocketsManager__directory"], own["_SocketsManager__background"]
+    return [len(directory), directory.users, len(background.own), len(background.outliving)]
 
 
 NOTHING = [0, 0, 0, 0]

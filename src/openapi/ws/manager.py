@@ -2,21 +2,18 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import (
     Callable,
     Collection,
     Coroutine,
     Hashable,
-    Iterable,
     Iterator,
     Sequence,
 )
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 from openapi.errors import (
     CallFailed,
@@ -37,9 +34,12 @@ from openapi.protocol.limits import Limits
 from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT
 from openapi.schema import Schema, encode_json
+from openapi.ws.background import Background
 from openapi.ws.broker import Broker, KeepsHistory, PublishesOnce, broker_from_url
 from openapi.ws.carrier import Carrier
 from openapi.ws.channels import Channels
+from openapi.ws.directory import ConnectionInfo, Directory
+from openapi.ws.drain import Drain
 from openapi.ws.heartbeat import Heartbeat
 from openapi.ws.middleware import Middleware, check_middleware
 from openapi.ws.outbox import Flusher
@@ -60,25 +60,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WsHandlerType: TypeAlias = Callable[[str, Any], None]
-
-#: How many clients are sent back a second, at a shutdown, within ``limits.drain_window``.
-_RETURNING_PER_SECOND: Final = 200
-#: Seconds over which even a few are sent back: a server needs as long to start.
-_SOONEST_RETURN: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionInfo:
-    """One connection: see :meth:`SocketsManager.connections`."""
-
-    socket_id: str
-    user: Hashable
-    started: float
-    """When it was accepted: seconds since the epoch."""
-    channels: dict[str, list[str]]
-    """``{channel: [pattern, …]}``"""
-    queued_bytes: int
-    """What waits for its client to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +102,6 @@ class SocketsManager:
     # What is the manager's own has two underscores: a subclass, which need not know of this
     # class's __init__, shall not meet it by accident.
     __broker: str | Broker = "memory://"
-    __draining: asyncio.Task[None] | None = None
-    __window_ends: float = 0.0
     __shielded: int = 0
     __rules: Sequence[ChannelRule] = ()
 
@@ -176,28 +155,24 @@ class SocketsManager:
         return Heartbeat(asyncio.get_running_loop(), self.limits)
 
     @cached_property
-    def __by_id(self) -> dict[str, Websocket]:
-        return {}
-
-    @cached_property
-    def __by_user(self) -> dict[Hashable, set[Websocket]]:
-        return {}
+    def __directory(self) -> Directory:
+        return Directory()
 
     @cached_property
     def __subscriptions(self) -> set[Subscription[Any]]:
         return set()
 
     @cached_property
+    def __background(self) -> Background:
+        return Background()
+
+    @cached_property
+    def __drain(self) -> Drain:
+        return Drain(self.limits, self.__connections, self.__background, self.__let_go)
+
+    @cached_property
     def __watch(self) -> ShutdownWatch:
-        return ShutdownWatch(self.__begin_drain, self.__finish_drain)
-
-    @cached_property
-    def __tasks(self) -> set[asyncio.Task[None]]:
-        return set()
-
-    @cached_property
-    def __outliving(self) -> set[asyncio.Task[None]]:
-        return set()
+        return ShutdownWatch(self.__drain.begin, self.__drain.finish)
 
     @cached_property
     def __carrier(self) -> Carrier:
@@ -340,7 +315,7 @@ class SocketsManager:
         Raises ValueError unless exactly one of ``user`` and ``socket_id`` is given; InvalidData
         where the channel is refused; RpcError where one has as many channels as it may.
         """
-        found = self.__find("subscribe_socket", user, socket_id)
+        found = self.__directory.find("subscribe_socket", user, socket_id)
         for ws in found:
             await self.channels.invite(ws.connection.deliveries, channel, event)
         return len(found)
@@ -352,7 +327,7 @@ class SocketsManager:
 
         Their clients are told ``$unsubscribed``. Raises ValueError as :meth:`subscribe_socket`.
         """
-        found = self.__find("unsubscribe_socket", user, socket_id)
+        found = self.__directory.find("unsubscribe_socket", user, socket_id)
         return sum(self.channels.expel(ws.connection.deliveries, channel) for ws in found)
 
     async def disconnect(
@@ -367,24 +342,14 @@ class SocketsManager:
 
         Raises ValueError as :meth:`subscribe_socket`.
         """
-        found = self.__find("disconnect", user, socket_id)
+        found = self.__directory.find("disconnect", user, socket_id)
         for ws in found:
             ws.connection.close(code, reason)
         return len(found)
 
     async def connections(self, *, user: Hashable = None) -> list[ConnectionInfo]:
         """Who is connected, in the order in which they came; with ``user`` only their own."""
-        sockets = self.__by_id.values() if user is None else self.__by_user.get(user, ())
-        return [
-            ConnectionInfo(
-                socket_id=ws.socket_id,
-                user=ws.user,
-                started=ws.started,
-                channels=self.channels.get_subscribed(ws.connection),
-                queued_bytes=ws.connection.queued_bytes,
-            )
-            for ws in sorted(sockets, key=attrgetter("started"))
-        ]
+        return self.__directory.info(user)
 
     async def call(
         self,
@@ -405,7 +370,7 @@ class SocketsManager:
         Raises ValueError unless exactly one of ``user`` and ``socket_id`` is given, Unserializable
         for a payload that has no JSON form.
         """
-        found = self.__find("call", user, socket_id)
+        found = self.__directory.find("call", user, socket_id)
         encode_json({} if payload is None else payload)
         schema = Schema.of(returns)
 
@@ -431,11 +396,11 @@ class SocketsManager:
         do not all come at once; calls in flight have ``limits.drain_window`` to finish; then the
         sockets are closed with 1012, and the broker last.
         """
-        await asyncio.shield(self.__begin_drain())
+        await asyncio.shield(self.__drain.begin())
 
     async def close_sockets(self) -> None:
         """Close every socket with 1001 and wait until they are gone."""
-        connections = [ws.connection for ws in self.sockets]
+        connections = self.__connections()
         for connection in connections:
             connection.close(CloseCode.GOING_AWAY, "the server closes")
         await asyncio.gather(*(connection.wait_closed() for connection in connections))
@@ -443,7 +408,7 @@ class SocketsManager:
     @property
     def draining(self) -> bool:
         """Whether no new connection is taken."""
-        return self.__draining is not None
+        return self.__drain.begun
 
     async def __aenter__(self) -> Self:
         """Own the manager's life, where no socket may ever come: leaving it drains it."""
@@ -461,18 +426,14 @@ class SocketsManager:
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something in the background. It belongs to the manager, which logs its failure."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self.__tasks.add(task)
-        task.add_done_callback(self.__ended)
-        return task
+        return self.__background.spawn(coroutine)
 
     def adopt(self, task: asyncio.Task[None]) -> None:
         """Take care of a task that outlives its connection. The drain waits for it in its window.
 
         Whoever started it sees its failure.
         """
-        self.__outliving.add(task)
-        task.add_done_callback(self.__outliving.discard)
+        self.__background.adopt(task)
 
     @contextmanager
     def shielding(self) -> Iterator[None]:
@@ -492,19 +453,16 @@ class SocketsManager:
 
     def rename(self, ws: Websocket, old: Hashable, new: Hashable) -> None:
         """Called by a socket whose user is another one now."""
-        if ws.socket_id in self.__by_id and old != new:
-            self.__know_user(ws, new)  # first: what is not hashable changes nothing
-            self.__forget_user(ws, old)
+        self.__directory.rename(ws, old, new)
 
     def connected(self, ws: Websocket, request: "web.BaseRequest") -> None:
         """Called by an endpoint that accepted a connection."""
         self.__watch.watch(request)
-        self.__by_id[ws.socket_id] = ws
-        self.__know_user(ws, ws.user)
+        self.__directory.add(ws)
         self.add(ws)
         self.heartbeat.add(ws.connection)
         if self.__watch.too_late(request):
-            self.__begin_drain()
+            self.__drain.begin()
         if self.draining:  # it began during the handshake
             ws.connection.restart()
 
@@ -512,8 +470,7 @@ class SocketsManager:
         """Called by a connection that is gone."""
         self.heartbeat.remove(connection)
         self.channels.leave(connection)
-        if self.__by_id.pop(ws.socket_id, None) is not None:
-            self.__forget_user(ws, ws.user)
+        self.__directory.remove(ws)
         try:
             self.remove(ws)
         except Exception:
@@ -529,68 +486,16 @@ class SocketsManager:
             raise CannotPublish("the server has shut down")
         return rule, broker
 
-    def __find(self, method: str, user: Hashable, socket_id: str | None) -> Collection[Websocket]:
-        if (user is None) == (socket_id is None):
-            raise ValueError(f"{method}() is of a user or of a socket_id: give one of them")
-        if socket_id is None:
-            return tuple(self.__by_user.get(user, ()))
-        ws = self.__by_id.get(socket_id)
-        return () if ws is None else (ws,)
+    def __connections(self) -> "list[Connection]":
+        return [ws.connection for ws in self.sockets]
 
-    def __know_user(self, ws: Websocket, user: Hashable) -> None:
-        if user is not None:
-            self.__by_user.setdefault(user, set()).add(ws)
-
-    def __forget_user(self, ws: Websocket, user: Hashable) -> None:
-        sockets = self.__by_user.get(user)
-        if sockets is not None:
-            sockets.discard(ws)
-            if not sockets:
-                del self.__by_user[user]
-
-    def __ended(self, task: asyncio.Task[None]) -> None:
-        self.__tasks.discard(task)
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            logger.error("a background task of the sockets manager failed", exc_info=exc)
-
-    def __begin_drain(self) -> asyncio.Task[None]:
-        if self.__draining is None:
-            self.__draining = asyncio.get_running_loop().create_task(self.__drain())
-        return self.__draining
-
-    async def __finish_drain(self, patience: float | None) -> None:
-        draining = self.__begin_drain()
-        await asyncio.wait([draining], timeout=patience)
-        self.__window_ends = 0.0
-        for ws in tuple(self.sockets):
-            ws.connection.restart()
-        _stop(self.__outliving)
-        await asyncio.shield(draining)
-
-    async def __drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.__window_ends = loop.time() + self.limits.drain_window
-        connections = [ws.connection for ws in self.sockets]
-        spread = max(_SOONEST_RETURN, len(connections) / _RETURNING_PER_SECOND)
-        window = min(self.limits.drain_window, spread)
-        for connection in connections:
-            connection.drain(after=round(random.uniform(0, window) * 1000))
-        await _gone(connections, self.limits.drain_window)
-        for connection in connections:
-            connection.restart()
-        await _gone(connections, None)
-        if self.__outliving:
-            remaining = max(0.0, self.__window_ends - loop.time())
-            _, late = await asyncio.wait(self.__outliving, timeout=remaining)
-            _stop(late)
+    async def __let_go(self) -> None:
         for subscription in tuple(self.__subscriptions):
             subscription.end(None)
             self.channels.leave(subscription)
         await self.channels.aclose()
         # Channels that have nobody now, on_disconnect, and what the stopped ones clean up.
-        if tasks := self.__tasks | self.__outliving:
-            _, late = await asyncio.wait(tasks, timeout=self.limits.close_timeout)
-            _stop(late)
+        await self.__background.wind_up(self.limits.close_timeout)
         try:
             async with asyncio.timeout(self.limits.close_timeout):
                 await self.__carrier.aclose()
@@ -603,17 +508,3 @@ def _checked(where: str, limits: object) -> Limits:
     if not isinstance(limits, Limits):
         raise DeclarationError(f"{where}: limits is a `Limits(…)`, not {limits!r}")
     return limits
-
-
-def _stop(tasks: Iterable[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        if not task.cancelling():  # once: what it cleans up is not to be disturbed
-            task.cancel()
-
-
-async def _gone(connections: "Collection[Connection]", timeout: float | None) -> None:
-    if connections:
-        waits = [asyncio.ensure_future(connection.wait_closed()) for connection in connections]
-        _, late = await asyncio.wait(waits, timeout=timeout)
-        for wait in late:
-            wait.cancel()
