@@ -22,9 +22,12 @@ class Speaker(Peer):
 
     async def send(self, message: object) -> None:
         """Send a native frame as this dialect has it; text and bytes as they are."""
-        if not isinstance(message, str | bytes):
+        if isinstance(message, dict):
+            if message.get("payload", ()) is None:
+                message = {key: value for key, value in message.items() if key != "payload"}
             speech = DIALECTS[self.dialect]
             message = speech.write(speech.said(message))
+        assert isinstance(message, str | bytes)
         await self.socket.send(message)
 
     async def receive(self) -> dict[str, Any]:
