@@ -221,19 +221,23 @@ class Subscriptions:
 
     async def _leave(self, subscription: _Any) -> None:
         async with self._one_at_a_time(subscription) as (channel, pattern):
+
+            def left(response: object = None) -> None:
+                # Until now there may have come messages for those who left.
+                pattern.told = False
+                channel.settle()
+
             try:
                 if pattern.told and not pattern.members:
-                    await self._tell(subscription)
-                    # Until now messages came that were still meant for those who left.
-                    pattern.told = False
-                    channel.settle()
+                    await self._tell(subscription, left)
+                    left()
             finally:
                 pattern.leaving = None
 
-    async def _tell(self, subscription: _Any) -> None:
+    async def _tell(self, subscription: _Any, answered: Callable[[bytes], object]) -> None:
         payload = {"channel": subscription.channel, "event": subscription.event}
         try:
-            await self._ask("unsubscribe", payload)
+            await self._ask("unsubscribe", payload, answered=answered)
         except ConnectionClosed:
             pass  # and with it the subscription
         except CallFailed as exc:

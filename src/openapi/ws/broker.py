@@ -17,6 +17,7 @@ promise what its broker has not is refused when it is made. ``tests/ws/conforman
 broker against all that is said here.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,6 +102,13 @@ class KeepsHistory(ABC):
     outlives the messages. Where the stream is lost all the same, the next one has a new epoch and
     begins at 1.
     """
+
+    def now(self) -> float:
+        """The time on the clock that :attr:`Publication.at` is of: the system's, unless overridden.
+
+        What is as old on this clock as a retention says is found no more.
+        """
+        return time.time()
 
     @abstractmethod
     async def append(

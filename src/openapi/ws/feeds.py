@@ -41,11 +41,13 @@ _PATIENCE: Final = 5.0
 class _Feed(Feed[Delivery]):
     """The feed of an open channel."""
 
-    __slots__ = ("bridging", "heard", "rule")
+    __slots__ = ("bridging", "heard", "now", "rule")
 
     def __init__(self, rule: ChannelRule, limits: Limits) -> None:
         super().__init__(min(rule.history, limits.recovery))
         self.rule: Final = rule
+        self.now: Callable[[], float] = time.time
+        """The clock of its messages."""
         self.heard = 0.0
         """When something was known of it: the loop's time."""
         self.bridging: asyncio.Task[None] | None = None
@@ -79,6 +81,7 @@ class Feeds:
     async def open(self, channel: str) -> None:
         """The channel is subscribed to: find out where its stream is."""
         feed = self._feeds[channel]
+        feed.now = (await self._opened()).now
         page = await self._read(channel, feed.rule, limit=0)
         if self._feeds.get(channel) is not feed:
             raise CannotSubscribe("the server has shut down")
@@ -109,7 +112,7 @@ class Feeds:
         if feed is None:
             return  # the last of its subscribers has just left
         delivery = Delivery(
-            channel, event, data, offset=position.offset, at=time.time(), slow=rule.slow
+            channel, event, data, offset=position.offset, at=feed.now(), slow=rule.slow
         )
         self._heard(feed)
         waits = self._go_on(channel, feed, feed.receive(delivery, position.epoch))
@@ -147,7 +150,7 @@ class Feeds:
     def recover(self, channel: str, since: Position) -> list[Delivery] | None:
         """Every message that went out behind a position; None if it cannot be all of them."""
         feed = self._feeds[channel]
-        feed.log.expire(before=time.time() - feed.rule.retention.seconds)
+        feed.log.expire(before=feed.now() - feed.rule.retention.seconds)
         return feed.recover(since, most=self._limits.recovery)
 
     async def after(self, channel: str, since: Position) -> Sequence[Delivery] | None:
@@ -221,6 +224,13 @@ class Feeds:
         if self._feeds:
             self._set_timer()
 
+    async def _opened(self) -> KeepsHistory:
+        broker = await self._broker()
+        if broker is None:
+            raise CannotSubscribe("the server has shut down")
+        assert isinstance(broker, KeepsHistory)  # the rules were checked against it
+        return broker
+
     async def _read(
         self,
         channel: str,
@@ -230,10 +240,7 @@ class Feeds:
         since: Position | None = None,
         reverse: bool = False,
     ) -> Page[Delivery]:
-        broker = await self._broker()
-        if broker is None:
-            raise CannotSubscribe("the server has shut down")
-        assert isinstance(broker, KeepsHistory)  # the rules were checked against it
+        broker = await self._opened()
         page = await broker.history(
             channel, retention=rule.retention, since=since, limit=limit, reverse=reverse
         )

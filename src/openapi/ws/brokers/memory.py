@@ -125,6 +125,10 @@ class MemoryBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence):
         for channel in tuple(self._subscribed):
             await self.unsubscribe(channel)
 
+    def now(self) -> float:
+        """See :meth:`KeepsHistory.now`: it never goes back."""
+        return self._memory.now()
+
     async def append(
         self,
         channel: str,
