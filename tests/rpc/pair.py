@@ -14,6 +14,8 @@ from openapi.protocol.native import JSON, JSON_CLIENT
 from openapi.protocol.session import Session
 from openapi.rpc.peer import Invoke, Peer
 
+TABLES: dict[type, MethodTable] = {}
+
 
 class Wire:
     """One direction. ``said`` is all that was sent; ``delay`` is asked how late each arrives."""
@@ -64,7 +66,7 @@ class Pair:
         self.outlived: list[asyncio.Task[None]] = []
         self.server = Peer(
             Session(
-                MethodTable.of(type(target)),
+                table_of(type(target)),
                 send=self.to_client.send,
                 codec=codecs[0],
                 limits=limits,
@@ -78,7 +80,7 @@ class Pair:
         )
         self.client = Peer(
             Session(
-                MethodTable.of(type(client_target)),
+                table_of(type(client_target)),
                 send=self.to_server.send,
                 codec=codecs[1],
                 limits=limits,
@@ -92,6 +94,13 @@ class Pair:
         """Cut the connection, at both ends."""
         self.server.end(code)
         self.client.end(code)
+
+
+def table_of(owner: type) -> MethodTable:
+    """The methods of a class: read once, as a test of ten thousand schedules has as many pairs."""
+    if owner not in TABLES:
+        TABLES[owner] = MethodTable.of(owner)
+    return TABLES[owner]
 
 
 def invoker(target: object) -> Invoke:
