@@ -8,14 +8,18 @@
 #   make bench      the benchmarks
 #   make test-full  as `make test`, with the tests that take minutes
 #   make test-all   the tests on every Python 3.11 to 3.14 of this machine
+#                   (tests run in a process for each core; WORKERS=0: in one, for a debugger)
 #   make setup      the environment .venv, and nothing else
 #   make clean      removes all that the targets made
 
 # not from the environment: some shells put the machine's name into HOST
 HOST = 127.0.0.1
 PORT = 8080
+WORKERS = auto
 export PYTHON
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
+# the tests start some hundred processes, and without bytecode each compiles all that it imports
+unexport PYTHONDONTWRITEBYTECODE
 
 venv := .venv
 python := $(venv)/bin/python
@@ -74,7 +78,9 @@ format: $(venv)/.project
 	$(python) -m ruff check --fix-only $(sources)
 	$(python) -m ruff format $(sources)
 
-pytest = PATH="$(CURDIR)/$(venv)/bin:$$PATH" $(python) -m coverage run -m pytest
+# a process for each core; more than eight gain little, and a container may count cores not its own
+workers = --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal
+pytest = PATH="$(CURDIR)/$(venv)/bin:$$PATH" $(python) -m coverage run -m pytest $(workers)
 
 test: check $(venv)/.node
 	@rm -f .coverage .coverage.*
@@ -102,7 +108,7 @@ bench: $(venv)/.project
 	$(python) -m bench.run $(BENCH)
 
 test-all: $(venv)/.node
-	@PATH="$(CURDIR)/$(venv)/bin:$$PATH" $(python) tools/test_all.py
+	@PATH="$(CURDIR)/$(venv)/bin:$$PATH" $(python) tools/test_all.py $(workers)
 
 clean:
 	rm -rf $(venv) .venvs build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/foreign/node_modules
