@@ -4,7 +4,11 @@
     openapi listen localhost:8080/stream host
 
 Each second it publishes on the channel ``host``: how busy the CPU, the memory, the disks and the
-network are. ``processes`` and ``info`` are called, and ``POST /notes`` publishes a note to everyone
+network are. The last five minutes are kept, so that who was away misses nothing:
+
+    openapi listen localhost:8080/stream host --history 8
+
+``processes`` and ``info`` are called, and ``POST /notes`` publishes a note to everyone
 who listens to the channel ``notes``. ``tail`` follows a log, by default the monitor's own:
 
     openapi call localhost:8080/stream tail '{"path": "monitor.log"}'
@@ -39,13 +43,32 @@ from msgspec import Meta
 from examples.logs import Line, Logs
 from openapi.errors import CallFailed, ConnectionClosed, UnexpectedData
 from openapi.spec import ApiPath, Documents, op
-from openapi.ws import Call, CannotPublish, Next, SocketsManager, Websocket, WsPathMixin, ws_rpc
+from openapi.ws import (
+    Call,
+    CannotPublish,
+    ChannelRule,
+    Limits,
+    Next,
+    SocketsManager,
+    Websocket,
+    WsPathMixin,
+    ws_rpc,
+)
 from openapi.ws.pubsub import Publish, Subscribe
 
 logger = logging.getLogger("monitor")
 journal = logging.getLogger("monitor.journal")
 journal.setLevel(logging.INFO)
 journal.propagate = False  # it is for its own file
+
+#: How long what was published on ``host`` is kept.
+KEPT = timedelta(minutes=5)
+
+CHANNELS = [
+    ChannelRule("host", history=4 * KEPT // timedelta(seconds=1), ttl=KEPT, slow="catch_up"),
+    ChannelRule("notes", history=100, ttl=timedelta(days=1)),
+    ChannelRule("questions", presence=True),
+]
 
 MIB = 1024 * 1024
 KIB = 1024
@@ -291,6 +314,10 @@ class Monitor(ApiPath, WsPathMixin, Subscribe, Publish):
         """Write down who goes"""
         journal.info("%s is gone (%d)", name_of(self), code)
 
+    async def authorize(self, action: str, channel: str, event: str) -> bool:
+        """What the machine does is told by nobody else"""
+        return not (action == "publish" and channel == "host")
+
     async def ws_rpc_info(self, payload: dict[str, Any]) -> Info:
         """What machine this is"""
         hardware = self.request.app[MACHINE].hardware
@@ -463,7 +490,9 @@ def create_app(logs: Path | None = None) -> web.Application:
     if logs is not None and not logs.is_dir():
         raise NotADirectoryError(f"{logs} is no directory: give one whose logs may be followed")
     app = web.Application()
-    app[SOCKETS] = SocketsManager(middleware=[write_down])
+    # All that is kept can be recovered at once.
+    limits = Limits(recovery=max(rule.history for rule in CHANNELS))
+    app[SOCKETS] = SocketsManager(channels=CHANNELS, limits=limits, middleware=[write_down])
     app[MACHINE] = Machine()
     app[LOGS] = Logs(logs)
     app.add_routes(routes)
