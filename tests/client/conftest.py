@@ -1,13 +1,14 @@
 """A server of ours, a client of it, and servers that a test leads."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiohttp import web
 from yarl import URL
 
 from openapi.client import Client, connect
-from tests.client.servers import Script, Scripted, application
+from tests.client.servers import Keeping, Script, Scripted, application
 from tests.client.servers import scripted as scripted_app
 from tests.conftest import Serve
 
@@ -26,6 +27,22 @@ async def url(serve: Serve, app: web.Application) -> URL:
 async def client(url: URL) -> AsyncIterator[Client]:
     async with connect(url) as client:
         yield client
+
+
+@pytest.fixture
+def keeping() -> Keeping:
+    return Keeping()
+
+
+@pytest.fixture
+async def kept(serve: Serve, keeping: Keeping) -> URL:
+    """The URL of what keeps history."""
+    return await serve(keeping.app) / "stream"
+
+
+@pytest.fixture(params=["json", "msgpack"])
+def encoding(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 @pytest.fixture

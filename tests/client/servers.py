@@ -12,7 +12,18 @@ from yarl import URL
 
 from openapi.client import connect
 from openapi.errors import CallFailed
-from openapi.ws import CannotSubscribe, Limits, RpcError, SocketsManager, Websocket, WsPathMixin
+from openapi.protocol.publication import Publication
+from openapi.protocol.stream import Page, Position, Retention
+from openapi.ws import (
+    CannotSubscribe,
+    ChannelRule,
+    Limits,
+    RpcError,
+    SocketsManager,
+    Websocket,
+    WsPathMixin,
+)
+from openapi.ws.brokers.memory import MemoryBroker
 from openapi.ws.pubsub import Publish, Subscribe
 
 GATE = web.AppKey("GATE", asyncio.Event)
@@ -166,6 +177,76 @@ def application(limits: Limits | None = None) -> web.Application:
     app.router.add_view("/stream", Endpoint)
     app.router.add_view("/greeting", Greeting)
     return app
+
+
+class Archive(MemoryBroker):
+    """Its history is read only while the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open_to_read, self.asked = asyncio.Event(), asyncio.Event()
+        self.open_to_read.set()
+
+    async def history(
+        self,
+        channel: str,
+        *,
+        retention: Retention,
+        since: Position | None = None,
+        limit: int,
+        reverse: bool = False,
+    ) -> Page[Publication]:
+        self.asked.set()
+        await self.open_to_read.wait()
+        return await super().history(
+            channel, retention=retention, since=since, limit=limit, reverse=reverse
+        )
+
+
+class Keeper(WsPathMixin, Subscribe, Publish):
+    """Keeps 100 messages of a channel, 3 of ``short…``; knows who is in a ``room…``."""
+
+    SOCKETS_KEY = web.AppKey("KEEPERS", SocketsManager)
+    refused: frozenset[str] = frozenset()
+    """Actions, and patterns, that are not allowed."""
+
+    async def on_connect(self) -> None:
+        self.user = self.request.query.get("user")
+
+    async def authorize(self, action: str, channel: str, event: str) -> bool:
+        return not {action, event} & type(self).refused
+
+
+class Keeping:
+    """The server of Keepers, at /stream."""
+
+    def __init__(self) -> None:
+        self.archive = Archive()
+        self.sockets = SocketsManager(
+            broker=self.archive,
+            channels=[
+                ChannelRule("*", history=100),
+                ChannelRule("short*", history=3),
+                ChannelRule("room*", history=100, presence=True),
+                ChannelRule("fleeting*"),
+            ],
+            limits=Limits(close_timeout=1.0, drain_window=1.0),
+        )
+        Keeper.refused = frozenset()
+        self.app = web.Application()
+        self.app[Keeper.SOCKETS_KEY] = self.sockets
+        self.app.router.add_view("/stream", Keeper)
+
+    async def publish(self, channel: str, *numbers: int, event: str = "n") -> Position:
+        """Publish some numbers; returns the position behind the last of them."""
+        positions = [await self.sockets.publish(channel, event, number) for number in numbers]
+        assert positions[-1] is not None
+        return positions[-1]
+
+    def cut(self) -> None:
+        """Cut all connections, as a network does."""
+        for socket in self.sockets.sockets:
+            socket.connection._transport.abort()
 
 
 class Peer:
