@@ -35,6 +35,11 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def oldest(self) -> Delivery | None:
+        """What is taken next."""
+        return next(iter(self._waiting.values()))[0] if self._waiting else None
+
     def put(self, delivery: Delivery, size: int) -> None:
         """Queue a message."""
         key = self._key(delivery)

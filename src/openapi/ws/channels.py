@@ -174,7 +174,6 @@ class Channels:
             raise _invalid_channel()
         event = event or "*"
         self._check_limits(subscriber, channel, event)
-        subscriber.hold(channel)
         while not subscriber.gone:
             # What was missed may be much, and there is one outbox for all of its channels.
             while recover is not None and (room := subscriber.room()) is not None:
@@ -330,6 +329,7 @@ class Channels:
             return None
         if self.sockets.rules.of(channel).presence and subscriber.name:
             self.presence.enter(channel, subscriber.name, subscriber.member(channel))
+        subscriber.hold(channel)
         self.index.subscribe(subscriber, channel, event)
         top = self.feeds.top(channel)
         if top is None:
@@ -345,9 +345,8 @@ class Channels:
         messages = [
             each for each in missed if each.offset <= top.offset and pattern.matches(each.event)
         ]
-        if subscriber.limited:
-            size = sum(len(each.written(packed=False)) for each in messages)
-            if size > self.sockets.limits.outbox_bytes // 2:
+        if (most := subscriber.most) is not None:
+            if sum(len(each.written(packed=False)) for each in messages) > most:
                 return Joined(top, recovered=False)
         return Joined(top, recovered=True, messages=messages)
 

@@ -216,6 +216,11 @@ class Deliveries(Subscriber):
         self._closing = _true
         self.variant = (JSON, 0)
 
+    @property
+    def most(self) -> int:
+        """See :attr:`Subscriber.most`: they have to fit into the answer."""
+        return self._limit // 2
+
     # What lagging asks
 
     @property

@@ -73,6 +73,14 @@ class _Lag(Backlog):
         self.offset: int | None = first.offset - 1 if first.slow == "catch_up" else None
         self.task: asyncio.Task[None] | None = None
 
+    @property
+    def behind(self) -> int | None:
+        """Behind which offset its messages are; None where nothing waits, or has an offset."""
+        if self.offset is not None:
+            return self.offset
+        oldest = self.oldest
+        return oldest.offset - 1 if oldest is not None and oldest.offset else None
+
 
 class Lagging:
     """The channels with which one connection lags behind. At most ``limit`` bytes wait in all."""
@@ -100,9 +108,9 @@ class Lagging:
         return channel in self._lags
 
     def behind(self, channel: str) -> int | None:
-        """From where it catches up on a channel; None if it does not."""
+        """Behind which offset messages are still to come; None where they come live."""
         lag = self._lags.get(channel)
-        return None if lag is None else lag.offset
+        return None if lag is None else lag.behind
 
     def put(self, delivery: Delivery) -> None:
         """A message that is not to go into the outbox now."""

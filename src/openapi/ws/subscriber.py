@@ -49,6 +49,11 @@ class Subscriber:
         return None
 
     @property
+    def most(self) -> int | None:
+        """How many bytes of messages that it missed it takes at once; None: all of them."""
+        return None
+
+    @property
     def full(self) -> bool:
         """Whether it cannot take much at once."""
         return False

@@ -163,8 +163,15 @@ class Subscription(Subscriber, Generic[T]):
         """See :attr:`Subscriber.gone`."""
         return self.state is SubscriptionState.ENDED
 
+    @property
+    def most(self) -> int:
+        """See :attr:`Subscriber.most`: there must be room for what comes live, too."""
+        return self._limit // 2
+
     def deliver(self, delivery: "Delivery") -> None:
         """See :meth:`Subscriber.deliver`."""
+        if self.state is SubscriptionState.ENDED:
+            return
         if self._behind is not None and delivery.offset:
             return  # it will be read
         self._put(delivery)
