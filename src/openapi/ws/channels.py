@@ -16,7 +16,7 @@ from openapi.errors import (
 )
 from openapi.protocol.feed import Out, Reset
 from openapi.protocol.stream import Position
-from openapi.protocol.topics import TopicIndex
+from openapi.protocol.topics import SERVER_EVENT, TopicIndex
 from openapi.ws.broker import Broker, KeepsPresence
 from openapi.ws.callback import Callback, CallbackType
 from openapi.ws.channel import Channel
@@ -138,7 +138,10 @@ class Channels:
         rule = self.sockets.rules.of(channel)
         if position is not None:
             await self.feeds.receive(channel, event, data, position, rule)
-        elif waits := self._send(Delivery(channel, event, data, slow=rule.slow)):
+            return
+        if rule.history and not event.startswith(SERVER_EVENT):
+            self.feeds.unnumbered(channel)
+        if waits := self._send(Delivery(channel, event, data, slow=rule.slow)):
             await asyncio.gather(*waits)
 
     async def register(self, channel: str, event: str | None, callback: "Whom") -> Channel:

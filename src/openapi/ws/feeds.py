@@ -41,7 +41,7 @@ _PATIENCE: Final = 5.0
 class _Feed(Feed[Delivery]):
     """The feed of an open channel."""
 
-    __slots__ = ("bridging", "heard", "now", "rule")
+    __slots__ = ("bridging", "heard", "now", "rule", "unnumbered")
 
     def __init__(self, rule: ChannelRule, limits: Limits) -> None:
         super().__init__(min(rule.history, limits.recovery))
@@ -51,6 +51,8 @@ class _Feed(Feed[Delivery]):
         self.heard = 0.0
         """When something was known of it: the loop's time."""
         self.bridging: asyncio.Task[None] | None = None
+        self.unnumbered = False
+        """Whether a message came past its history, which was said."""
 
 
 class Feeds:
@@ -118,6 +120,18 @@ class Feeds:
         waits = self._go_on(channel, feed, feed.receive(delivery, position.epoch))
         if waits:
             await asyncio.gather(*waits)
+
+    def unnumbered(self, channel: str) -> None:
+        """A message came past the history that its channel is to keep: say so, once."""
+        feed = self._feeds.get(channel)
+        if feed is not None and not feed.unnumbered:
+            feed.unnumbered = True
+            logger.error(
+                "a message on channel %r has no position, so nobody can recover it: whatever"
+                " carries it does not keep the history that the rule for %r promises",
+                channel,
+                feed.rule.name,
+            )
 
     def top(self, channel: str) -> Position | None:
         """Where an open channel is; None where it keeps no history."""
