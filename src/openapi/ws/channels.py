@@ -195,12 +195,14 @@ class Channels:
                         return None
                     begun = self._join(subscriber, channel, event, recover)
                     if begun is not None:
+                        watches = watch and self._watch_of(subscriber, channel) is None
                         if watch:
                             self._watchers.setdefault(channel, {})[subscriber] = object()
+                        if tentative and watches:
+                            subscriber.begun(channel, partial(self._unwatch, subscriber, channel))
                         if tentative and new:
-                            subscriber.begun(
-                                channel, partial(self._part, subscriber, channel, event)
-                            )
+                            part = partial(self._part, subscriber, channel, event)
+                            subscriber.begun(channel, part)
                         if joined is not None:
                             joined(begun)
                 finally:

@@ -204,8 +204,7 @@ class Roster:
             lost = set(found.lost)
             for connection in filter(lost.__contains__, batch):
                 self._there.pop(connection, None)
-                if connection in self.wanted:
-                    self._change(connection)
+                self._change(connection)
 
     async def _tell_all(self, event: str, members: Iterable[Member]) -> None:
         self._publishing = True

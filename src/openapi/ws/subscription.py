@@ -135,7 +135,8 @@ class Subscription(Subscriber, Generic[T]):
                 self._changed.clear()
                 await self._changed.wait()
         if self._lost is not None:
-            lost, self._lost = self._lost, None
+            self.position, self._lost = self._lost, None
+            lost = self.position
             raise PositionLost(self.channel, lost.offset, lost.epoch)
         delivery = self._backlog.take()
         if self.position is not None and delivery.offset:
@@ -183,7 +184,7 @@ class Subscription(Subscriber, Generic[T]):
         """See :meth:`Subscriber.reset`."""
         self._backlog.clear()  # its reader is to load anew what these would change
         self._behind = None
-        self._lost = self.position = position
+        self._lost = position  # its own moves when its reader is told
         self._changed.set()
 
     def behind(self, channel: str) -> int | None:
@@ -216,7 +217,7 @@ class Subscription(Subscriber, Generic[T]):
         slow = newest.slow
         if slow == "catch_up" and newest.offset and self.position is not None:
             self._backlog.drop_newest()
-            self._behind = Position(newest.offset - 1, self.position.epoch)
+            self._behind = Position(newest.offset - 1, (self._lost or self.position).epoch)
         elif slow == "disconnect" or slow == "catch_up":
             # Not now: whoever publishes is in the middle of going through the subscribers.
             asyncio.get_running_loop().call_soon(self._channels.leave, self)
