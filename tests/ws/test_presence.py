@@ -333,11 +333,34 @@ async def test_a_join_is_published_once_though_the_answer_to_it_was_lost() -> No
 async def test_a_leave_is_published_once_though_the_answer_to_it_was_lost() -> None:
     process = Process()
     process.presence.enter("c", "1", ANN)
-    await process.members()
+    await asyncio.sleep(running_loop().rng.choice([1, 30, 200]))
     process.node.unanswered = 2
     process.presence.leave("c", "1")
     assert await process.members() == {}
     assert process.news() == ["$join ann", "$leave ann"]
+
+
+@in_many_orders
+async def test_a_tick_says_nothing_of_those_whose_leave_had_no_answer_yet() -> None:
+    process = Process()
+    process.presence.enter("c", "1", ANN)
+    process.presence.enter("c", "2", BOB)
+    await asyncio.sleep(24)
+    process.node.unanswered = 1
+    process.presence.leave("c", "1")
+    await process.node.failed.wait()
+
+    async def before(verb: str) -> None:
+        if verb != "refresh":
+            raise ConnectionError("no broker")
+
+    process.node.before = before
+    await asyncio.sleep(2)
+    assert ("refresh", "c", ("2",)) in process.node.calls
+    process.node.before = None
+    assert await process.members() == {"bob": 1}
+    assert process.news() == ["$join ann", "$join bob", "$leave ann"]
+    await process.presence.aclose()
 
 
 @in_many_orders
@@ -715,6 +738,45 @@ async def test_a_refreshment_that_failed_is_tried_again_before_the_next_tick() -
     await process.presence.aclose()
 
 
+@in_many_orders
+async def test_a_refreshment_is_tried_again_soon_however_long_it_failed_before() -> None:
+    process = Process()
+    process.presence.enter("c", "1", ANN)
+    await asyncio.sleep(24)
+    process.node.failing = 1_000_000
+    await asyncio.sleep(45)
+    process.node.failing = 0
+    await asyncio.sleep(30)
+    process.node.failing = 1
+    process.node.failed.clear()
+    await process.node.failed.wait()
+    process.node.verbs()
+    await asyncio.sleep(0.5)
+    assert process.node.verbs() == ["refresh"]
+    await process.presence.aclose()
+
+
+@in_many_orders
+async def test_a_channel_whose_refreshments_fail_delays_no_other() -> None:
+    process = Process()
+    start = running_loop().time()
+    times: list[float] = []
+
+    async def before(verb: str) -> None:
+        channel = process.node.calls[-1][1]
+        if verb == "refresh" and channel == "c":
+            raise ConnectionError("not this one")
+        if channel == "d":
+            times.append(running_loop().time() - start)
+
+    process.node.before = before
+    process.presence.enter("c", "1", ANN)
+    process.presence.enter("d", "1", ANN)
+    await asyncio.sleep(310)
+    assert times == [25 * n for n in range(13)]
+    await process.presence.aclose()
+
+
 def test_refreshments_that_fail_beside_other_things_are_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -877,6 +939,39 @@ async def test_at_the_end_what_is_on_its_way_is_finished_and_nothing_more_begins
     assert await process.members() == {}
 
 
+@in_many_orders
+async def test_at_the_end_nothing_is_tried_again_behind_what_was_told() -> None:
+    process = Process()
+    failing = True
+
+    async def before(verb: str) -> None:
+        if process.node.calls[-1][1] == "slow":
+            await asyncio.sleep(0.9 * (not failing))
+        elif failing and process.node.calls[-1][2] != ("0",):
+            raise ConnectionError("no broker")
+
+    process.node.before = before
+    process.presence.enter("slow", "1", ANN)
+    process.presence.enter("c", "0", ANN)
+    await asyncio.sleep(1)
+    if running_loop().rng.random() < 0.5:
+        await asyncio.sleep(23.9)
+        process.presence.enter("c", "1", BOB)
+        await process.node.failed.wait()
+    else:
+        process.node.before = None
+        process.presence.enter("c", "1", BOB)
+        await process.members()
+        process.node.before = before
+        await process.node.failed.wait()
+    failing = False
+    process.node.verbs()
+    await process.presence.aclose()
+    assert [verb for verb, channel, _ in process.node.calls if channel == "c"] == ["refresh"]
+    await asyncio.sleep(15.1)
+    assert await process.members() == {}
+
+
 def test_at_the_end_a_broker_that_does_not_answer_is_waited_for_a_second(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -936,9 +1031,9 @@ async def test_where_the_server_has_shut_down_all_is_forgotten() -> None:
     for n in range(30):
         process.presence.enter(f"c{n}", "1", ANN)
     await asyncio.sleep(1)
-    process.presence.drop("c3", "1")
     process.shut_down = True
-    if running_loop().rng.random() < 0.5:
+    if running_loop().rng.random() < 0.5:  # or the next tick finds it out
+        process.presence.drop("c3", "1")
         process.presence.enter("c0", "2", BOB)
         process.presence.leave("c1", "1")
     asking = asyncio.gather(*(process.members(f"c{n}") for n in range(3)), return_exceptions=True)
