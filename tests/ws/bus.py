@@ -6,11 +6,12 @@
     bus.weather = lambda number: []         # lost
     bus.weather = lambda number: [0, 2]     # now, and again when two others have come
     bus.broken = True                       # to read raises
+    bus.reading = wait                      # each reading waits for that, before and behind it
 
 What is published is kept all the same: it is only this node that does not hear of it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from openapi.errors import OpenApiError
@@ -39,6 +40,7 @@ class Bus(Broker, KeepsHistory):
     def __init__(self, memory: MemoryBroker) -> None:
         self.weather: Callable[[int], Sequence[int]] = fine
         self.broken = False
+        self.reading: Callable[[], Awaitable[object]] | None = None
         self.reads: list[int] = []
         """The limit of each reading, those that failed among them; 0 is a position."""
         self.carried = 0
@@ -84,11 +86,16 @@ class Bus(Broker, KeepsHistory):
         reverse: bool = False,
     ) -> Page[Publication]:
         self.reads.append(limit)
+        if self.reading is not None:
+            await self.reading()
         if self.broken:
             raise Unreachable("the broker cannot be reached")
-        return await self._memory.history(
+        page = await self._memory.history(
             channel, retention=retention, since=since, limit=limit, reverse=reverse
         )
+        if self.reading is not None:
+            await self.reading()
+        return page
 
     async def deliver_late(self) -> None:
         """Deliver all that is still to come."""
