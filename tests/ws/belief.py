@@ -60,8 +60,8 @@ class Belief:
         """Where it is on channels with history."""
         self.live: dict[str, list[str]] = {}
         """The events that came, by channel."""
-        self.doubted: dict[str, set[str]] = {}
-        """What it may have lost, by an unsubscribe that it cancelled; no channel with history."""
+        self.failed: dict[str, set[str]] = {}
+        """The patterns that it was not subscribed with in the end, though it may have been."""
         self.resets = 0
         self.recoveries: list[Recovery] = []
         self.calls: dict[int, Call] = {}
@@ -93,10 +93,6 @@ class Belief:
         match event:
             case "$subscribed":
                 for pattern in data["events"]:
-                    if pattern in self.subscribed.get(channel, {}):
-                        # It was held until an answer that knew of it already, and so is what
-                        # came of it: messages may come live that were recovered before.
-                        self._remove(channel, pattern)
                     self._add(channel, pattern, data)
                     self.said.setdefault(channel, set()).add(pattern)
             case "$unsubscribed":
@@ -108,13 +104,6 @@ class Belief:
             case _:
                 assert event == data, "unknown event"
                 self._message(channel, event, frame.get("offset", 0))
-
-    def resolve(self, subscribed: dict[str, list[str]]) -> None:
-        """Learn what became of what it doubts."""
-        for channel, patterns in self.doubted.items():
-            for pattern in patterns - set(subscribed.get(channel, ())):
-                self._remove(channel, pattern)
-                _discard(self.said, channel, pattern)
 
     def due(self) -> list[str]:
         """What did not come, of what is in the streams now."""
@@ -133,25 +122,23 @@ class Belief:
         return [stream[n] for n in offsets if fnmatchcase(stream[n], pattern)]
 
     def _refused(self, call: Call, error: dict[str, Any]) -> None:
-        code = error["code"]
-        if code == ErrorCode.INVALID_PARAMETERS and call.method == "unsubscribe":
+        code, channel = error["code"], call.channel
+        if code == ErrorCode.INVALID_PARAMETERS:
             assert error["errors"] == {"channel": "Invalid channel"}
-            doubted = self.doubted.pop(call.channel, set())
-            self.said.pop(call.channel, None)
-            known = self.subscribed.pop(call.channel, {})
-            assert known.keys() <= doubted, "it has that, and is told that it has not"
-            return
-        assert code in _REFUSED or code > 0, error
-        if code == ErrorCode.CANCELLED:
-            assert call.cancelled
-            if call.method == "unsubscribe":
-                has = set(self.subscribed.get(call.channel, ()))
-                self.doubted.setdefault(call.channel, set()).update(has)
+            assert call.method == "subscribe" or channel not in self.subscribed
+        else:
+            assert code in _REFUSED or code > 0, error
+            assert code != ErrorCode.CANCELLED or call.cancelled
+        if call.method == "subscribe" and call.pattern not in self.subscribed.get(channel, {}):
+            # The answer to another call may have named it, while it was not refused yet.
+            assert call.pattern is not None
+            self.failed.setdefault(channel, set()).add(call.pattern)
+            _discard(self.said, channel, call.pattern)
 
     def _subscribed(self, call: Call, response: dict[str, Any]) -> None:
         channel, pattern = call.channel, call.pattern
         assert pattern is not None
-        self._named(call, response["subscribed"])
+        self._named(response["subscribed"])
         if call.recover is not None:
             self._recovered(call, pattern, response)
         self._add(channel, pattern, response)
@@ -173,19 +160,16 @@ class Belief:
         self.recoveries.append(Recovery(call.channel, (epoch, offset), response["recovered"]))
 
     def _unsubscribed(self, call: Call, subscribed: dict[str, list[str]]) -> None:
-        self._named(call, subscribed)
+        self._named(subscribed)
         # Whoever was subscribed again meanwhile, and told so, has that.
         again = self.said.get(call.channel, set())
         for pattern in tuple(self.subscribed.get(call.channel, ())):
             if call.pattern in (None, pattern) and pattern not in again:
                 self._remove(call.channel, pattern)
 
-    def _named(self, call: Call, subscribed: dict[str, list[str]]) -> None:
+    def _named(self, subscribed: dict[str, list[str]]) -> None:
         """An answer names all that it has."""
         self.said = {channel: set(patterns) for channel, patterns in subscribed.items()}
-        doubted = self.doubted.pop(call.channel, set())
-        for pattern in doubted - self.said.get(call.channel, set()):
-            self._remove(call.channel, pattern)
 
     def _add(self, channel: str, pattern: str, where: dict[str, Any]) -> None:
         is_new = channel not in self.subscribed
@@ -210,6 +194,9 @@ class Belief:
         self.resets += 1
         place = position["epoch"], position["offset"]
         self._exists(channel, place)
+        if channel not in self.subscribed:
+            assert channel in self.failed, "it is told of what it never had"
+            return
         patterns, epochs = self.subscribed[channel], list(self.streams[channel])
 
         def age(place: Place) -> tuple[int, int]:

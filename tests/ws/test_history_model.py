@@ -139,7 +139,6 @@ class Model(RuleBasedStateMachine):
     def begin(self, seed: int) -> None:
         self.wall = 1_000_000.0
         self.now = self.wall
-        self.is_set_back = False
         self.channels = {name: Channel(name) for name in RULES}
         self.users = [User() for _ in range(3)]
         self.loop = ShuffledLoop(seed, turns=1_000_000)
@@ -289,7 +288,6 @@ class Model(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1.0, 61.0, 5000.0]))
     def the_clock_is_set_back(self, seconds: float) -> None:
         """No time has passed."""
-        self.is_set_back = True
         self.wall -= seconds
         self.run(self.bus.members("nobody"))
 
@@ -401,7 +399,7 @@ class Model(RuleBasedStateMachine):
             return True
         if offset == channel.heard:
             return True
-        return None if channel.is_behind or self.is_set_back else False
+        return None if channel.is_behind else False
 
     def part(self, user: User, name: str) -> None:
         """A user has left a channel."""
