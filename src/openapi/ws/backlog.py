@@ -13,10 +13,10 @@ from typing import Final
 from openapi.ws.delivery import Delivery
 from openapi.ws.rules import Latest, Slow
 
-__all__ = ["Backlog"]
+__all__ = ["OVERHEAD", "Backlog"]
 
 #: What a message that waits costs besides its bytes.
-_OVERHEAD: Final = 200
+OVERHEAD: Final = 200
 
 
 class Backlog:
@@ -35,19 +35,14 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    @property
-    def oldest(self) -> Delivery | None:
-        """What is taken next."""
-        return next(iter(self._waiting.values()))[0] if self._waiting else None
-
     def put(self, delivery: Delivery, size: int) -> None:
         """Queue a message."""
         key = self._key(delivery)
         if (replaced := self._waiting.pop(key, None)) is not None:
             self.size -= replaced[1]
             self.dropped += 1
-        self._waiting[key] = (delivery, size + _OVERHEAD)
-        self.size += size + _OVERHEAD
+        self._waiting[key] = (delivery, size + OVERHEAD)
+        self.size += size + OVERHEAD
 
     def take(self) -> Delivery:
         """The oldest message."""

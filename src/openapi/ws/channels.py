@@ -17,6 +17,7 @@ from openapi.errors import (
 from openapi.protocol.feed import Out, Reset
 from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT, TopicIndex
+from openapi.ws.backlog import OVERHEAD
 from openapi.ws.broker import Broker, KeepsPresence
 from openapi.ws.callback import Callback, CallbackType
 from openapi.ws.channel import Channel
@@ -179,7 +180,7 @@ class Channels:
         self._check_limits(subscriber, channel, event)
         while not subscriber.gone:
             # What was missed may be much, and there is one outbox for all of its channels.
-            while recover is not None and (room := subscriber.room()) is not None:
+            while recover is not None and (room := subscriber.room(channel)) is not None:
                 await room
             async with self.gates.turn(channel):
                 await self._open(channel, rule)
@@ -330,7 +331,7 @@ class Channels:
 
         None: it is gone, or has no room for what it missed.
         """
-        if subscriber.gone or (recover is not None and subscriber.full):
+        if subscriber.gone or (recover is not None and subscriber.full(channel)):
             return None
         if self.sockets.rules.of(channel).presence and subscriber.name:
             self.presence.enter(channel, subscriber.name, subscriber.member(channel))
@@ -351,7 +352,7 @@ class Channels:
             each for each in missed if each.offset <= top.offset and pattern.matches(each.event)
         ]
         if (most := subscriber.most) is not None:
-            if sum(len(each.written(packed=False)) for each in messages) > most:
+            if sum(len(each.written(packed=False)) + OVERHEAD for each in messages) > most:
                 return Joined(top, recovered=False)
         return Joined(top, recovered=True, messages=messages)
 

@@ -6,6 +6,7 @@ A message goes straight there, unless
 * the connection reads slowly, and the channel's rule does not close it for that: see ``lag.py``.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
@@ -221,15 +222,24 @@ class Deliveries(Subscriber):
         """See :attr:`Subscriber.most`: they have to fit into the answer."""
         return self._limit // 2
 
+    def full(self, channel: str) -> bool:
+        """See :meth:`Subscriber.full`."""
+        return self._outbox.full or self._waiting(channel) is not None
+
+    def room(self, channel: str) -> Awaitable[object] | None:
+        """See :meth:`Subscriber.room`."""
+        if (writable := self._outbox.room()) is not None:
+            return writable
+        waiting = self._waiting(channel)
+        return None if waiting is None else waiting.wait()
+
+    def _waiting(self, channel: str) -> asyncio.Event | None:
+        return None if self._lagging is None else self._lagging.waiting(channel)
+
     # What lagging asks
 
-    @property
-    def full(self) -> bool:
-        """See :attr:`Subscriber.full` and :class:`openapi.ws.lag.Reader`."""
-        return self._outbox.full
-
-    def room(self) -> Awaitable[object] | None:
-        """See :meth:`Subscriber.room` and :class:`openapi.ws.lag.Reader`."""
+    def writable(self) -> Awaitable[object] | None:
+        """See :class:`openapi.ws.lag.Reader`."""
         return self._outbox.room()
 
     @property

@@ -26,12 +26,8 @@ __all__ = ["Behind", "Lagging", "Reader"]
 class Reader(Protocol):
     """The connection, as what it lags behind with sees it."""
 
-    @property
-    def full(self) -> bool:
-        """Whether its transport takes nothing more."""
-
-    def room(self) -> Awaitable[object] | None:
-        """What to await while it is full."""
+    def writable(self) -> Awaitable[object] | None:
+        """What to await while its transport takes nothing more."""
 
     @property
     def crowded(self) -> bool:
@@ -66,20 +62,13 @@ class Behind(Protocol):
 class _Lag(Backlog):
     """One channel. ``offset`` is where it catches up from, if it does; then nothing waits."""
 
-    __slots__ = ("offset", "task")
+    __slots__ = ("offset", "over", "task")
 
     def __init__(self, first: Delivery) -> None:
         super().__init__(first.slow)
         self.offset: int | None = first.offset - 1 if first.slow == "catch_up" else None
         self.task: asyncio.Task[None] | None = None
-
-    @property
-    def behind(self) -> int | None:
-        """Behind which offset its messages are; None where nothing waits, or has an offset."""
-        if self.offset is not None:
-            return self.offset
-        oldest = self.oldest
-        return oldest.offset - 1 if oldest is not None and oldest.offset else None
+        self.over = asyncio.Event()
 
 
 class Lagging:
@@ -108,9 +97,14 @@ class Lagging:
         return channel in self._lags
 
     def behind(self, channel: str) -> int | None:
-        """Behind which offset messages are still to come; None where they come live."""
+        """From where it catches up on a channel; None if it does not."""
         lag = self._lags.get(channel)
-        return None if lag is None else lag.behind
+        return None if lag is None else lag.offset
+
+    def waiting(self, channel: str) -> asyncio.Event | None:
+        """Set when nothing of a channel waits here any more; None if nothing does now."""
+        lag = self._lags.get(channel)
+        return None if lag is None or lag.offset is not None else lag.over
 
     def put(self, delivery: Delivery) -> None:
         """A message that is not to go into the outbox now."""
@@ -136,6 +130,7 @@ class Lagging:
         lag = self._lags.pop(channel, None)
         if lag is not None:
             self.size -= lag.size
+            lag.over.set()
             if lag.task is not None and lag.task is not asyncio.current_task():
                 lag.task.cancel()
 
@@ -167,7 +162,7 @@ class Lagging:
         """Send what waits, as there is room for it, until it is live again."""
         step = self._send_some if lag.offset is None else self._catch_up
         while self._lags.get(channel) is lag:
-            while (room := self._reader.room()) is not None:
+            while (room := self._reader.writable()) is not None:
                 await room
             if self._lags.get(channel) is lag and not await step(channel, lag):
                 return
@@ -184,6 +179,7 @@ class Lagging:
         if lag:
             return True
         del self._lags[channel]
+        lag.over.set()
         return False
 
     async def _catch_up(self, channel: str, lag: _Lag) -> bool:

@@ -53,12 +53,11 @@ class Subscriber:
         """How many bytes of messages that it missed it takes at once; None: all of them."""
         return None
 
-    @property
-    def full(self) -> bool:
-        """Whether it cannot take much at once."""
+    def full(self, channel: str) -> bool:
+        """Whether it cannot take what it missed of a channel now."""
         return False
 
-    def room(self) -> Awaitable[object] | None:
+    def room(self, channel: str) -> Awaitable[object] | None:
         """None unless it is full, then what to await before asking again."""
         return None
 
