@@ -93,18 +93,13 @@ class Subscription(Generic[T]):
         self._inbox: Inbox[frames.Message | PositionLost] = Inbox(queue_bytes)
         self._open = open
         self._close = close
-        # What is not newer is not for this subscription, though it may be for another.
-        self._begins: Position | None = None
+        # What has no greater offset is not for this subscription, though it may be for another.
+        self._begins = 0
 
     @property
     def queued_bytes(self) -> int:
         """What waits to be read."""
         return self._inbox.size
-
-    @property
-    def epoch(self) -> str | None:
-        """The stream that its messages are of, as far as its answer and ``$reset`` told."""
-        return None if self._begins is None else self._begins.epoch
 
     async def __aenter__(self) -> Self:
         if self.state is not SubscriptionState.NEW:
@@ -154,7 +149,7 @@ class Subscription(Generic[T]):
         """The server agreed. Returns False if nobody wants it any more, or it was too much."""
         if self.state is SubscriptionState.NEW:
             self.state = SubscriptionState.OPEN
-            self._begins = joined.position
+            self._begins = 0 if joined.position is None else joined.position.offset
             if self.recover is not None:
                 self.recovered = joined.recovered
             if self.recovered:
@@ -163,30 +158,21 @@ class Subscription(Generic[T]):
                 self.position = joined.position
         return self.state is SubscriptionState.OPEN
 
-    def awaits(self, message: frames.Message, epoch: str | None) -> bool:
-        """Whether a message of a stream is for it, and comes behind its answer."""
-        if not self.pattern.matches(message.event):
-            return False
-        begins = self._begins
-        if begins is None or not message.offset:
-            return True
-        return epoch == begins.epoch and message.offset > begins.offset
+    def awaits(self, message: frames.Message) -> bool:
+        """Whether a message is for it, and its answer was not behind that."""
+        is_behind = message.offset > self._begins or not message.offset
+        return is_behind and self.pattern.matches(message.event)
 
     def put(self, message: frames.Message) -> bool:
         """Queue a message. Returns False if that was too much, and the end."""
         return self._put(message, len(message.data))
 
-    def reset(self, position: Position, epoch: str | None) -> bool:
-        """Messages of the stream ``epoch`` are lost: it goes on from a position.
+    def reset(self, position: Position) -> bool:
+        """Messages are lost: it goes on from a position.
 
         Returns False if not even that could be queued, and the end.
         """
-        begins = self._begins
-        if begins is not None and begins.epoch != epoch:
-            # Its answer knew of a stream that others on this connection hear of only now.
-            if begins.epoch != position.epoch or position.offset <= begins.offset:
-                return True
-        self._begins = position
+        self._begins = position.offset
         while self._inbox.size:  # its reader is to load anew what these would change
             self._inbox.take()
         return self._put(PositionLost(self.channel, position.offset, position.epoch), 0)

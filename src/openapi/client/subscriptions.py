@@ -6,16 +6,9 @@ one after another for each pattern: whoever waits for one of them may be cancell
 what the server and this client believe still agrees. While a server does not answer, a pattern has
 at most one task that asks and one that tells, besides those that somebody waits for.
 
-What the server says of a channel goes to all that are subscribed to it here. But it may be older
-than the answer that opened one of them: what came for the others while that call was on its way
-follows behind the answer. An answer may even be of a newer stream than these messages are.
-
-| a subscription of  | a message                 | ``$reset``                                     |
-|--------------------|---------------------------|------------------------------------------------|
-| the stream that    | is for it if it is newer  | is for it                                      |
-| comes              | than its answer           |                                                |
-| a newer one        | is not for it             | to its stream: that comes from now on          |
-|                    |                           | to another: is not for it                      |
+What comes on a channel goes to all that are subscribed to it here. But an answer may overtake
+messages for the others, and have them already: what is not behind its answer is not for the one
+that got it.
 """
 
 import asyncio
@@ -79,25 +72,13 @@ class _Pattern:
 
 
 class _Channel:
-    """One channel: its patterns, who gets its messages, and the stream that these are of."""
+    """One channel: its patterns, and who gets its messages."""
 
-    __slots__ = ("epoch", "open", "patterns")
+    __slots__ = ("open", "patterns")
 
     def __init__(self) -> None:
         self.patterns: dict[str, _Pattern] = {}
         self.open: dict[_Any, None] = {}
-        self.epoch: str | None = None
-
-    def begin(self, epoch: str | None) -> None:
-        """The server agreed to a subscription of a stream."""
-        if not any(pattern.told for pattern in self.patterns.values()):
-            self.epoch = epoch  # and nothing comes any more of an older one
-
-    def settle(self) -> None:
-        """The server believes in fewer patterns: it may be that no older stream comes any more."""
-        epochs = [subscription.epoch for subscription in self.open]
-        if epochs and self.epoch not in epochs:
-            self.epoch = epochs[0]
 
 
 class Subscriptions:
@@ -157,7 +138,7 @@ class Subscriptions:
             if channel is None or not self._server_event(channel, message):
                 self.ignored += 1
         elif channel is not None:
-            fits = [each for each in channel.open if each.awaits(message, channel.epoch)]
+            fits = [each for each in channel.open if each.awaits(message)]
             self._put(fits, message)
 
     def end(self, error: ConnectionClosed | None) -> None:
@@ -177,15 +158,13 @@ class Subscriptions:
             faults: list[InvalidData] = []
 
             def answered(response: bytes) -> None:
+                pattern.told = True
                 try:
                     answer = joined(subscription.channel, self._read(response), self._write)
                 except InvalidData as exc:
                     faults.append(exc)
-                    pattern.told = True
                     self._leave_soon(subscription)
                     return
-                channel.begin(None if answer.position is None else answer.position.epoch)
-                pattern.told = True
                 if subscription.begin(answer):
                     pattern.members.add(subscription)
                     channel.open[subscription] = None
@@ -220,24 +199,18 @@ class Subscriptions:
         return pattern.leaving
 
     async def _leave(self, subscription: _Any) -> None:
-        async with self._one_at_a_time(subscription) as (channel, pattern):
-
-            def left(response: object = None) -> None:
-                # Until now there may have come messages for those who left.
-                pattern.told = False
-                channel.settle()
-
+        async with self._one_at_a_time(subscription) as (_, pattern):
             try:
                 if pattern.told and not pattern.members:
-                    await self._tell(subscription, left)
-                    left()
+                    pattern.told = False
+                    await self._tell(subscription)
             finally:
                 pattern.leaving = None
 
-    async def _tell(self, subscription: _Any, answered: Callable[[bytes], object]) -> None:
+    async def _tell(self, subscription: _Any) -> None:
         payload = {"channel": subscription.channel, "event": subscription.event}
         try:
-            await self._ask("unsubscribe", payload, answered=answered)
+            await self._ask("unsubscribe", payload)
         except ConnectionClosed:
             pass  # and with it the subscription
         except CallFailed as exc:
@@ -290,9 +263,8 @@ class Subscriptions:
         return False
 
     def _reset(self, channel: _Channel, position: Position) -> None:
-        epoch, channel.epoch = channel.epoch, position.epoch
         for subscription in tuple(channel.open):
-            if not subscription.reset(position, epoch):
+            if not subscription.reset(position):
                 self._leave_soon(subscription)
 
     def _take_back(self, channel: _Channel, fields: dict[str, Any]) -> None:
@@ -308,7 +280,6 @@ class Subscriptions:
             if subscription.event in named or (subscription.presence and named & _PRESENCE):
                 subscription.end(_reason(fields))
                 self._leave_soon(subscription)
-        channel.settle()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(coroutine)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from openapi.errors import (
     CannotSubscribe,
     ErrorCode,
-    InvalidData,
     RpcError,
     Unserializable,
 )
@@ -25,8 +24,8 @@ from openapi.ws.deliveries import pattern_of
 from openapi.ws.delivery import Delivery
 from openapi.ws.feeds import Feeds
 from openapi.ws.gates import Gates
+from openapi.ws.occupancy import Occupancy, invalid_channel
 from openapi.ws.presence import Presence
-from openapi.ws.rules import ChannelRule, OccupancyHook
 from openapi.ws.subscriber import Subscriber
 
 if TYPE_CHECKING:
@@ -81,8 +80,7 @@ class Channels:
         self._broker = broker
         self._watchers: dict[str, dict[Subscriber, object]] = {}  # each asked for by itself
         self._closed = False
-        self._opened: set[str] = set()  # until they are vacated
-        self._occupying: dict[str, asyncio.Task[None]] = {}  # their on_occupied that still run
+        self.occupancy = Occupancy(sockets, self.gates, self.feeds, self.index)
 
     @property
     def registered(self) -> tuple[str, ...]:
@@ -111,7 +109,7 @@ class Channels:
         self.index.clear()
         self.feeds.clear()
         self._watchers.clear()
-        self._opened.clear()
+        self.occupancy.clear()
 
     async def aclose(self) -> None:
         """The server ends: nothing is read or told any more, and nobody can subscribe."""
@@ -175,7 +173,7 @@ class Channels:
         subscriber = self._subscriber(callback)
         rule = self.sockets.rules.of(channel)
         if rule.refused:
-            raise _invalid_channel()
+            raise invalid_channel()
         event = event or "*"
         self._check_limits(subscriber, channel, event)
         while not subscriber.gone:
@@ -183,7 +181,7 @@ class Channels:
             while recover is not None and (room := subscriber.room(channel)) is not None:
                 await room
             async with self.gates.turn(channel):
-                await self._open(channel, rule)
+                await self.occupancy.open(channel, rule)
                 try:
                     if rule.history and recover is not None:
                         await self.feeds.prepare(channel, recover)
@@ -191,7 +189,7 @@ class Channels:
                     self._check_limits(subscriber, channel, event)
                     new = event not in self.index.patterns(subscriber, channel)
                     if self._closed:
-                        raise _invalid_channel()
+                        raise invalid_channel()
                     if current is not None and not current():
                         return None
                     begun = self._join(subscriber, channel, event, recover)
@@ -208,7 +206,7 @@ class Channels:
                             joined(begun)
                 finally:
                     if channel not in self.index:
-                        self._vacate_soon(channel)
+                        self.occupancy.vacate_soon(channel)
             if begun is not None:
                 await self._feed(subscriber, channel, event, new)
                 return begun
@@ -231,7 +229,7 @@ class Channels:
         """Do as :meth:`unregister`, at once. What is returned tells the broker, if that must."""
         subscriber = self._subscriber(callback)
         if not self.index.patterns(subscriber, channel):
-            raise _invalid_channel()
+            raise invalid_channel()
         return self._part(subscriber, channel, event)
 
     def revoke(
@@ -308,7 +306,7 @@ class Channels:
             subscriber.parted(channel, ())
             self._left(subscriber, channel, dropped=True)
         for channel in self.index.leave(subscriber):
-            self._vacate_soon(channel)
+            self.occupancy.vacate_soon(channel)
 
     async def after(
         self, subscriber: Subscriber, channel: str, since: Position
@@ -402,7 +400,7 @@ class Channels:
         subscriber.parted(channel, patterns)
         if not patterns:
             self._left(subscriber, channel)
-        return self._vacate_soon(channel) if vacant else None
+        return self.occupancy.vacate_soon(channel) if vacant else None
 
     def _left(self, subscriber: Subscriber, channel: str, *, dropped: bool = False) -> None:
         self._unwatch(subscriber, channel)
@@ -437,33 +435,6 @@ class Channels:
         if event not in patterns and len(patterns) >= limits.patterns:
             raise _limit("patterns", limits.patterns, "patterns are subscribed to on this channel")
 
-    async def _open(self, channel: str, rule: ChannelRule) -> None:
-        if channel not in self._opened:
-            try:
-                if rule.history:
-                    self.feeds.expect(channel, rule)
-                await self.sockets.subscribe(channel)
-                if rule.history:
-                    await self.feeds.open(channel)
-            except CannotSubscribe:
-                self.feeds.close(channel)
-                raise _invalid_channel() from None
-            except BaseException:
-                # Cancelled or broken half-way: what may have been opened has nobody.
-                self._vacate_soon(channel)
-                raise
-            self._opened.add(channel)
-            if rule.on_occupied is not None:
-                hook = self.sockets.spawn(self._call_hook(rule.on_occupied, channel))
-                self._occupying[channel] = hook
-                hook.add_done_callback(lambda _: self._occupying.pop(channel, None))
-        if (hook_of := self._occupying.get(channel)) is not None:
-            try:
-                await asyncio.shield(hook_of)
-            finally:
-                if channel not in self.index:
-                    self._vacate_soon(channel)
-
     async def _feed(self, subscriber: Subscriber, channel: str, event: str, new: bool) -> None:
         try:
             await self.sockets.subscribe_to_event(channel, event)
@@ -471,30 +442,8 @@ class Channels:
             if new:
                 self._part(subscriber, channel, event)
             if isinstance(exc, CannotSubscribe):
-                raise _invalid_channel() from None
+                raise invalid_channel() from None
             raise
-
-    async def _vacate(self, channel: str) -> None:
-        async with self.gates.turn(channel):
-            if channel in self.index:
-                return
-            self.feeds.close(channel)
-            if channel in self._opened:
-                self._opened.discard(channel)
-                if (hook := self._occupying.get(channel)) is not None:
-                    await asyncio.wait([hook])
-                if (on_vacated := self.sockets.rules.of(channel).on_vacated) is not None:
-                    await self._call_hook(on_vacated, channel)
-            await self.sockets.unsubscribe(channel)
-
-    async def _call_hook(self, hook: OccupancyHook, channel: str) -> None:
-        try:
-            await hook(channel)
-        except Exception:
-            logger.exception("the hook %r failed for channel %r", hook, channel)
-
-    def _vacate_soon(self, channel: str) -> "asyncio.Task[None]":
-        return self.sockets.spawn(self._vacate(channel))
 
 
 _TAKEN_BACK: Final = RpcError(ErrorCode.CANCELLED, "The server took the subscription back")
@@ -510,10 +459,6 @@ _ALLOWED: Final = {
 def not_allowed(action: str) -> RpcError:
     """The refusal where ``authorize`` says no."""
     return RpcError(ErrorCode.NOT_ALLOWED, f"Not allowed to {_ALLOWED[action]}")
-
-
-def _invalid_channel() -> InvalidData:
-    return InvalidData({"channel": "Invalid channel"})
 
 
 def _limit(name: str, most: int, text: str) -> RpcError:

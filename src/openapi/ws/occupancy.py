@@ -1,0 +1,112 @@
+"""A channel's life in this process: opened for its first subscriber, vacated behind its last.
+
+| state  | somebody is about to subscribe       | nobody is subscribed any more               |
+|--------|--------------------------------------|---------------------------------------------|
+| VACANT | the broker, the feed, on_occupied;   |                                             |
+|        | OPEN                                 |                                             |
+| OPEN   | waits for on_occupied                | the feed, on_vacated, the broker; VACANT    |
+
+Who opens or vacates a channel has its gate: the first subscription and the last must not overtake
+each other. While one waits for the broker, the other would act on what is no longer so.
+"""
+
+import asyncio
+import logging
+from collections.abc import Container
+from typing import TYPE_CHECKING
+
+from openapi.errors import CannotSubscribe, InvalidData
+from openapi.ws.feeds import Feeds
+from openapi.ws.gates import Gates
+from openapi.ws.rules import ChannelRule, OccupancyHook
+
+if TYPE_CHECKING:
+    from openapi.ws.manager import SocketsManager
+
+__all__ = ["Occupancy", "invalid_channel"]
+
+logger = logging.getLogger(__name__)
+
+
+class Occupancy:
+    """The channels that are open. ``subscribed`` has those that somebody is subscribed to."""
+
+    def __init__(
+        self, sockets: "SocketsManager", gates: Gates, feeds: Feeds, subscribed: Container[str]
+    ) -> None:
+        self._sockets = sockets
+        self._gates = gates
+        self._feeds = feeds
+        self._subscribed = subscribed
+        self._open: set[str] = set()
+        self._occupying: dict[str, asyncio.Task[None]] = {}  # each on_occupied that still runs
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._open.clear()
+
+    async def open(self, channel: str, rule: ChannelRule) -> None:
+        """Somebody is about to subscribe, and has the gate. Raises InvalidData where it cannot be.
+
+        Unless this raises, ask :meth:`vacate_soon` if nobody subscribed after all.
+        """
+        if channel not in self._open:
+            try:
+                if rule.history:
+                    self._feeds.expect(channel, rule)
+                await self._sockets.subscribe(channel)
+                if rule.history:
+                    await self._feeds.open(channel)
+            except CannotSubscribe:
+                self._feeds.close(channel)
+                raise invalid_channel() from None
+            except BaseException:
+                # Cancelled or broken half-way: what may have been opened has nobody.
+                self.vacate_soon(channel)
+                raise
+            self._open.add(channel)
+            if rule.on_occupied is not None:
+                # A task of its own: who waits for it may be cancelled, and others wait for it too.
+                occupying = self._sockets.spawn(_call(rule.on_occupied, channel))
+                self._occupying[channel] = occupying
+                occupying.add_done_callback(lambda _: self._occupying.pop(channel, None))
+        if (hook := self._occupying.get(channel)) is not None:
+            try:
+                await asyncio.shield(hook)
+            except BaseException:
+                if channel not in self._subscribed:
+                    self.vacate_soon(channel)
+                raise
+
+    def vacate_soon(self, channel: str) -> "asyncio.Task[None]":
+        """Nobody may be subscribed any more: returns what looks, and tells the broker."""
+        return self._sockets.spawn(self._vacate(channel))
+
+    async def _vacate(self, channel: str) -> None:
+        async with self._gates.turn(channel):
+            if channel in self._subscribed:
+                return
+            self._feeds.close(channel)
+            if channel in self._open:
+                self._open.discard(channel)
+                if (occupying := self._occupying.get(channel)) is not None:
+                    await asyncio.wait([occupying])
+                on_vacated = self._sockets.rules.of(channel).on_vacated
+                if on_vacated is not None:
+                    await _call(on_vacated, channel)
+            await self._sockets.unsubscribe(channel)
+
+
+async def _call(hook: OccupancyHook, channel: str) -> None:
+    try:
+        await hook(channel)
+    except Exception:
+        logger.exception("the hook %r failed for channel %r", hook, channel)
+
+
+def invalid_channel() -> InvalidData:
+    """The refusal of a channel."""
+    return InvalidData({"channel": "Invalid channel"})
