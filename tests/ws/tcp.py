@@ -95,6 +95,10 @@ class Line(asyncio.Protocol):
         """Send a frame of the wire."""
         self._write(message(frame))
 
+    def close(self, code: int = 1000) -> None:
+        """Begin the closing handshake."""
+        self._write(masked(CLOSE, code.to_bytes(2)))
+
     def reset(self) -> None:
         """End with a TCP reset: what was under way in either direction is lost."""
         if self._transport is not None:
@@ -117,7 +121,7 @@ class Line(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         url = self._url
-        self._write(HANDSHAKE.format(path=url.path, host=url.host, port=url.port).encode())
+        self._write(HANDSHAKE.format(path=url.path_qs, host=url.host, port=url.port).encode())
 
     def data_received(self, data: bytes) -> None:
         data = self._unread + data
@@ -188,10 +192,18 @@ class Client(Line):
 
     def begin(self, method: str, payload: object = None) -> int:
         """Call a method; returns the id of the call."""
-        self._last_id += 1
-        self._asked[self._last_id] = asyncio.get_running_loop().create_future()
-        self.send({"id": self._last_id, "method": method, "payload": payload})
-        return self._last_id
+        return self.begin_together((method, payload))[0]
+
+    def begin_together(self, *calls: tuple[str, object]) -> list[int]:
+        """Call methods, in one piece of data; returns the ids of the calls."""
+        numbers, data = [], b""
+        for method, payload in calls:
+            self._last_id += 1
+            self._asked[self._last_id] = asyncio.get_running_loop().create_future()
+            data += message({"id": self._last_id, "method": method, "payload": payload})
+            numbers.append(self._last_id)
+        self._write(data)
+        return numbers
 
     async def answer(self, number: int) -> Frame:
         """The answer to a call, once. Raises ConnectionResetError if none comes."""
@@ -217,6 +229,11 @@ class Client(Line):
             assert not self.closed.done(), f"the connection has ended: {self.close_code}"
             self._news.clear()
             await self._news.wait()
+
+    async def more(self, count: int) -> None:
+        """Wait until so many frames more have come."""
+        enough = len(self.received) + count
+        await self.until(lambda: len(self.received) >= enough)
 
     def opened(self) -> None:
         self.open_now.set_result(None)
