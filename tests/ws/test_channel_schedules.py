@@ -13,13 +13,14 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any, Final
+from unittest.mock import patch
 
 import pytest
 
 from openapi.errors import CannotSubscribe, RpcError
 from openapi.protocol.topics import TopicIndex
 from openapi.spec import ApiPath
-from openapi.ws import ChannelRule, Limits, SocketsManager, WsPathMixin
+from openapi.ws import ChannelRule, Limits, SocketsManager, WsPathMixin, channels
 from openapi.ws.connection import Connection
 from openapi.ws.pubsub import Publish, Subscribe
 from openapi.ws.subscriber import Subscriber
@@ -125,7 +126,8 @@ class Manager(SocketsManager):
     def __init__(self, world: "World", **options: Any) -> None:
         super().__init__(**options)
         self.world = world
-        self.channels.index = world.index
+        with patch.object(channels, "TopicIndex", lambda: world.index):
+            assert self.channels.index is world.index
 
     async def subscribe_to_event(self, channel: str, event: str) -> None:
         if self.world.feeds_slowly:
@@ -347,9 +349,10 @@ class World:
                 client.close()
 
     def check_nothing_is_left(self) -> None:
-        channels = self.sockets.channels
-        assert (len(channels), len(channels.gates), len(channels.feeds)) == (0, 0, 0)
-        assert not channels._watchers
+        left = self.sockets.channels
+        sizes = len(left), len(left.gates), len(left.feeds), len(left.occupancy)
+        assert sizes == (0, 0, 0, 0)
+        assert not left._watchers
         assert self.sockets.server_info() == {"connections": 0, "channels": {}}
         assert not self.broker._subscribed
         assert not self.broker._lines
