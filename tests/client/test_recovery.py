@@ -236,6 +236,33 @@ class TestRecovering:
             assert await read(later, 3) == [2, 3, 4]
             assert earlier.queued_bytes == later.queued_bytes == 0
 
+    async def test_an_answer_that_overtook_messages_for_another_had_them_already(
+        self, scripted: Scripted
+    ) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.answer({"offset": 1, "epoch": "x"})
+            missed = [{"event": "n", "offset": 2, "data": 2}]
+            await peer.answer({"offset": 3, "epoch": "x", "recovered": True, "messages": missed})
+            for offset in (2, 3, 4):
+                event = "other" if offset == 3 else "n"
+                frame = {"channel": "c", "event": event, "data": offset, "offset": offset}
+                await peer.send(frame)
+            await peer.send({"channel": "c", "event": "n", "data": "unnumbered"})
+            await peer.answer()
+            await peer.gone()
+
+        async with (
+            connect(await scripted(script)) as client,
+            client.subscribe("c") as earlier,
+            client.subscribe("c", "n", recover=Position(1, "x")) as later,
+        ):
+            await client.call("echo")
+            assert await read(earlier, 4) == [2, 3, 4, "unnumbered"]
+            assert await read(later, 3) == [2, 4, "unnumbered"]
+            assert earlier.queued_bytes == later.queued_bytes == 0
+            assert earlier.position == later.position == Position(4, "x")
+            await client.close()
+
     async def test_what_cannot_be_read_of_it_is_an_error_and_no_subscription(
         self, scripted: Scripted
     ) -> None:

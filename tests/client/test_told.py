@@ -79,6 +79,7 @@ class TestReset:
             assert (lost.value.offset, lost.value.epoch) == (1, "y")
             assert await anext(messages) == Message("c", "n", 2, Position(2, "y"))
             assert messages.queued_bytes == 0
+            await client.close()
 
     async def test_who_is_cut_off_before_it_is_read_is_told_by_the_next_subscription(
         self, kept: URL, keeping: Keeping
@@ -150,81 +151,6 @@ class TestReset:
                     await anext(messages)
             assert keeping.sockets.server_info()["channels"] == {}
 
-    async def test_an_answer_may_know_of_it_before_the_others_do(self, scripted: Scripted) -> None:
-        async def script(peer: Peer) -> None:
-            await peer.answer({"offset": 8, "epoch": "x"})
-            # What was said to the first one while the second call was on its way comes behind it.
-            missed = [{"event": "n", "offset": 2, "data": 2}]
-            await peer.answer({"offset": 2, "epoch": "z", "recovered": True, "messages": missed})
-            for frame in (message(9), reset(0, "y"), message(1), message(90), reset(0, "z")):
-                await peer.send(frame)
-            for offset in (1, 2, 3):
-                await peer.send(message(offset))
-            await peer.answer()
-            await peer.gone()
-
-        async with (
-            connect(await scripted(script)) as client,
-            client.subscribe("c", "*") as first,
-            client.subscribe("c", "n*", recover=Position(1, "z")) as second,
-        ):
-            await client.call("echo")
-            with pytest.raises(PositionLost):
-                await anext(first)
-            assert await read(first, 3) == [1, 2, 3]
-            assert await read(second, 2) == [2, 3]
-            assert second.position == Position(3, "z")
-            assert first.queued_bytes == second.queued_bytes == 0
-            await client.close()
-
-    async def test_one_that_goes_beyond_the_answer_is_news_to_it_too(
-        self, scripted: Scripted
-    ) -> None:
-        async def script(peer: Peer) -> None:
-            await peer.answer({"offset": 8, "epoch": "x"})
-            await peer.answer({"offset": 2, "epoch": "y"})
-            for frame in (reset(5, "y"), message(6)):
-                await peer.send(frame)
-            await peer.answer()
-            await peer.gone()
-
-        async with (
-            connect(await scripted(script)) as client,
-            client.subscribe("c", "*"),
-            client.subscribe("c", "n*") as second,
-        ):
-            await client.call("echo")
-            with pytest.raises(PositionLost):
-                await anext(second)
-            assert await read(second, 1) == [6]
-            await client.close()
-
-    @pytest.mark.parametrize("taken_back", [False, True])
-    async def test_who_knew_of_it_needs_no_reset_when_the_others_are_gone(
-        self, scripted: Scripted, taken_back: bool
-    ) -> None:
-        async def script(peer: Peer) -> None:
-            await peer.answer({"offset": 8, "epoch": "x"})
-            await peer.answer({"offset": 2, "epoch": "y"})
-            await peer.send(message(9))
-            if taken_back:
-                await peer.send(told("$unsubscribed", {"events": ["*"]}))
-            else:
-                await peer.answer()
-            await peer.send(message(3))
-            await peer.answer()
-            await peer.gone()
-
-        async with connect(await scripted(script)) as client:
-            first = await client.subscribe("c", "*").__aenter__()
-            second = await client.subscribe("c", "n*").__aenter__()
-            if not taken_back:
-                await first.__aexit__(None, None, None)
-            await client.call("echo")
-            assert await read(second, 1) == [3]
-            assert second.position == Position(3, "y")
-            assert second.queued_bytes == 0
-
     async def test_a_channel_that_was_left_altogether_begins_anew(
         self, kept: URL, keeping: Keeping
     ) -> None:
@@ -272,9 +198,9 @@ class TestTakenBack:
     ) -> None:
         async with connect(kept, encoding=encoding) as client:
             async with (
+                client.subscribe("c", "*") as stays,
                 client.subscribe("c", "s*") as one,
                 client.subscribe("c", "s*") as same,
-                client.subscribe("c", "*") as stays,
                 client.subscribe("d", "s*") as other,
             ):
                 Keeper.refused = frozenset({"s*"})
