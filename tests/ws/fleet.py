@@ -36,6 +36,7 @@ class Listener:
         """How often everything that it missed came."""
         self.faults: list[str] = []
         self._fleet = fleet
+        self._connections = 0
         self._line: _Line | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._fenced: asyncio.Future[None] | None = None
@@ -53,7 +54,9 @@ class Listener:
     def come(self) -> None:
         """Begin to connect."""
         assert self.away
-        self._line = _Line(self._fleet.url, self)
+        urls = self._fleet.urls
+        self._line = _Line(urls[(self.number + self._connections) % len(urls)], self)
+        self._connections += 1
         self._fleet.coming += 1
         self._connecting = asyncio.ensure_future(self._line.connect())
         self._connecting.add_done_callback(self._connected)
@@ -170,10 +173,10 @@ class _Line(Line):
 
 
 class Fleet:
-    """So many listeners of one channel."""
+    """So many listeners of one channel. Each takes the next of the ``urls`` when it connects."""
 
-    def __init__(self, url: URL, channel: str, listeners: int) -> None:
-        self.url = url
+    def __init__(self, urls: Sequence[URL], channel: str, listeners: int) -> None:
+        self.urls = urls
         self.channel = channel
         self.coming = 0
         """How many have begun to connect and are not subscribed yet."""
@@ -263,12 +266,13 @@ async def follow(
     rng: random.Random,
     *,
     at_once: int = 50,
+    heard: bool = True,
 ) -> int:
     """Do what a schedule says; returns how many connections were reset.
 
     ``publish`` publishes the next message and returns its offset. The schedule waits while more
     than ``at_once`` clients are coming, and behind some messages until one of those who are there
-    has it: so it takes as long as it takes.
+    has it: so it takes as long as it takes. ``heard`` is whether each is sure to come by itself.
     """
     resets = 0
     for moment in moments:
@@ -277,7 +281,9 @@ async def follow(
                 await fleet.until(lambda: fleet.coming < at_once)
                 offset = await publish()
                 if rng.random() < 0.3:  # or the next one is of the same turn
-                    await _heard_by_one(fleet, offset, rng)
+                    await asyncio.sleep(0)
+                    if heard:
+                        await _heard_by_one(fleet, offset, rng)
             case What.RESET:
                 fleet.listeners[moment.listener].reset()
                 resets += 1
@@ -287,7 +293,6 @@ async def follow(
 
 
 async def _heard_by_one(fleet: Fleet, offset: int, rng: random.Random) -> None:
-    await asyncio.sleep(0)
     listener = rng.choice(fleet.listeners)
     if listener.here:
         await fleet.until(lambda: (listener.offset or 0) >= offset or bool(listener.faults))

@@ -15,7 +15,7 @@ from yarl import URL
 
 from openapi.ws import ChannelRule, SocketsManager
 from openapi.ws.brokers.memory import MemoryBroker
-from tests.ws.bus import Bus
+from tests.ws.bus import Bus, fine
 from tests.ws.endpoints import application
 from tests.ws.fleet import Figures, Fleet, follow, judge, schedule
 from tests.ws.tcp import Client, served
@@ -54,7 +54,7 @@ async def jitter(history: int, away: Callable[[random.Random], float]) -> tuple[
     """Reset the connections of a thousand clients while 200 messages are published."""
     rng, sockets = random.Random(SEED), keeping(history)
     async with served(application(sockets=sockets)) as url:
-        fleet = Fleet(url, CHANNEL, CLIENTS)
+        fleet = Fleet([url], CHANNEL, CLIENTS)
         await fleet.all_come()
         moments = schedule(
             rng,
@@ -109,8 +109,44 @@ async def test_where_history_is_too_short_whoever_misses_something_is_told_so() 
     assert all(len(lost) > history for each in fleet.listeners for lost in each.flagged)
 
 
+@pytest.mark.timeout(120)
+async def test_clients_that_come_back_at_another_server_whose_bus_is_unreliable_miss_nothing() -> (
+    None
+):
+    rng, clients = random.Random(SEED), 200
+    rule = ChannelRule(CHANNEL, history=300)
+    memory = MemoryBroker()
+    bus = Bus(memory)
+    near = SocketsManager(broker=memory, channels=[rule])
+    far = SocketsManager(broker=bus, channels=[rule])
+    async with served(application(sockets=near)) as a, served(application(sockets=far)) as b:
+        fleet, publish = Fleet([a, b], CHANNEL, clients), Publisher(near)
+        await fleet.all_come()
+        bus.weather = lambda number: rng.choice([(0,), (0,), (0,), (), (0, 2), (3,)])
+        moments = schedule(
+            rng,
+            listeners=clients,
+            messages=MESSAGES,
+            rate=RATE,
+            lasting=LASTING,
+            away=lambda: AWAY,
+        )
+        resets = await follow(fleet, moments, publish, rng, heard=False)
+        await fleet.all_come()
+        bus.weather = fine
+        last = await publish()  # whatever was lost before is found by this one
+        await fleet.until(lambda: all(each.offset == last for each in fleet.listeners))
+        figures = judge(fleet.listeners, publish.published, resets)
+        fleet.reset()
+    sys.stdout.write(f"{figures}\n")
+    assert faults(fleet) == []
+    assert figures.delivered == figures.expected, figures
+    assert (figures.flagged, figures.repeated, figures.swapped) == (0, 0, 0), figures
+    assert sum(limit > 0 for limit in bus.reads) > 10
+
+
 def test_what_is_judged_is_what_was_published_and_not_what_a_client_believes() -> None:
-    fleet = Fleet(URL("http://127.0.0.1/stream"), CHANNEL, 5)
+    fleet = Fleet([URL("http://127.0.0.1/stream")], CHANNEL, 5)
     fine, gap, twice, swapped, told = fleet.listeners
     fine.heard = [1, 2, 3, 4]
     gap.heard = [1, 2, 4]
@@ -123,7 +159,7 @@ def test_what_is_judged_is_what_was_published_and_not_what_a_client_believes() -
 
 
 def test_who_was_never_connected_counts_as_one_who_missed_everything() -> None:
-    fleet = Fleet(URL("http://127.0.0.1/stream"), CHANNEL, 2)
+    fleet = Fleet([URL("http://127.0.0.1/stream")], CHANNEL, 2)
     fleet.listeners[0].heard = [1, 2, 3, 4]
     figures = judge(fleet.listeners, 4, 0)
     assert (figures.expected, figures.delivered, figures.silent) == (8, 4, 4)
@@ -226,7 +262,7 @@ async def test_clients_that_reconnect_at_once_miss_nothing() -> None:
     rng, sockets = random.Random(SEED), keeping(300)
     publish, rounds, clients = Publisher(sockets), 100, 20
     async with served(application(sockets=sockets)) as url:
-        fleet = Fleet(url, CHANNEL, clients)
+        fleet = Fleet([url], CHANNEL, clients)
         await fleet.all_come()
         for _ in range(rounds):
             for listener in fleet.listeners:
@@ -250,7 +286,7 @@ async def test_clients_that_reconnect_at_once_miss_nothing() -> None:
 async def test_a_client_that_is_away_from_the_first_message_to_the_last_gets_all_of_them() -> None:
     sockets = keeping(300)
     async with served(application(sockets=sockets)) as url:
-        fleet = Fleet(url, CHANNEL, 2)
+        fleet = Fleet([url], CHANNEL, 2)
         await fleet.all_come()
         away, stays = fleet.listeners
         away.reset()
@@ -270,7 +306,7 @@ async def test_a_thousand_clients_that_come_back_after_a_restart_cost_one_readin
     publish = Publisher(elsewhere)
     before = SocketsManager(broker=memory.sibling(), channels=[rule])
     async with served(application(sockets=before)) as url:
-        fleet = Fleet(url, CHANNEL, CLIENTS)
+        fleet = Fleet([url], CHANNEL, CLIENTS)
         await fleet.all_come()
         await publish(10)
         await fleet.all_hear()
@@ -278,7 +314,7 @@ async def test_a_thousand_clients_that_come_back_after_a_restart_cost_one_readin
     bus = Bus(memory)
     after = SocketsManager(broker=bus, channels=[rule])
     async with served(application(sockets=after)) as url:
-        fleet.url = url
+        fleet.urls = [url]
         await publish(20)
         coming = asyncio.ensure_future(fleet.all_come(at_once=CLIENTS + 1))
         await fleet.until(lambda: any(each.here for each in fleet.listeners))
