@@ -277,7 +277,17 @@ def call(
 @click.argument("channel", callback=_text)
 @click.argument("event", callback=_text, default="*")
 @click.option(
-    "--count", "-n", type=click.IntRange(min=1), metavar="N", help="Stop after N messages."
+    "--history",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="First show the last N messages, or as many as the channel keeps.",
+)
+@click.option(
+    "--count",
+    "-n",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Stop after N messages, those of --history among them.",
 )
 @_answer_option
 @_timeout_option
@@ -286,6 +296,7 @@ def listen(
     url: str,
     channel: str,
     event: str,
+    history: int | None,
     count: int | None,
     answers: dict[str, object],
     timeout: float,
@@ -294,15 +305,25 @@ def listen(
     """Show the messages of a channel as they come, until Ctrl-C.
 
     EVENT is a pattern: * is any run of characters, ? is one, [abc] is one of these. Without it,
-    every event is shown. With --answer, the server can ask something meanwhile.
+    every event is shown. With --answer, the server can ask something meanwhile. Where the channel
+    keeps history, each message has its offset as JSON, and what is lost is said on stderr.
 
     \b
     openapi listen ws://localhost:8080/stream host
-    openapi listen ws://localhost:8080/stream host 'c*'
+    openapi listen ws://localhost:8080/stream host 'c*' --history 10
     openapi listen ws://localhost:8080/stream questions --answer confirm='{"yes": true}'
     """
     out = Output(as_json=as_json)
-    listening = remote.listen(out, url, channel, event, count=count, timeout=timeout, given=answers)
+    listening = remote.listen(
+        out,
+        url,
+        channel,
+        event,
+        history=history or 0,
+        count=count,
+        timeout=timeout,
+        given=answers,
+    )
     _finish(out, listening, stopped=0)
 
 

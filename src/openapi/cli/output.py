@@ -56,9 +56,13 @@ class Output:
         else:
             self.line(json_line(document))
 
-    def show_message(self, message: Mapping[str, Any]) -> None:
-        """A published message, for people: its ``event`` and ``data``."""
-        text = Text(f"{datetime.now():%H:%M:%S}  ", style="dim")
+    def show_message(self, message: Mapping[str, Any], *, live: bool = True) -> None:
+        """A published message, for people: the time, ``event`` and ``data``.
+
+        Nobody knows the time of one that is not live.
+        """
+        time = f"{datetime.now():%H:%M:%S}" if live else ""
+        text = Text(f"{time:8}  ", style="dim")
         text.append(f"{printable(message['event']):<{_EVENT_WIDTH}}  ", style="not dim bold cyan")
         text.append_text(_inline(message["data"]))
         self.render(text)
@@ -93,6 +97,10 @@ class Output:
             self._err.print(text, end=end)
         except OSError:
             self._err.quiet = True  # nobody reads it, which is no reason to stop
+
+    def warning(self, text: str) -> None:
+        """What goes on though something is wrong, on stderr."""
+        self.log(Text.assemble(("Warning: ", "bold yellow"), printable(text)))
 
     def error(self, text: str) -> None:
         """A failure, on stderr."""

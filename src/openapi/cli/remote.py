@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -9,7 +10,15 @@ from typing import Any, Final
 from openapi.cli.answers import Answers
 from openapi.cli.lines import lines
 from openapi.cli.output import CannotWrite, Output
-from openapi.client import Client, TooSlow, connect
+from openapi.client import (
+    Client,
+    Message,
+    Position,
+    PositionLost,
+    Subscription,
+    TooSlow,
+    connect,
+)
 from openapi.errors import CallFailed, ConnectionClosed, OpenApiError
 
 __all__ = ["Stopped", "call", "listen", "run"]
@@ -88,25 +97,75 @@ async def listen(
     channel: str,
     event: str,
     *,
+    history: int,
     count: int | None,
     timeout: float,
     given: Mapping[str, object],
 ) -> None:
-    """Show messages, ``count`` of them or without end. ``given`` is that of :func:`call`."""
-    answers = Answers(out, given)
+    """Show messages, ``count`` of them or without end; first the last ``history`` that are kept.
+
+    What is lost or left out is said on stderr. ``given`` is that of :func:`call`.
+    """
+    answers, left, live, dropped = Answers(out, given), count, False, 0
+
+    def render(message: Mapping[str, Any]) -> None:
+        out.show_message(message, live=live)
+
     async with (
-        lines(out, out.show_message, screen=answers.screen) as show,
+        lines(out, render, screen=answers.screen) as show,
         _connected(url, timeout, answers) as client,
         client.subscribe(channel, event, timeout=timeout, queue_bytes=_QUEUE_BYTES) as messages,
     ):
+        past = await _past(client, messages, history, timeout=timeout)
         out.note("listening, Ctrl-C stops")
-        left = count
-        async for message in messages:
-            await show({"channel": message.channel, "event": message.event, "data": message.data})
+        while left is None or left > 0:
+            live = not past
+            message = await _next(out, messages, dropped) if live else past.popleft()
+            dropped = messages.dropped
+            await show(_form(message))
             if left is not None:
                 left -= 1
-                if not left:
-                    break
+
+
+async def _past(
+    client: Client, messages: Subscription[Any], count: int, *, timeout: float
+) -> deque[Message[Any]]:
+    """The last messages right before a subscription that fit it, or as many as are kept."""
+    found: deque[Message[Any]] = deque()
+    since = messages.position
+    if since is not None:  # it is behind the first that is wanted
+        since = Position(since.offset + 1, since.epoch)
+    while len(found) < count:
+        page = await client.history(messages.channel, since=since, reverse=True, timeout=timeout)
+        if not page.messages:
+            break
+        fit = [each for each in page.messages if messages.pattern.matches(each.event)]
+        found.extendleft(fit[: count - len(found)])
+        since = page.messages[-1].position
+    return found
+
+
+async def _next(out: Output, messages: Subscription[Any], dropped: int) -> Message[Any]:
+    """The next message, behind what is to be said; ``dropped`` was said before."""
+    while True:
+        try:
+            message = await anext(messages)
+        except PositionLost as exc:
+            out.warning(
+                f"messages of {exc.channel!r} are lost, nobody knows which:"
+                f" it goes on behind offset {exc.offset}"
+            )
+        else:
+            if (more := messages.dropped - dropped) > 0:
+                out.warning(f"{more} messages were left out: the connection is too slow")
+            return message
+
+
+def _form(message: Message[Any]) -> dict[str, Any]:
+    form = {"channel": message.channel, "event": message.event, "data": message.data}
+    if message.position is not None:
+        form["offset"] = message.position.offset
+    return form
 
 
 @asynccontextmanager

@@ -16,7 +16,6 @@ from openapi.errors import (
 from openapi.protocol.feed import Out, Reset
 from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT, TopicIndex
-from openapi.ws.backlog import OVERHEAD
 from openapi.ws.broker import Broker, KeepsPresence
 from openapi.ws.callback import Callback, CallbackType
 from openapi.ws.channel import Channel
@@ -350,7 +349,8 @@ class Channels:
             each for each in missed if each.offset <= top.offset and pattern.matches(each.event)
         ]
         if (most := subscriber.most) is not None:
-            if sum(len(each.written(packed=False)) + OVERHEAD for each in messages) > most:
+            size = sum(len(each.written(packed=False)) for each in messages)
+            if size + len(messages) * subscriber.overhead > most:
                 return Joined(top, recovered=False)
         return Joined(top, recovered=True, messages=messages)
 

@@ -245,7 +245,7 @@ class Deliveries(Subscriber):
     @property
     def crowded(self) -> bool:
         """See :class:`openapi.ws.lag.Reader`: a quarter of the outbox is for such messages."""
-        return self._outbox.size + self._held_bytes > self._limit // 4
+        return self._outbox.size > self._limit // 4
 
     def held(self, channel: str) -> bool:
         """See :class:`openapi.ws.lag.Reader`."""
@@ -293,7 +293,9 @@ class Deliveries(Subscriber):
             return False
         if self._lagging is not None and delivery.channel in self._lagging:
             return True
-        if delivery.slow == "disconnect" or not self.crowded:
+        if delivery.slow == "disconnect":
+            return False
+        if self._outbox.size + self._held_bytes <= self._limit // 4:
             return False
         return delivery.slow != "catch_up" or delivery.offset > 0
 

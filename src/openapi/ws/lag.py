@@ -13,14 +13,19 @@ transport has room; so answers and what the server says of a subscription always
 """
 
 import asyncio
+import logging
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
+from openapi.protocol.backoff import delays
 from openapi.protocol.stream import Position
 from openapi.ws.backlog import Backlog
 from openapi.ws.delivery import Delivery
 
 __all__ = ["Behind", "Lagging", "Reader"]
+
+logger = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
@@ -161,12 +166,18 @@ class Lagging:
     async def _relieve(self, channel: str, lag: _Lag) -> None:
         """Send what waits, as there is room for it, until it is live again."""
         step = self._send_some if lag.offset is None else self._catch_up
+        pauses = delays(random.random)
         while self._lags.get(channel) is lag:
             while (room := self._reader.writable()) is not None:
                 await room
-            if self._lags.get(channel) is lag and not await step(channel, lag):
-                return
-            await asyncio.sleep(0)  # what one turn queued is written at its end
+            try:
+                if self._lags.get(channel) is lag and not await step(channel, lag):
+                    return
+            except Exception:
+                logger.exception("channel %r cannot be caught up with, it is tried again", channel)
+                await asyncio.sleep(next(pauses))
+            else:
+                await asyncio.sleep(0)  # what one turn queued is written at its end
 
     async def _send_some(self, channel: str, lag: _Lag) -> bool:
         if lag.dropped:

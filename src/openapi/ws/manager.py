@@ -204,7 +204,7 @@ class SocketsManager:
             await broker.publish(channel, event, data if own else rule.plain(data))
             return None
         assert isinstance(broker, KeepsHistory)  # or the rule had been refused
-        return await broker.append(channel, event, rule.checked(data), retention=rule.retention)
+        return await broker.append(channel, event, rule.kept(data), retention=rule.retention)
 
     async def publish_once(
         self, channel: str, event: str, data: Any, *, key: str
@@ -226,7 +226,7 @@ class SocketsManager:
         elif rule.history:
             assert isinstance(broker, KeepsHistory)  # or the rule had been refused
             return await broker.append(
-                channel, event, rule.checked(data), retention=rule.retention, key=key
+                channel, event, rule.kept(data), retention=rule.retention, key=key
             )
         elif isinstance(broker, PublishesOnce):
             await broker.publish_once(channel, event, rule.checked(data), key=key)

@@ -117,6 +117,16 @@ class ChannelRule:
         except InvalidData as exc:
             raise InvalidData(exc.within("data")) from None
 
+    def kept(self, data: object) -> Data:
+        """Data that a history can give to everyone.
+
+        Raises as :meth:`checked`, and Unserializable where MessagePack has no form for it: an
+        integer of more than 64 bits is refused in answers, in JSON too.
+        """
+        kept = self.checked(data)
+        _ = kept.packed
+        return kept
+
     def read(self, data: object) -> object:
         """What a client publishes, as the rule's type. Raises InvalidData, Unserializable.
 

@@ -48,6 +48,9 @@ class Subscriber:
         """The offset from which it is still to catch up on a channel; None if it need not."""
         return None
 
+    overhead: ClassVar[int] = 0
+    """What each of them costs besides its own, in bytes."""
+
     @property
     def most(self) -> int | None:
         """How many bytes of messages that it missed it takes at once; None: all of them."""

@@ -10,13 +10,13 @@
 import asyncio
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
 from openapi.errors import CannotSubscribe, InvalidData, PositionLost, TooSlow, UnexpectedData
 from openapi.protocol.message import Message
 from openapi.protocol.stream import Position
 from openapi.schema import Schema
-from openapi.ws.backlog import Backlog
+from openapi.ws.backlog import OVERHEAD, Backlog
 from openapi.ws.subscriber import Subscriber
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class Subscription(Subscriber, Generic[T]):
         "recovered",
         "state",
     )
+
+    overhead: ClassVar[int] = OVERHEAD
 
     def __init__(
         self,
