@@ -34,7 +34,7 @@ from tests.ws.linked import Client, Linked
 T = TypeVar("T")
 Frame = dict[str, Any]
 
-EXAMPLES: Final = 480
+EXAMPLES: Final = 500
 STEPS_OF_ONE: Final = 50
 STEPS: Final = 20_000  # at least, for some examples end sooner
 
@@ -165,17 +165,16 @@ class Model(RuleBasedStateMachine):
         number=CLIENTS,
         channel=CHANNELS,
         events=st.lists(EVENTS, max_size=RECOVERY + 1),
-        is_soon=st.booleans(),
+        away=st.sampled_from([0.0, 0.0, 30.0, 61.0]),
     )
-    def come_back(self, number: int, channel: str, events: list[str], is_soon: bool) -> None:
+    def come_back(self, number: int, channel: str, events: list[str], away: float) -> None:
         """Cut off, and back at where it was, sooner or later."""
         user = self.users[number]
         if channel not in user.patterns:
             self.join(user, channel, "*", None)
         self.drop(number)
         self.burst(channel, events)
-        if not is_soon:
-            self.time_passes(30.0)
+        self.time_passes(away)
         self.join(user, channel, "*", user.positions[channel][-1])
 
     @rule(number=CLIENTS, channel=CHANNELS, pattern=PATTERNS)
@@ -236,17 +235,39 @@ class Model(RuleBasedStateMachine):
             for channel in tuple(user.patterns):
                 self.part(user, channel)
 
-    @rule(number=CLIENTS, channel=CHANNELS, reverse=st.booleans(), limit=st.integers(0, RECOVERY))
-    def history(self, number: int, channel: str, reverse: bool, limit: int) -> None:
-        payload = {"channel": channel, "reverse": reverse, "limit": limit}
-        answer = self.run(self.connected(self.users[number]).ask("history", payload))["response"]
+    @rule(
+        number=CLIENTS,
+        channel=CHANNELS,
+        back=st.none() | st.integers(0, 12),
+        reverse=st.booleans(),
+        limit=st.integers(0, RECOVERY),
+    )
+    def history(
+        self, number: int, channel: str, back: int | None, reverse: bool, limit: int
+    ) -> None:
         about = self.channels[channel]
         stream = about.stream
+        kept = range(about.first_kept(self.now), stream.top + 1)
+        payload = {"channel": channel, "reverse": reverse, "limit": limit}
+        if back is not None and stream.epoch:
+            since = max(0, stream.top - back)
+            payload["since"] = {"offset": since, "epoch": stream.epoch}
+            kept = (
+                range(kept.start, min(since, kept.stop))
+                if reverse
+                else kept[max(0, since + 1 - kept.start) :]
+            )
+        answer = self.run(self.connected(self.users[number]).ask("history", payload))["response"]
         stream.epoch = stream.epoch or answer["epoch"]
-        offsets = range(about.first_kept(self.now), stream.top + 1)
-        expected = list(offsets)[::-1][:limit] if reverse else list(offsets)[:limit]
+        expected = (kept[::-1] if reverse else kept)[:limit]
         messages = [self.frame(channel, stream, offset) for offset in expected]
         assert answer == {"messages": messages, "offset": stream.top, "epoch": stream.epoch}
+
+    @rule(number=CLIENTS, channel=CHANNELS)
+    def read_another_stream(self, number: int, channel: str) -> None:
+        payload = {"channel": channel, "since": {"offset": 0, "epoch": "other"}}
+        answer = self.run(self.connected(self.users[number]).ask("history", payload))
+        assert list(answer["error"]["errors"]) == ["since"]
 
     # What happens to the server
 
