@@ -19,6 +19,9 @@ either  in doubt    its last call failed, and may have done it all the same. Fir
 
 So a ``$join`` or a ``$leave`` whose call had no answer is published when it is told again. Where it
 may have expired meanwhile, it leaves first: others may have been told that it did.
+
+What one process publishes of a member comes in turn. What two publish of one member comes in the
+order in which they got round to it, which is nearly always that of the broker.
 """
 
 import asyncio
@@ -26,7 +29,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from openapi.protocol.limits import Limits
 from openapi.ws.broker import KeepsPresence, Member
@@ -34,7 +37,7 @@ from openapi.ws.broker import KeepsPresence, Member
 __all__ = ["PublishNews", "Roster"]
 
 T = TypeVar("T")
-PublishNews = Callable[[str, str, object], Awaitable[None]]
+PublishNews: TypeAlias = Callable[[str, str, object], Awaitable[None]]
 """``await publish(channel, "$join" or "$leave", {"id", "user"?, "info"?})``"""
 
 logger = logging.getLogger(__name__)
