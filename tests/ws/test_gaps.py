@@ -6,7 +6,7 @@ All in virtual time. What is published on one node reaches the other over a :cla
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -311,6 +311,28 @@ def test_a_new_stream_whose_first_messages_were_lost_begins_where_they_are_heard
         run(seed, main)
 
 
+@pytest.mark.parametrize("open_before", [False, True])
+def test_a_position_in_a_stream_that_was_lost_recovers_nothing(open_before: bool) -> None:
+    async def main() -> None:
+        async with nodes() as n, AsyncExitStack() as stack:
+            if open_before:
+                await stack.enter_async_context(n.far.subscription("c"))
+            old = await n.publish(3)
+            n.memory.forget("c")
+            new = await n.publish(5)
+            client = await n.server.connect()
+            recover = {"offset": old.offset, "epoch": old.epoch}
+            joined = await client.call("subscribe", {"channel": "c", "recover": recover})
+            joined.pop("subscribed")
+            position = {"offset": new.offset, "epoch": new.epoch}
+            assert joined == {"recovered": False, "messages": [], **position}
+            await n.publish()
+            assert offsets(await take(client, 1)) == [6]
+
+    for seed in range(SEEDS):
+        run(seed, main)
+
+
 def test_a_message_of_a_stream_that_was_lost_before_changes_nothing() -> None:
     async def main() -> None:
         async with nodes() as n, n.far.subscription("c") as messages:
@@ -506,6 +528,34 @@ def test_a_channel_whose_position_cannot_be_read_is_not_subscribed_to() -> None:
             assert (await client.call("subscribe", {"channel": "c"}))["offset"] == 2
             await n.publish()
             assert offsets(await take(client, 1)) == [3]
+
+    for seed in range(SEEDS):
+        run(seed, main)
+
+
+def test_a_client_that_catches_up_during_an_outage_loses_nothing(full_backoff: None) -> None:
+    async def main() -> None:
+        bus = Bus(MemoryBroker())
+        sockets = SocketsManager(
+            broker=bus,
+            channels=[ChannelRule("c", history=1000, slow="catch_up")],
+            limits=Limits(ping_interval=None, outbox_bytes=8000, recovery=10),
+        )
+        async with Linked(application(sockets=sockets), high_water=1000) as server:
+            client = await server.connect()
+            await client.call("subscribe", {"channel": "c"})
+            client.pause()
+            for number in range(1, 101):
+                await sockets.publish("c", "n", [number, "x" * 200])
+                await asyncio.sleep(0.01)
+            bus.broken = True
+            client.resume()
+            await asyncio.sleep(60)
+            tried = len(bus.reads)
+            assert tried > 2
+            bus.broken = False
+            await sockets.publish("c", "n", [101])
+            assert offsets(await take(client, 101)) == [*range(1, 102)]
 
     for seed in range(SEEDS):
         run(seed, main)

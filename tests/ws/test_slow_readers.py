@@ -16,7 +16,9 @@ from yarl import URL
 
 from openapi.ws import ChannelRule, Latest, Limits, SocketsManager
 from openapi.ws.rules import Slow
+from tests.shuffled import run
 from tests.ws.endpoints import Endpoint, application
+from tests.ws.linked import Linked
 from tests.ws.tcp import Client, Frame, served
 
 OUTBOX = 512 * 1024
@@ -594,6 +596,44 @@ async def test_a_recovery_in_the_turn_in_which_it_began_to_lag_leaves_nothing_ou
         behind = numbers(r.well.of("c", behind=r.well.received.index(answer)))
         wanted = sorted({*of_pattern["a"], *of_pattern[pattern]})
         assert behind == [n for n in wanted if n > offset]
+
+
+class Lasting(Marked):
+    """Its calls take their time."""
+
+    async def ws_rpc_join(self, payload: dict[str, Any]) -> None:
+        """Subscribe, and go on for a while"""
+        await self.channels.register("held", None, self.channel_callback)
+        await asyncio.sleep(600)
+
+
+@pytest.mark.parametrize("slow", POLICIES, ids=NAMES)
+def test_a_client_that_lags_for_what_a_call_holds_costs_nothing_until_it_is_answered(
+    slow: Slow,
+) -> None:
+    # In virtual time: a loop that spins never gets to the end of the call.
+    async def main() -> None:
+        sockets = Desk(ChannelRule("c", slow=slow, history=100), outbox_bytes=64 * 1024)
+        async with Linked(application(Lasting, sockets)) as server:
+            client = await server.connect()
+            await client.call("subscribe", {"channel": "c"})
+            call = client.begin("join")
+            answer = asyncio.ensure_future(client.answer(call))
+            await asyncio.sleep(1)
+            for number in range(20):
+                await sockets.publish("held", "e", {"n": number, "text": TEXT[:1000]})
+            for number in range(20):
+                await sockets.publish("c", "e", {"n": number, "text": TEXT[:100]})
+            await answer
+            await asyncio.sleep(1)
+            frames = [each for each in client.received if "channel" in each]
+            for channel in ("c", "held"):
+                got = numbers([each for each in frames if each["channel"] == channel])
+                assert got == [*range(20)]
+            assert dropped(frames) == 0
+
+    for seed in range(10):
+        run(seed, main)
 
 
 # The end
