@@ -512,6 +512,33 @@ def test_a_history_that_is_too_short_is_a_reset_to_what_is_live() -> None:
         run(seed, main)
 
 
+def test_a_history_that_cannot_be_read_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Log):
+        failures = 3
+
+        async def after(
+            self, channel: str, since: Position
+        ) -> tuple[Sequence[Delivery], int] | None:
+            if self.failures:
+                self.failures -= 1
+                raise OSError("it cannot be reached")
+            return await super().after(channel, since)
+
+    async def main() -> None:
+        caplog.clear()
+        rig = Rig(log=Broken())
+        for each in rig.log.publish(20):
+            rig.lagging.put(each)
+        rig.reader.resume()
+        await rig.over()
+        assert rig.reader.sent == [*range(1, 21)]
+        said = [each.message for each in caplog.records]
+        assert said == ["channel 'c' cannot be caught up with, it is tried again"] * 3
+
+    for seed in range(SEEDS):
+        run(seed, main)
+
+
 def test_what_was_read_of_a_channel_that_was_left_meanwhile_is_not_sent() -> None:
     class Left(Log):
         async def after(
