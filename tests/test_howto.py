@@ -35,12 +35,13 @@ import docs.examples.howto.streams as streams
 import docs.examples.howto.validate as validate
 import docs.examples.howto.validate_pydantic as validate_pydantic
 from openapi.cli.commands import openapi
-from openapi.errors import ErrorCode
+from openapi.errors import CloseCode, ErrorCode
 from openapi.ws import SocketsManager
 from tests.cli.process import ROOT, Terminal, run, served
 from tests.conftest import Serve
+from tests.pages import converse, round_trip
 from tests.ws.endpoints import application
-from tests.ws.peer import Peer, peer
+from tests.ws.peer import peer
 
 pytestmark = pytest.mark.filterwarnings(
     # the documented line, app["web_sockets"] = …
@@ -126,6 +127,53 @@ class TestPublish:
             }
             await client.call("subscribe", {"channel": "clock"})
             assert (await client.message())["event"] == "tick"
+
+    async def test_what_was_published_with_a_key_is_not_published_again(self, serve: Serve) -> None:
+        url = await serve(publish.create_app())
+        payment = {"id": "p1", "cents": 250}
+        async with peer(url / "stream") as client, aiohttp.ClientSession() as session:
+
+            async def pay(payment: dict[str, Any]) -> int:
+                async with session.post(url / "payments", json=payment) as response:
+                    return response.status
+
+            await client.call("subscribe", {"channel": "payments"})
+            assert [await pay(payment), await pay(payment)] == [204, 204]
+            assert await pay(payment | {"cents": 1}) == 422
+            assert await pay({"id": "p2", "cents": 1}) == 204
+            assert [(await client.message())["data"]["id"] for _ in range(2)] == ["p1", "p2"]
+
+    async def test_the_server_lets_people_in_and_sends_them_away(self, serve: Serve) -> None:
+        url = await serve(publish.create_app())
+        ada = url / "guests" / "ada"
+        stream = (url / "stream").with_query(user="ada")
+        async with peer(stream) as client, aiohttp.ClientSession() as session:
+            await round_trip(client)
+            async with session.put(ada) as response:
+                assert await response.json() == {"connections": 1}
+            assert await client.message() == {
+                "channel": "house",
+                "event": "$subscribed",
+                "data": {"events": ["*"]},
+            }
+            async with session.get(ada) as response:
+                assert await response.json() == [{"house": ["*"]}]
+            async with session.post(url / "alarm"):
+                assert (await client.message())["event"] == "alarm"
+            async with session.delete(ada) as response:
+                assert await response.json() == {"connections": 1}
+            assert await client.closed() == (CloseCode.DISCONNECTED, "the party is over")
+
+    async def test_the_servers_own_code_reads_what_is_published(self, serve: Serve) -> None:
+        app = publish.create_app()
+        url = await serve(app)
+        async with peer(url / "stream") as client, aiohttp.ClientSession() as session:
+            await client.call("subscribe", {"channel": "house"})
+            async with session.post(url / "alarm") as response:
+                assert response.status == 204
+            await client.message()
+            await round_trip(client)
+            assert app[publish.FLOORS] == [1]
 
 
 class TestCarryMessages:
@@ -257,27 +305,6 @@ class TestShutDown:
         monkeypatch.setattr(web, "run_app", lambda app, **options: told.update(options))
         shut_down.main()
         assert told["shutdown_timeout"] > 20.0
-
-
-def conversation(page: str, number: int) -> list[tuple[str, Any]]:
-    """One of the conversations that a page shows: what a client sends (→), and gets (←)."""
-    text = (ROOT / "docs/how-to" / page).read_text("utf-8")
-    shown = text.split("```text\n")[number].partition("```")[0]
-    return [(line[0], json.loads(line[2:])) for line in shown.splitlines()]
-
-
-async def converse(client: Peer, page: str, number: int) -> None:
-    """Have a conversation of a page."""
-    for direction, frame in conversation(page, number):
-        if direction == "→":
-            await client.send(frame)
-        else:
-            assert await client.receive() == frame
-
-
-async def round_trip(client: Peer) -> None:
-    """Return when the server has done all that was begun before."""
-    await (await client.socket.ping())
 
 
 class TestDeadlines:

@@ -1,8 +1,11 @@
 """A broker: two servers whose clients hear of each other."""
 
+import asyncio
+
 from aiohttp import web
 
-from openapi.ws import Broker, CannotPublish, SocketsManager, WsPathMixin
+from openapi.protocol.publication import Data
+from openapi.ws import Broker, CannotPublish, CannotSubscribe, SocketsManager, WsPathMixin
 from openapi.ws.broker import Deliver
 from openapi.ws.pubsub import Publish, Subscribe
 
@@ -28,11 +31,14 @@ class HubBroker(Broker):
     async def publish(self, channel: str, event: str, data: object) -> None:
         if self.deliver is None:
             raise CannotPublish("the broker is closed")
-        for deliver in list(self.hub.channels.get(channel, {}).values()):
-            await deliver(channel, event, data)
+        data = Data.of(data)  # written now, or refused, whoever is subscribed
+        servers = self.hub.channels.get(channel, {}).values()
+        delivering = asyncio.gather(*(deliver(channel, event, data) for deliver in servers))
+        await asyncio.shield(delivering)  # if the publisher is cancelled, it goes to all
 
     async def subscribe(self, channel: str) -> None:
-        assert self.deliver is not None  # a manager opens its broker first
+        if self.deliver is None:
+            raise CannotSubscribe("the broker is closed")
         self.hub.channels.setdefault(channel, {})[self] = self.deliver
 
     async def unsubscribe(self, channel: str) -> None:
