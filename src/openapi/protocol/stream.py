@@ -119,7 +119,7 @@ class Log(Generic[M]):
 
     def newer(self, offset: int, limit: int) -> list[M]:
         """Of the messages with a greater offset that are here, the oldest: at most ``limit``."""
-        start = max(0, offset + 1 - self.first)
+        start = min(max(0, offset + 1 - self.first), len(self))
         return list(islice(self._messages, start, start + limit))
 
     def older(self, offset: int | None, limit: int) -> list[M]:
@@ -127,5 +127,5 @@ class Log(Generic[M]):
 
         Of all of them where there is no offset.
         """
-        start = 0 if offset is None else max(0, self.top + 1 - offset)
+        start = 0 if offset is None else min(max(0, self.top + 1 - offset), len(self))
         return list(islice(reversed(self._messages), start, start + limit))

@@ -176,8 +176,9 @@ class Channels:
         event = event or "*"
         self._check_limits(subscriber, channel, event)
         while not subscriber.gone:
+            take_backs: list[Callable[[], object]] = []
             # What was missed may be much, and there is one outbox for all of its channels.
-            while recover is not None and (room := subscriber.room(channel)) is not None:
+            while recover is not None and (room := subscriber.room()) is not None:
                 await room
             async with self.gates.turn(channel):
                 await self.occupancy.open(channel, rule)
@@ -193,21 +194,16 @@ class Channels:
                         return None
                     begun = self._join(subscriber, channel, event, recover)
                     if begun is not None:
-                        watches = watch and self._watch_of(subscriber, channel) is None
-                        if watch:
-                            self._watchers.setdefault(channel, {})[subscriber] = object()
-                        if tentative and watches:
-                            subscriber.begun(channel, partial(self._unwatch, subscriber, channel))
-                        if tentative and new:
-                            part = partial(self._part, subscriber, channel, event)
-                            subscriber.begun(channel, part)
+                        take_backs = self._take_backs(subscriber, channel, event, new, watch)
+                        for take_back in take_backs if tentative else ():
+                            subscriber.begun(take_back)
                         if joined is not None:
                             joined(begun)
                 finally:
                     if channel not in self.index:
                         self.occupancy.vacate_soon(channel)
             if begun is not None:
-                await self._feed(subscriber, channel, event, new)
+                await self._feed(channel, event, take_backs)
                 return begun
         return Joined()
 
@@ -229,7 +225,9 @@ class Channels:
         subscriber = self._subscriber(callback)
         if not self.index.patterns(subscriber, channel):
             raise invalid_channel()
-        return self._part(subscriber, channel, event)
+        vacating = self._part(subscriber, channel, event)
+        subscriber.sift(channel)
+        return vacating
 
     def revoke(
         self, subscriber: Subscriber, channel: str, events: Sequence[str], refusal: RpcError
@@ -245,8 +243,13 @@ class Channels:
         data = {"code": refusal.code, "message": refusal.message, "events": list(events)}
         subscriber.tell(channel, "$unsubscribed", data)
 
-    async def invite(self, subscriber: Subscriber, channel: str, event: str) -> None:
-        """Subscribe one who did not ask for that, and is told so."""
+    async def invite(
+        self, subscriber: Subscriber, channel: str, event: str, *, current: Callable[[], bool]
+    ) -> bool:
+        """Subscribe one who did not ask for that, and is told so.
+
+        ``current`` is that of :meth:`subscribe`. Returns whether it is subscribed.
+        """
 
         def tell(joined: Joined) -> None:
             told.append(joined)
@@ -257,11 +260,12 @@ class Channels:
 
         told: list[Joined] = []
         try:
-            await self.subscribe(channel, event, subscriber, joined=tell)
+            await self.subscribe(channel, event, subscriber, joined=tell, current=current)
         except BaseException:
             if told and event not in self.index.patterns(subscriber, channel):
                 self._tell_lost(subscriber, channel, (event,), _TAKEN_BACK)
             raise
+        return bool(told)
 
     def expel(self, subscriber: Subscriber, channel: str) -> bool:
         """Take a channel from one who did not ask for that, and is told so, if it was there."""
@@ -328,10 +332,11 @@ class Channels:
 
         None: it is gone, or has no room for what it missed.
         """
-        if subscriber.gone or (recover is not None and subscriber.full(channel)):
+        if subscriber.gone or (recover is not None and subscriber.full):
             return None
         if self.sockets.rules.of(channel).presence and subscriber.name:
             self.presence.enter(channel, subscriber.name, subscriber.member(channel))
+        subscriber.flush(channel)
         subscriber.hold(channel)
         self.index.subscribe(subscriber, channel, event)
         top = self.feeds.top(channel)
@@ -392,6 +397,28 @@ class Channels:
     async def _publish(self, channel: str, event: str, data: object) -> None:
         await self.sockets.publish(channel, event, data)
 
+    def _take_backs(
+        self, subscriber: Subscriber, channel: str, event: str, new: bool, watch: bool
+    ) -> list[Callable[[], object]]:
+        """What ends a subscription that has just begun, and what it has begun to watch."""
+        take_backs: list[Callable[[], object]] = []
+        if new:
+            generation = self.index.generation(subscriber, channel, event)
+            take_backs.append(partial(self._take_back, subscriber, channel, event, generation))
+        if watch:
+            if self._watch_of(subscriber, channel) is None:
+                take_backs.append(partial(self._unwatch, subscriber, channel))
+            self._watchers.setdefault(channel, {})[subscriber] = object()
+        return take_backs
+
+    def _take_back(
+        self, subscriber: Subscriber, channel: str, event: str, generation: int | None
+    ) -> None:
+        """End a subscription, unless somebody else made it anew meanwhile."""
+        if self.index.generation(subscriber, channel, event) == generation:
+            self._part(subscriber, channel, event)
+            subscriber.sift(channel)
+
     def _part(
         self, subscriber: Subscriber, channel: str, event: str | None
     ) -> "asyncio.Task[None] | None":
@@ -435,12 +462,14 @@ class Channels:
         if event not in patterns and len(patterns) >= limits.patterns:
             raise _limit("patterns", limits.patterns, "patterns are subscribed to on this channel")
 
-    async def _feed(self, subscriber: Subscriber, channel: str, event: str, new: bool) -> None:
+    async def _feed(
+        self, channel: str, event: str, take_backs: Sequence[Callable[[], object]]
+    ) -> None:
         try:
             await self.sockets.subscribe_to_event(channel, event)
         except BaseException as exc:
-            if new:
-                self._part(subscriber, channel, event)
+            for take_back in take_backs:
+                take_back()
             if isinstance(exc, CannotSubscribe):
                 raise invalid_channel() from None
             raise

@@ -6,7 +6,6 @@ A message goes straight there, unless
 * the connection reads slowly, and the channel's rule does not close it for that: see ``lag.py``.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
@@ -92,7 +91,7 @@ class Deliveries(Subscriber):
         self._on_overflow = on_overflow
         self._on_failure = on_failure
         self._hold: Hold | None = None
-        self._begun: dict[Incoming, list[tuple[str, Callable[[], object]]]] | None = None
+        self._begun: dict[Incoming, list[Callable[[], object]]] | None = None
         self._lagging: Lagging | None = None
         self._name = ""
 
@@ -137,6 +136,11 @@ class Deliveries(Subscriber):
         """See :meth:`Subscriber.tell`. It comes behind what is queued, and before what lags."""
         self.put(Delivery(channel, event, data))
 
+    def flush(self, channel: str) -> None:
+        """See :meth:`Subscriber.flush`. It is a quarter of the outbox at most."""
+        if self._lagging is not None:
+            self._lagging.flush(channel)
+
     def hold(self, channel: str) -> None:
         """See :meth:`Subscriber.hold`."""
         call = self._answering()
@@ -145,13 +149,13 @@ class Deliveries(Subscriber):
                 self._hold = Hold()
             self._hold.begin(channel, call.reply or call)
 
-    def begun(self, channel: str, take_back: Callable[[], object]) -> None:
+    def begun(self, take_back: Callable[[], object]) -> None:
         """See :meth:`Subscriber.begun`."""
         call = self._answering()
         if call is not None:
             if self._begun is None:
                 self._begun = {}
-            self._begun.setdefault(call, []).append((channel, take_back))
+            self._begun.setdefault(call, []).append(take_back)
 
     def has_rights(self, rights: int) -> bool:
         """Whether nobody was asked anew since :attr:`rights` was that."""
@@ -159,11 +163,8 @@ class Deliveries(Subscriber):
 
     def failed(self, call: Incoming) -> None:
         """A call is about to be answered with an error: its client has not subscribed."""
-        begun = self._forget(call)
-        for channel, take_back in begun:
+        for take_back in self._forget(call):
             take_back()
-            if self._hold is not None:
-                self._hold.sift(channel, self._wanted(channel))
 
     def done(self, call: Incoming) -> None:
         """A call is over."""
@@ -187,6 +188,11 @@ class Deliveries(Subscriber):
                 self._lagging.keep(channel, self._wanted(channel))
             else:
                 self._lagging.end(channel)
+
+    def sift(self, channel: str) -> None:
+        """See :meth:`Subscriber.sift`."""
+        if self._hold is not None:
+            self._hold.sift(channel, self._wanted(channel))
 
     def reset(self, channel: str, position: Position) -> None:
         """See :meth:`Subscriber.reset`. It is live from there."""
@@ -222,19 +228,14 @@ class Deliveries(Subscriber):
         """See :attr:`Subscriber.most`: they have to fit into the answer."""
         return self._limit // 2
 
-    def full(self, channel: str) -> bool:
-        """See :meth:`Subscriber.full`."""
-        return self._outbox.full or self._waiting(channel) is not None
+    @property
+    def full(self) -> bool:
+        """See :attr:`Subscriber.full`."""
+        return self._outbox.full
 
-    def room(self, channel: str) -> Awaitable[object] | None:
+    def room(self) -> Awaitable[object] | None:
         """See :meth:`Subscriber.room`."""
-        if (writable := self._outbox.room()) is not None:
-            return writable
-        waiting = self._waiting(channel)
-        return None if waiting is None else waiting.wait()
-
-    def _waiting(self, channel: str) -> asyncio.Event | None:
-        return None if self._lagging is None else self._lagging.waiting(channel)
+        return self._outbox.room()
 
     # What lagging asks
 
@@ -300,13 +301,10 @@ class Deliveries(Subscriber):
         return delivery.slow != "catch_up" or delivery.offset > 0
 
     def _wanted(self, channel: str) -> Callable[[str], bool]:
-        """Whether an event still fits what is subscribed to, or is the server's own."""
-        patterns = [pattern_of(each) for each in self._channels.index.patterns(self, channel)]
-        return lambda event: (
-            event.startswith(SERVER_EVENT) or any(each.matches(event) for each in patterns)
-        )
+        """Whether an event still fits what is subscribed to."""
+        return _fits(self._channels.index.patterns(self, channel))
 
-    def _forget(self, call: Incoming) -> Sequence[tuple[str, Callable[[], object]]]:
+    def _forget(self, call: Incoming) -> Sequence[Callable[[], object]]:
         if self._begun is None:
             return ()
         begun = self._begun.pop(call, ())
@@ -320,6 +318,14 @@ class Deliveries(Subscriber):
                 self, self, limit=self._limit // 4, spawn=self._channels.sockets.spawn
             )
         return self._lagging
+
+
+def _fits(texts: Collection[str]) -> Callable[[str], bool]:
+    """Whether an event fits a pattern, or is the server's own."""
+    patterns = [pattern_of(text) for text in texts]
+    return lambda event: (
+        event.startswith(SERVER_EVENT) or any(each.matches(event) for each in patterns)
+    )
 
 
 def _nothing() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
-from operator import attrgetter
 
 from openapi.ws.socket import Websocket
 
@@ -68,7 +67,6 @@ class Directory:
 
     def info(self, user: Hashable = None) -> list[ConnectionInfo]:
         """All of them, or those of a user, in the order in which they came."""
-        sockets = self._by_id.values() if user is None else self._by_user.get(user, ())
         return [
             ConnectionInfo(
                 socket_id=ws.socket_id,
@@ -77,7 +75,8 @@ class Directory:
                 channels=ws.channels.get_subscribed(ws.connection),
                 queued_bytes=ws.connection.queued_bytes,
             )
-            for ws in sorted(sockets, key=attrgetter("started"))
+            for ws in self._by_id.values()
+            if user is None or ws.user == user
         ]
 
     def _know(self, ws: Websocket, user: Hashable) -> None:

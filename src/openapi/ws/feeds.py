@@ -214,9 +214,9 @@ class Feeds:
                     await asyncio.sleep(next(pauses))
                     continue
                 self._heard(feed)
-                waits = self._hand_on(channel, feed.bridged(page))
-                if waits:
-                    await asyncio.gather(*waits)
+                if waits := self._hand_on(channel, feed.bridged(page)):
+                    # Not here: nobody may hold up what is read for all.
+                    self._spawn(_all(waits))
         finally:
             feed.bridging = None
 
@@ -259,6 +259,10 @@ class Feeds:
             channel, retention=rule.retention, since=since, limit=limit, reverse=reverse
         )
         return Page([_delivery(channel, rule, each) for each in page.messages], page.top)
+
+
+async def _all(waits: Sequence[Awaitable[object]]) -> None:
+    await asyncio.gather(*waits)
 
 
 def _delivery(channel: str, rule: ChannelRule, kept: Publication) -> Delivery:

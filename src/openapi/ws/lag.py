@@ -32,7 +32,7 @@ class Reader(Protocol):
     """The connection, as what it lags behind with sees it."""
 
     def writable(self) -> Awaitable[object] | None:
-        """What to await while its transport takes nothing more."""
+        """None, or while its transport takes nothing more what to await."""
 
     @property
     def crowded(self) -> bool:
@@ -67,13 +67,12 @@ class Behind(Protocol):
 class _Lag(Backlog):
     """One channel. ``offset`` is where it catches up from, if it does; then nothing waits."""
 
-    __slots__ = ("offset", "over", "task")
+    __slots__ = ("offset", "task")
 
     def __init__(self, first: Delivery) -> None:
         super().__init__(first.slow)
         self.offset: int | None = first.offset - 1 if first.slow == "catch_up" else None
         self.task: asyncio.Task[None] | None = None
-        self.over = asyncio.Event()
 
 
 class Lagging:
@@ -106,11 +105,6 @@ class Lagging:
         lag = self._lags.get(channel)
         return None if lag is None else lag.offset
 
-    def waiting(self, channel: str) -> asyncio.Event | None:
-        """Set when nothing of a channel waits here any more; None if nothing does now."""
-        lag = self._lags.get(channel)
-        return None if lag is None or lag.offset is not None else lag.over
-
     def put(self, delivery: Delivery) -> None:
         """A message that is not to go into the outbox now."""
         lag = self._lags.get(delivery.channel)
@@ -125,6 +119,15 @@ class Lagging:
         while self.size > self._limit:
             self._drop_oldest(lag)
 
+    def flush(self, channel: str) -> None:
+        """Send all that waits of a channel, room or not; but who catches up goes on to."""
+        lag = self._lags.get(channel)
+        if lag is not None and lag.offset is None:
+            self.end(channel)
+            self._tell_dropped(channel, lag)
+            while lag:
+                self._reader.put(lag.take())
+
     def released(self) -> None:
         """Some channels may not be held any more."""
         for channel, lag in self._lags.items():
@@ -135,7 +138,6 @@ class Lagging:
         lag = self._lags.pop(channel, None)
         if lag is not None:
             self.size -= lag.size
-            lag.over.set()
             if lag.task is not None and lag.task is not asyncio.current_task():
                 lag.task.cancel()
 
@@ -180,9 +182,7 @@ class Lagging:
                 await asyncio.sleep(0)  # what one turn queued is written at its end
 
     async def _send_some(self, channel: str, lag: _Lag) -> bool:
-        if lag.dropped:
-            self._reader.tell(channel, "$lagged", {"dropped": lag.dropped})
-            lag.dropped = 0
+        self._tell_dropped(channel, lag)
         before = lag.size
         while lag and not self._reader.crowded:
             self._reader.put(lag.take())
@@ -190,8 +190,12 @@ class Lagging:
         if lag:
             return True
         del self._lags[channel]
-        lag.over.set()
         return False
+
+    def _tell_dropped(self, channel: str, lag: _Lag) -> None:
+        if lag.dropped:
+            self._reader.tell(channel, "$lagged", {"dropped": lag.dropped})
+            lag.dropped = 0
 
     async def _catch_up(self, channel: str, lag: _Lag) -> bool:
         assert lag.offset is not None

@@ -12,7 +12,7 @@ from collections.abc import (
 )
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 from openapi.errors import (
@@ -310,15 +310,14 @@ class SocketsManager:
         """Subscribe one connection, or all of a user, to a channel; returns how many it were.
 
         Their clients are told ``$subscribed``. Nobody asks ``authorize``, but
-        :meth:`Websocket.reauthorize` does later, of these as of all others.
+        :meth:`Websocket.reauthorize` does later, of these as of all others. One that is another
+        user's by the time that the channel is open is left out.
 
         Raises ValueError unless exactly one of ``user`` and ``socket_id`` is given; InvalidData
         where the channel is refused; RpcError where one has as many channels as it may.
         """
         found = self.__directory.find("subscribe_socket", user, socket_id)
-        for ws in found:
-            await self.channels.invite(ws.connection.deliveries, channel, event)
-        return len(found)
+        return sum([await self.__invite(ws, channel, event, user) for ws in found])
 
     async def unsubscribe_socket(
         self, channel: str, *, user: Hashable = None, socket_id: str | None = None
@@ -476,6 +475,21 @@ class SocketsManager:
         except Exception:
             # A subclass's own code: the end of a connection must get to its end.
             logger.exception("removing socket %s failed", ws)
+
+    async def __invite(self, ws: Websocket, channel: str, event: str, user: Hashable) -> bool:
+        deliveries, may = ws.connection.deliveries, True
+
+        def is_theirs(rights: int | None = None) -> bool:
+            is_same = user is None or ws.user == user
+            return is_same and (rights is None or deliveries.has_rights(rights))
+
+        while may and is_theirs():
+            current = partial(is_theirs, deliveries.rights)
+            if await self.channels.invite(deliveries, channel, event, current=current):
+                return True
+            # What is on its way is asked for as well, where everything is asked for anew.
+            may = not deliveries.gone and await ws.allows("subscribe", channel, event)
+        return False
 
     async def __publishing(self, channel: str) -> tuple[ChannelRule, Broker]:
         rule = self.rules.of(channel)

@@ -77,8 +77,7 @@ class Occupancy:
             try:
                 await asyncio.shield(hook)
             except BaseException:
-                if channel not in self._subscribed:
-                    self.vacate_soon(channel)
+                self.vacate_soon(channel)
                 raise
 
     def vacate_soon(self, channel: str) -> "asyncio.Task[None]":

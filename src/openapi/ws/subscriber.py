@@ -29,10 +29,13 @@ class Subscriber:
         """Take a message. What is returned is awaited before the publisher goes on."""
         raise NotImplementedError
 
+    def flush(self, channel: str) -> None:
+        """Another subscription begins: what waits of the channel goes out in front of it."""
+
     def hold(self, channel: str) -> None:
         """A subscription begins: keep its messages until whoever asked for it has the answer."""
 
-    def begun(self, channel: str, take_back: Callable[[], object]) -> None:
+    def begun(self, take_back: Callable[[], object]) -> None:
         """A subscription has begun: whoever asked for it has it unless the answer is an error."""
 
     def tell(self, channel: str, event: str, data: Any) -> None:
@@ -43,6 +46,9 @@ class Subscriber:
 
     def parted(self, channel: str, patterns: Collection[str]) -> None:
         """Some of its subscriptions on a channel have ended; it has these still."""
+
+    def sift(self, channel: str) -> None:
+        """What is held of a channel is not wanted, but for what fits the subscriptions it has."""
 
     def behind(self, channel: str) -> int | None:
         """The offset from which it is still to catch up on a channel; None if it need not."""
@@ -56,11 +62,12 @@ class Subscriber:
         """How many bytes of messages that it missed it takes at once; None: all of them."""
         return None
 
-    def full(self, channel: str) -> bool:
-        """Whether it cannot take what it missed of a channel now."""
+    @property
+    def full(self) -> bool:
+        """Whether it cannot take much at once."""
         return False
 
-    def room(self, channel: str) -> Awaitable[object] | None:
+    def room(self) -> Awaitable[object] | None:
         """None unless it is full, then what to await before asking again."""
         return None
 

@@ -1,10 +1,11 @@
 """A subscription of the server's own: its code reads what is published, as a client would.
 
-| state | a message                                          | leaving it, or the server ends |
-|-------|----------------------------------------------------|--------------------------------|
-| NEW   |                                                    | ENDED                          |
-| OPEN  | is queued; past the bound, the channel's rule says | ENDED                          |
-| ENDED | is dropped                                         |                                |
+| state    | a message                                          | leaving it, or the server ends |
+|----------|----------------------------------------------------|--------------------------------|
+| NEW      |                                                    |                                |
+| ENTERING |                                                    | ENDED                          |
+| OPEN     | is queued; past the bound, the channel's rule says | ENDED                          |
+| ENDED    | is dropped                                         |                                |
 """
 
 import asyncio
@@ -32,6 +33,7 @@ class SubscriptionState(Enum):
     """See the table of the module."""
 
     NEW = "new"
+    ENTERING = "entering"
     OPEN = "open"
     ENDED = "ended"
 
@@ -101,6 +103,7 @@ class Subscription(Subscriber, Generic[T]):
     async def __aenter__(self) -> Self:
         if self.state is not SubscriptionState.NEW:
             raise RuntimeError("a subscription is entered once; call manager.subscription() again")
+        self.state = SubscriptionState.ENTERING
         try:
             await self._channels.subscribe(
                 self.channel, self.event, self, recover=self._recover, joined=self._begin
@@ -126,7 +129,7 @@ class Subscription(Subscriber, Generic[T]):
         return self
 
     async def __anext__(self) -> Message[T]:
-        if self.state is SubscriptionState.NEW:
+        if self.state in (SubscriptionState.NEW, SubscriptionState.ENTERING):
             raise RuntimeError("enter the subscription first: async with manager.subscription(…)")
         while self._lost is None and not self._backlog:
             if self.state is SubscriptionState.ENDED:
@@ -203,7 +206,7 @@ class Subscription(Subscriber, Generic[T]):
             self._changed.set()
 
     def _begin(self, joined: "Joined") -> None:
-        if self.state is SubscriptionState.NEW:
+        if self.state is SubscriptionState.ENTERING:
             self.state = SubscriptionState.OPEN
             self._opened.add(self)
         self.recovered = joined.recovered
