@@ -7,6 +7,7 @@ quiet for ``limits.position_check``, when its position has moved on unseen.
 """
 
 import asyncio
+import heapq
 import logging
 import random
 import time
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 HandOn: TypeAlias = Callable[[str, Out[Delivery]], Sequence[Awaitable[object]]]
 """Hands on what a feed gave out, without suspending; what it returns is to be awaited."""
 
-#: Quiet channels that are read on at a time.
+#: Quiet channels that are read on in one look, or of more than that as many as must be.
 _CHECKS: Final = 64
 #: How often they are looked for: so often in ``limits.position_check``.
 _LOOKS: Final = 16
@@ -228,13 +229,15 @@ class Feeds:
         """Read on where it was quiet for long, some channels at a time."""
         self._timer = None
         before = asyncio.get_running_loop().time() - self._limits.position_check
-        reading = sum(feed.bridging is not None for feed in self._feeds.values())
-        for channel, feed in self._feeds.items():
-            if reading >= _CHECKS:
-                break
-            if feed.heard <= before and feed.state is FeedState.LIVE:
-                self._read_soon(channel, feed)
-                reading += 1
+        quiet = [
+            (feed.heard, channel)
+            for channel, feed in self._feeds.items()
+            if feed.heard <= before and feed.state is FeedState.LIVE
+        ]
+        # All have their turn, and those first that were not looked at for longest.
+        most = max(_CHECKS, len(self._feeds) // _LOOKS + 1)
+        for _, channel in heapq.nsmallest(most, quiet):
+            self._read_soon(channel, self._feeds[channel])
         if self._feeds:
             self._set_timer()
 

@@ -177,7 +177,10 @@ class Publish(Websocket):
             raise InvalidData({"event": f"events that begin with {SERVER_EVENT} are the server's"})
         if key is not None and not 0 < len(key.encode()) <= limits.name_bytes:
             raise InvalidData({"key": f"expected 1 to {limits.name_bytes} bytes"})
-        self.__check_rate(self.sockets.rules.of(channel))
+        rule = self.sockets.rules.of(channel)
+        if rule.refused:
+            raise InvalidData({"channel": "Cannot publish to channel"})
+        self.__check_rate(rule)
         if type(self).authorize is Websocket.authorize:
             return await self.__publish(channel, event, payload["data"], key)
         # What authorize awaits must not let a client's messages overtake each other.
