@@ -25,10 +25,13 @@ _BUFFER: Final = 4096
 
 
 class Relay:
-    """A relay to one server. ``url`` is where clients find it."""
+    """A relay to one server at a time."""
 
     def __init__(self, target: URL) -> None:
-        self.url = self._target = target
+        self.target = target
+        """Where new connections are carried to."""
+        self.url = target
+        """Where clients find it."""
         self._ends: set[StreamWriter] = set()
         self._carrying: set[asyncio.Task[None]] = set()
         self._going = asyncio.Event()
@@ -43,7 +46,7 @@ class Relay:
         sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        await asyncio.get_running_loop().sock_connect(sock, (self._target.host, self._target.port))
+        await asyncio.get_running_loop().sock_connect(sock, (self.target.host, self.target.port))
         there, back = await asyncio.open_connection(sock=sock, limit=_BUFFER)
         self._ends |= {writer, back}
         await asyncio.gather(self._pump(reader, back), self._pump(there, writer))

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -28,7 +28,7 @@ from openapi.errors import (
     ErrorCode,
     InvalidData,
 )
-from openapi.ws import ChannelRule, Limits, SocketsManager
+from openapi.ws import ChannelRule, Limits, SocketsManager, drain
 from openapi.ws.brokers import memory
 from openapi.ws.brokers.memory import MemoryBroker
 from tests.conftest import Serve
@@ -143,6 +143,24 @@ class TestMissNothing:
             await miss_nothing.change(app, miss_nothing.Order(1, "paid"))
             await copy.until(lambda: copy.loads == 2)
             assert copy.orders == app[miss_nothing.ORDERS]
+
+    async def test_a_client_comes_back_when_the_server_that_restarts_said(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(drain, "_SOONEST_RETURN", 0.01)
+        broker = MemoryBroker()
+        before, behind = miss_nothing.create_app(broker), miss_nothing.create_app(broker.sibling())
+        monkeypatch.setattr(miss_nothing, "PAUSE", 1000.0)
+        async with served(behind) as new, AsyncExitStack() as running:
+            old = await running.enter_async_context(served(before))
+            async with self.keeping(old.with_name("shop")) as (relay, copy):
+                await miss_nothing.change(before, miss_nothing.Order(1, "new"))
+                await copy.until_applied(1)
+                relay.target = new.with_name("shop")
+                await running.aclose()
+                await miss_nothing.change(behind, miss_nothing.Order(2, "new"))
+                await copy.until_applied(2)
+                assert copy.loads == 1
 
     async def test_what_changes_while_the_orders_are_loaded_is_not_lost(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch

@@ -104,6 +104,7 @@ class Copy:
 async def keep(copy: Copy, url: str) -> None:
     """Come back, again and again, to where the copy is."""
     while True:
+        client: Client | None = None
         pause = random.uniform(0, PAUSE)
         try:
             async with connect(url) as client:
@@ -112,6 +113,8 @@ async def keep(copy: Copy, url: str) -> None:
         except ConnectionClosed as exc:
             if not may_reconnect(exc.code):
                 raise
+            if client is not None and client.reconnect is not None:
+                pause = client.reconnect.after / 1000  # the server shuts down, and said when
         except CallFailed as exc:
             if exc.retry_after is None:
                 raise
