@@ -36,8 +36,8 @@ from tests.cli.raw import answering
 APP = "tests/cli/app.py:create_app"
 SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
 METHODS = (
-    "ask · ask_listener · count · echo · kick · last_call · publish · quiet · rows · stuck"
-    " · subscribe · unsubscribe"
+    "ask · ask_listener · count · echo · history · kick · last_call · presence · publish · quiet"
+    " · rows · stuck · subscribe · unsubscribe"
 )
 
 
@@ -82,7 +82,7 @@ class TestServe:
         assert process.returncode == 0
 
     def test_on_a_terminal_it_shows_where_everything_is_and_stops_at_ctrl_c(self) -> None:
-        with Terminal("serve", APP, "--port", "0", columns=180) as terminal:
+        with Terminal("serve", APP, "--port", "0", columns=220) as terminal:
             terminal.wait_for("Ctrl-C stops")
             address = terminal.text.split("http://")[1].splitlines()[0]
             rows = [row.rstrip().split(maxsplit=2) for row in terminal.text.splitlines()]

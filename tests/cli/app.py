@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from openapi.errors import CallFailed, CloseCode, ConnectionClosed
-from openapi.ws import Limits, RpcError, SocketsManager, Websocket, WsPathMixin
+from openapi.ws import ChannelRule, Limits, RpcError, SocketsManager, Websocket, WsPathMixin
 from openapi.ws.pubsub import Publish, Subscribe
 
 SOCKETS = web.AppKey("SOCKETS", SocketsManager)
@@ -136,7 +136,8 @@ async def stopping(app: web.Application) -> None:
 async def create_app() -> web.Application:
     """Create the application."""
     app = web.Application()
-    app[SOCKETS] = SocketsManager(limits=Limits(drain_window=20))
+    kept = ChannelRule("kept*", history=100)
+    app[SOCKETS] = SocketsManager(channels=[kept], limits=Limits(drain_window=20, recovery=4))
     app[STOPPING] = asyncio.Event()
     app.router.add_view("/stream", Endpoint)
     app.router.add_get("/hello", hello)
