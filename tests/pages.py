@@ -17,8 +17,11 @@ def blocks_of(page: str, language: str) -> list[str]:
 
 
 def conversation(page: str, number: int) -> list[tuple[str, Any]]:
-    """The conversations that a page shows, from 1: what a client sends (→), and gets (←)."""
-    shown = blocks_of(page, "text")[number - 1]
+    """The conversations that a page shows, from 1: what a client sends (→), and gets (←).
+
+    A line that begins with blanks goes on with the one above.
+    """
+    shown = blocks_of(page, "text")[number - 1].replace("\n   ", "")
     return [(line[0], json.loads(line[2:])) for line in shown.splitlines()]
 
 
