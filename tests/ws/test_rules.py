@@ -365,6 +365,21 @@ async def test_the_servers_own_code_gets_nothing_of_a_refused_channel_either(ser
     assert sockets.channels.info() == {}
 
 
+async def test_a_manager_that_carries_messages_itself_refuses_what_its_rules_refuse(
+    serve: Serve,
+) -> None:
+    class Own(SocketsManager):
+        async def publish(self, channel: str, event: str, data: Any) -> None:
+            await self.channels(channel, {"event": event, "data": data})
+
+    sockets = Own(channels=[ChannelRule("closed", refused=True)])
+    async with peer(await serve(application(sockets=sockets)) / "stream") as client:
+        for more in ({}, {"key": "k"}):
+            error = await client.error("publish", {"channel": "closed", "data": 1, **more})
+            assert error["errors"] == {"channel": "Cannot publish to channel"}
+        await client.call("publish", {"channel": "open", "data": 1})
+
+
 async def test_where_the_default_is_refused_only_what_has_a_rule_is_there(serve: Serve) -> None:
     sockets = SocketsManager(channels=[ChannelRule("*", refused=True), ChannelRule("news:*")])
     async with peer(await serve(application(sockets=sockets)) / "stream") as client:

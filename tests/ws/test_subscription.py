@@ -22,6 +22,8 @@ from openapi.protocol.publication import Publication
 from openapi.protocol.stream import Page
 from openapi.ws import ChannelRule, Latest, Limits, Message, Position, SocketsManager, Subscription
 from openapi.ws.brokers.memory import MemoryBroker
+from openapi.ws.delivery import Delivery
+from openapi.ws.subscriber import Subscriber
 from openapi.ws.subscription import SubscriptionState
 from tests.shuffled import pause, run, running_loop
 
@@ -255,6 +257,37 @@ async def test_on_a_channel_without_history_nothing_is_recovered() -> None:
             assert (await anext(messages)).position is None
 
 
+async def test_a_callback_can_go_on_from_a_position_too() -> None:
+    got = list[Any]()
+
+    async def keep(channel: str, event: str, data: Any) -> None:
+        got.append(data)
+
+    async with managing() as sockets:
+        top = await sockets.publish("kept:1", "", 0)
+        await sockets.publish("kept:1", "", 1)
+        joined = await sockets.channels.subscribe("kept:1", "*", keep, recover=top)
+        assert joined is not None
+        assert joined.recovered
+        assert [each.data for each in joined.messages] == [1]
+        await sockets.publish("kept:1", "", 2)
+        assert got == [2]
+        await sockets.channels.unregister("kept:1", "*", keep)
+
+
+def test_a_subscriber_says_at_least_whether_it_is_gone_and_what_it_does_with_a_message() -> None:
+    subscriber = Subscriber()
+    with pytest.raises(NotImplementedError):
+        assert subscriber.gone
+    with pytest.raises(NotImplementedError):
+        subscriber.deliver(Delivery("news", "", 1))
+    with pytest.raises(NotImplementedError):
+        subscriber.member("news")
+    assert (subscriber.most, subscriber.behind("news"), subscriber.room()) == (None, None, None)
+    assert not subscriber.full
+    assert (subscriber.name, subscriber.limited) == ("", False)
+
+
 def test_whenever_one_leaves_and_comes_back_nothing_is_lost_and_nothing_is_repeated() -> None:
     async def main() -> None:
         rng = running_loop().rng
@@ -470,19 +503,33 @@ async def test_a_reader_that_went_on_behind_too_slow_loses_and_repeats_nothing()
         assert got == list(range(20))
 
 
-async def test_what_was_recovered_does_not_make_a_reader_slow() -> None:
+@pytest.mark.parametrize("size", [1, 100, 1000])
+async def test_what_was_recovered_does_not_make_a_reader_slow(size: int) -> None:
     async with managing() as sockets:
         position = await sockets.publish("kept:1", "", "first")
-        for number in range(10):
-            await sockets.publish("kept:1", "", [number, BIG])
+        for number in range(20):
+            await sockets.publish("kept:1", "", [number, "x" * size])
         async with sockets.subscription("kept:1", recover=position, queue_bytes=5000) as messages:
             if not messages.recovered:
                 assert messages.queued_bytes == 0
-            await sockets.publish("kept:1", "", [10, BIG])
-            numbers = [
-                number for number, _ in await read(messages, 11 if messages.recovered else 1)
-            ]
-            assert numbers[-1] == 10
+            await sockets.publish("kept:1", "", [20, BIG])
+            first = 0 if messages.recovered else 20
+            got = [number for number, _ in await read(messages, 21 - first)]
+            assert got == list(range(first, 21))
+            assert messages.state is SubscriptionState.OPEN
+
+
+@pytest.mark.parametrize(("queue_bytes", "recovered"), [(20_000, False), (30_000, True)])
+async def test_more_than_half_of_what_may_be_queued_is_not_recovered(
+    queue_bytes: int, recovered: bool
+) -> None:
+    async with managing() as sockets:
+        position = await sockets.publish("kept:1", "", "first")
+        for _ in range(10):
+            await sockets.publish("kept:1", "", BIG)
+        subscription = sockets.subscription("kept:1", recover=position, queue_bytes=queue_bytes)
+        async with subscription as messages:
+            assert messages.recovered is recovered
 
 
 @pytest.mark.parametrize("history", [0, 100])
@@ -701,6 +748,49 @@ async def test_entering_while_the_server_ends_is_refused(recover: Position | Non
     assert (sockets.channels.info(), len(sockets.channels.feeds)) == ({}, 0)
 
 
+async def test_who_waits_for_the_broker_as_the_server_ends_is_refused() -> None:
+    class Slow(SocketsManager):
+        waits, go = asyncio.Event(), asyncio.Event()
+
+        async def subscribe(self, channel: str) -> None:
+            self.waits.set()
+            await self.go.wait()
+
+    sockets = Slow()
+    messages = sockets.subscription("news")
+    entering = asyncio.create_task(messages.__aenter__())
+    await sockets.waits.wait()
+    await sockets.drain()
+    sockets.go.set()
+    with pytest.raises(CannotSubscribe, match="Invalid channel"):
+        await entering
+    assert messages.state is SubscriptionState.ENDED
+    assert sockets.channels.info() == {}
+
+
+async def test_a_stream_that_is_lost_while_one_enters_is_no_loss_but_recovers_nothing() -> None:
+    class Losing(MemoryBroker):
+        reads = 0
+
+        async def history(self, channel: str, **options: Any) -> Page[Publication]:
+            self.reads += 1
+            if self.reads == 2:  # the first tells where the stream is
+                self.forget(channel)
+            return await super().history(channel, **options)
+
+    broker = Losing()
+    async with managing(broker=broker) as sockets:
+        top = await sockets.publish("kept:1", "", 0)
+        assert top is not None
+        ahead = Position(5, top.epoch)  # of a server that heard more than this one
+        async with sockets.subscription("kept:1", recover=ahead) as messages:
+            assert messages.recovered is False
+            assert messages.position is not None
+            assert messages.position.epoch != top.epoch
+            await sockets.publish("kept:1", "", 1)
+            assert await read(messages, 1) == [1]
+
+
 async def test_a_subscription_is_entered_before_it_is_read_and_once() -> None:
     async with managing() as sockets:
         messages = sockets.subscription("news")
@@ -717,6 +807,26 @@ async def test_a_subscription_is_entered_before_it_is_read_and_once() -> None:
             "a subscription is entered once; call manager.subscription() again"
         )
         assert [message async for message in messages] == []
+
+
+async def test_two_cannot_enter_one_subscription_at_once() -> None:
+    broker = Reading()
+    async with managing(broker=broker) as sockets:
+        top = await sockets.publish("kept:1", "", 0)
+        await sockets.publish("kept:1", "", 1)
+        broker.go.clear()
+        messages = sockets.subscription("kept:1", recover=top)
+        first = asyncio.create_task(messages.__aenter__())
+        await broker.reading.wait()
+        second = asyncio.create_task(messages.__aenter__())
+        await settle()
+        broker.go.set()
+        assert await first is messages
+        with pytest.raises(RuntimeError, match="a subscription is entered once"):
+            await second
+        assert await read(messages, 1) == [1]
+        assert messages.queued_bytes == 0
+        await messages.__aexit__(None, None, None)
 
 
 async def test_one_that_is_never_entered_is_nowhere() -> None:
