@@ -375,7 +375,6 @@ async def test_an_authorize_that_fails_is_an_internal_error_and_yields_nothing(
     for action, method, more in (
         ("subscribe", "subscribe", {}),
         ("presence", "subscribe", {"presence": True}),
-        ("history", "subscribe", {"recover": SINCE}),
         ("publish", "publish", {"data": 1}),
         ("history", "history", {}),
         ("presence", "presence", {}),
@@ -389,10 +388,10 @@ async def test_an_authorize_that_fails_is_an_internal_error_and_yields_nothing(
             await sockets.publish("c", "live", "a secret")
             await client.call("info")
             assert client.messages == []
-    assert caplog.text.count("LookupError: no such user") == 6
+    assert caplog.text.count("LookupError: no such user") == 5
 
 
-@pytest.mark.parametrize("refusal", [False, None, RpcError(7, "log in first")])
+@pytest.mark.parametrize("refusal", [False, None, RpcError(7, "log in"), OSError("cut")])
 async def test_who_may_not_read_history_recovers_nothing_and_gets_what_comes(
     serve: Serve, refusal: object
 ) -> None:
@@ -524,6 +523,10 @@ class Gate:
             (channel, event), asyncio.get_running_loop().create_future()
         )
         future.set_result(answer)
+
+    def fail(self, channel: str, event: str, error: Exception) -> None:
+        """Fail at a question that was asked."""
+        self._answers[channel, event].set_exception(error)
 
     async def asked(self, channel: str, event: str) -> None:
         """Wait for the question."""
@@ -727,22 +730,24 @@ async def test_an_error_is_a_no_when_it_is_asked_anew(serve: Serve) -> None:
         assert await client.message() == lost("a", "*")
 
 
-async def test_an_authorize_that_fails_when_asked_anew_is_told_to_who_asked(serve: Serve) -> None:
-    endpoint = changing(A, C)
+async def test_an_authorize_that_fails_when_asked_anew_is_a_no_and_the_others_are_asked(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = changing(A, B, C)
     sockets = SocketsManager()
     async with peer(await serve(application(endpoint, sockets)) / "stream") as client:
-        for _, channel, event in (A, C):
+        for _, channel, event in (A, B, C):
             await client.call("subscribe", {"channel": channel, "event": event})
         (ws,) = sockets.sockets
-        endpoint.rights.clear()
-        gate = endpoint.gates[C] = Gate()
+        endpoint.rights = {B}
+        gate = endpoint.gates[A] = Gate()
         asking_anew = asyncio.create_task(ws.reauthorize())
-        await gate.asked("b", "*")
-        gate._answers["b", "*"].set_exception(OSError("the wire is cut"))
-        with pytest.raises(OSError, match="the wire is cut"):
-            await asking_anew
-        assert await client.message() == lost("a", "x")
-        assert sockets.channels.info() == {"b": {"*": 1}}
+        await gate.asked("a", "x")
+        gate.fail("a", "x", OSError("the wire is cut"))
+        assert await asking_anew == ["a", "b"]
+        assert [await client.message() for _ in range(2)] == [lost("a", "x"), lost("b", "*")]
+        assert sockets.channels.info() == {"a": {"y*": 1}}
+    assert "the wire is cut" in caplog.text
 
 
 async def test_presence_is_lost_by_itself(serve: Serve) -> None:
