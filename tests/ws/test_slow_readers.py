@@ -598,6 +598,33 @@ async def test_a_recovery_in_the_turn_in_which_it_began_to_lag_leaves_nothing_ou
         assert behind == [n for n in wanted if n > offset]
 
 
+@pytest.mark.parametrize("channel", ["c", "d"])
+@pytest.mark.parametrize("slow", POLICIES, ids=NAMES)
+async def test_a_subscribe_is_answered_though_more_is_published_than_read(
+    slow: Slow, channel: str
+) -> None:
+    async with rig(ChannelRule("c", slow=slow, history=1000), ChannelRule("d", history=100)) as r:
+        await r.subscribe("c")
+        payload = {"channel": channel, "limit": 0}
+        start = await r.well.call("history", payload)
+        recover = {"offset": start["offset"], "epoch": start["epoch"]}
+        await r.sockets.publish("d", "e", {"n": 0})
+        r.slow.pause()
+        await r.flood("c")
+        call = r.slow.begin("subscribe", {"channel": channel, "recover": recover})
+        gone = r.slow.begin("unsubscribe", {"channel": "c"})
+        await r.processed(r.slow)
+        for _ in range(1000):
+            if _answered(r.slow, call) and _answered(r.slow, gone):
+                break
+            await r.flood("c", 2)
+            r.slow.resume()
+            await r.slow.more(1)
+            r.slow.pause()
+        assert _answered(r.slow, call)
+        assert _answered(r.slow, gone)
+
+
 class Lasting(Marked):
     """Its calls take their time."""
 
