@@ -606,6 +606,28 @@ class TestHttpOperations:
         assert set(document["paths"]) == {"/books", "/books/{id}"}
 
 
+class TestTheReadme:
+    """README.md: what the demo keeps. Its other commands are in tests/test_examples.py."""
+
+    COMMAND = "openapi listen localhost:8080/stream host --history 4"
+
+    def test_the_last_messages_come_before_the_next(self) -> None:
+        with served("examples/monitor.py:create_app") as host:
+            # until there are four
+            run("listen", f"{host}/stream", "host", "--history", "4", "--count", "4")
+            command = shlex.split(self.COMMAND.replace("localhost:8080", host))[1:]
+            with Terminal(*command, "--count", "8") as terminal:
+                assert terminal.wait() == 0
+        note, *lines = terminal.text.splitlines()
+        assert note == "listening, Ctrl-C stops"
+        kept, live = lines[:4], lines[4:]
+        assert all(line.startswith(" " * 10) for line in kept)
+        assert not any(line.startswith(" ") for line in live)
+        events = ["cpu", "memory", "disk", "network"]
+        assert sorted(line.split()[0] for line in kept) == sorted(events)
+        assert sorted(line.split()[1] for line in live) == sorted(events)
+
+
 @pytest.fixture(scope="module")
 def host() -> Iterator[str]:
     """``HOST:PORT`` of the documented example."""
