@@ -59,7 +59,8 @@ class Subscription(Generic[T]):
 
     With ``presence``, ``$join`` and ``$leave`` come as messages too, whatever the pattern. Their
     data is a :class:`Member`, whatever the ``type``, so it is a ``Subscription[T | Member]``: tell
-    them by ``isinstance(message.data, Member)``.
+    them by ``isinstance(message.data, Member)``. When the server tells of others no more, as it is
+    not allowed, that ends with CallFailed too; subscribe without.
     """
 
     def __init__(
