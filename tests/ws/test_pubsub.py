@@ -1,6 +1,7 @@
 """The methods of publish/subscribe over the wire: what they take, answer and refuse."""
 
 import asyncio
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from yarl import URL
 
 from openapi.errors import Unserializable
-from openapi.ws import ChannelRule, Limits, Position, SocketsManager
+from openapi.ws import ChannelRule, Limits, Member, Position, SocketsManager, channels
 from openapi.ws.brokers.memory import MemoryBroker
 from openapi.ws.pubsub import ChannelCallback
 from tests.conftest import Serve
@@ -621,6 +622,67 @@ async def test_who_asked_is_told_who_joins_and_leaves_and_nobody_else(
         await other.call("unsubscribe", {"channel": "room:1"})
         await members(third)
         assert one.messages == third.messages == []
+
+
+async def test_who_asks_twice_is_told_once(url: URL) -> None:
+    async with peer(url.with_query(user="anna")) as one, peer(url) as other:
+        for event in ("x", "y"):
+            payload = {"channel": "room:1", "event": event, "presence": True}
+            await one.call("subscribe", payload)
+        await other.call("subscribe", {"channel": "room:1"})
+        await members(one)
+        await other.call("unsubscribe", {"channel": "room:1"})
+        await members(one)
+        assert [each["event"] for each in one.messages] == ["$join", "$join", "$leave"]
+
+
+async def test_who_becomes_another_user_is_present_as_that_one(
+    url: URL, sockets: SocketsManager
+) -> None:
+    async with peer(url.with_query(user="anna")) as one, peer(url) as other:
+        await one.call("subscribe", {"channel": "room:1"})
+        await one.call("subscribe", {"channel": "news"})
+        await other.call("subscribe", {"channel": "room:1", "presence": True})
+        (ws,) = [each for each in sockets.sockets if each.user == "anna"]
+        other.messages.clear()
+        ws.user = "bert"
+        assert "bert" in [each["id"] for each in await members(other)]
+        about = [(each["event"], each["data"]["id"]) for each in other.messages]
+        assert set(about) >= {("$leave", "anna"), ("$join", "bert")}
+        ws.user = None
+        found = await members(one)
+        assert [("user" in each, each["connections"]) for each in found] == [(False, 1)] * 2
+
+
+async def test_where_the_broker_cannot_be_told_who_left_no_more_rooms_can_be_entered(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stuck(MemoryBroker):
+        stuck, go = asyncio.Event(), asyncio.Event()
+
+        async def leave(self, channel: str, connections: Collection[str]) -> Sequence[Member]:
+            self.stuck.set()
+            await self.go.wait()
+            return await super().leave(channel, connections)
+
+    monkeypatch.setattr(channels, "_UNTOLD", 3)
+    broker = Stuck()
+    sockets = SocketsManager(broker=broker, channels=RULES)
+    async with peer(await serve(application(Named, sockets)) / "stream") as client:
+        for number in range(4):
+            room = {"channel": f"room:{number}"}
+            await client.call("subscribe", room)
+            assert len(await members(client, f"room:{number}")) == 1
+            await client.call("unsubscribe", room)
+        await broker.stuck.wait()
+        error = await client.error("subscribe", {"channel": "room:4"})
+        assert (error["code"], error["retry_after"]) == (-32008, 1000)
+        assert error["message"] == "Who is on this channel cannot be told, try again later"
+        await client.call("subscribe", {"channel": "news"})
+        broker.go.set()
+        assert await members(client, "room:0") == []
+        while "error" in await client.ask("subscribe", {"channel": "room:4"}):
+            pass
 
 
 @pytest.mark.parametrize(

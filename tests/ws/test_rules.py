@@ -20,7 +20,15 @@ from openapi.errors import (
     Unserializable,
 )
 from openapi.protocol.stream import Retention
-from openapi.ws import ChannelRule, Latest, Limits, Position, SocketsManager, rules
+from openapi.ws import (
+    ChannelRule,
+    Latest,
+    Limits,
+    Position,
+    SocketsManager,
+    occupancy,
+    rules,
+)
 from openapi.ws.broker import Broker, Deliver
 from openapi.ws.brokers.memory import MemoryBroker
 from openapi.ws.rules import ChannelRules
@@ -925,6 +933,96 @@ async def test_a_hook_that_fails_is_logged_and_the_next_one_is_called_all_the_sa
         "for channel 'a'"
     ] * 4
     assert "a bug in the hook" in caplog.text
+
+
+@pytest.mark.parametrize("hook", ["on_occupied", "on_vacated"])
+@pytest.mark.parametrize("way", ["register", "subscription"])
+async def test_a_hook_that_would_wait_for_itself_is_told_so(
+    caplog: pytest.LogCaptureFixture, hook: str, way: str
+) -> None:
+    async def again(channel: str) -> None:
+        if way == "register":
+            await sockets.channels.register(channel, "*", Inbox())
+        else:
+            async with sockets.subscription(channel):
+                pass
+
+    inbox = Inbox()
+    rule = ChannelRule("a", **{hook: again})  # type: ignore[arg-type]
+    async with SocketsManager(channels=[rule]) as sockets:
+        await sockets.channels.register("a", "*", inbox)
+        await sockets.publish("a", "", 1)
+        await sockets.channels.unregister("a", "*", inbox)
+    assert inbox.messages == [("a", "", 1)]
+    assert (
+        "a hook of the channel 'a' subscribes to it, and whoever subscribes waits for the hook:"
+        " start a task there, and let that subscribe"
+    ) in caplog.text
+
+
+async def test_a_hook_may_use_other_channels_and_start_what_uses_its_own() -> None:
+    tasks: list[asyncio.Task[Any]] = []
+    own, other = Inbox(), Inbox()
+
+    async def occupied(channel: str) -> None:
+        await sockets.channels.register("other", "*", other)
+        await sockets.publish("other", "", channel)
+        await sockets.publish(channel, "", "nobody is there")
+        tasks.append(asyncio.create_task(sockets.channels.register(channel, "*", own)))
+
+    async with SocketsManager(channels=[ChannelRule("a", on_occupied=occupied)]) as sockets:
+        async with sockets.subscription("a") as messages:
+            await asyncio.gather(*tasks)
+            await sockets.publish("a", "", 1)
+            assert (await anext(messages)).data == 1
+    assert own.messages == [("a", "", 1)]
+    assert other.messages == [("other", "", "a")]
+
+
+def test_a_hook_that_does_not_return_is_named_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        hooks = Occupancy()
+        hooks.hold()
+        async with SocketsManager(channels=[hooks.rule]) as sockets:
+            coming = asyncio.create_task(sockets.channels.register("a", "*", Inbox()))
+            await asyncio.sleep(100)
+            assert not coming.done()
+            hooks.go.set()
+            await coming
+            assert len(sockets.channels.occupancy) == 1
+            sockets.channels.clear()
+            assert len(sockets.channels.occupancy) == 0
+
+    run(1, main)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "still runs for channel 'a', and nobody can subscribe meanwhile" in record.message
+
+
+async def test_while_too_many_channels_are_being_left_the_next_subscription_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Slow(Plain):
+        go = asyncio.Event()
+
+        async def unsubscribe(self, channel: str) -> None:
+            await self.go.wait()
+
+    monkeypatch.setattr(occupancy, "_VACATING", 3)
+    broker, inbox = Slow(), Inbox()
+    async with SocketsManager(broker=broker) as sockets:
+        for number in range(4):
+            await sockets.channels.register(f"c{number}", "*", inbox)
+            sockets.channels.leave(inbox)
+        coming = asyncio.create_task(sockets.channels.register("last", "*", inbox))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not coming.done()
+        broker.go.set()
+        await coming
+        assert sockets.channels.info() == {"last": {"*": 1}}
 
 
 async def test_where_the_broker_refuses_the_channel_no_hook_is_called() -> None:
