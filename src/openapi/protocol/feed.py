@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from openapi.protocol.stream import Log, Numbered, Page, Position
+from openapi.protocol.stream import Log, Numbered, Page, Position, contiguous
 
 __all__ = ["Feed", "FeedState", "Out", "Reset"]
 
@@ -123,7 +123,7 @@ class Feed(Generic[M]):
             out.append(self._reset(self._beginning(there)))
         elif there.offset < log.top:
             out.append(self._reset(there))
-        elif page.messages and page.messages[0].offset == log.top + 1:
+        elif _follows(page.messages, log.top):
             for message in page.messages:
                 log.append(message)
             out += page.messages
@@ -144,7 +144,7 @@ class Feed(Generic[M]):
             return  # a reset came in between: what was read is not what lies right before it
         self.filled = True
         older = [message for message in page.messages if message.offset < first]
-        if older and older[-1].offset == first - 1:
+        if older and older[-1].offset == first - 1 and contiguous(older):
             self.log.prepend(older)
 
     def reaches(self, position: Position) -> bool:
@@ -178,3 +178,8 @@ class Feed(Generic[M]):
         kept = tuple(self._kept)
         self._kept.clear()
         return [each for message, epoch in kept for each in self.receive(message, epoch)]
+
+
+def _follows(messages: Sequence[Numbered], top: int) -> bool:
+    """Whether these are the next ones, and all of them."""
+    return len(messages) > 0 and messages[0].offset == top + 1 and contiguous(messages)

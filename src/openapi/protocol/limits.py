@@ -34,6 +34,8 @@ class Limits:
     """Event patterns per channel. More: -32007."""
     name_bytes: int = 255
     """The name of a channel or an event, or a pattern. Longer: -32602."""
+    keys: int = 1000
+    """Keys that one connection publishes with, within 5 minutes. More: -32003."""
     recovery: int = 300
     """Messages that a client gets at once: recovered, or of a history. More: not recovered."""
     outbox_bytes: int = 1024 * 1024
@@ -68,3 +70,9 @@ class Limits:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if not is_number or not 0 < value < inf:
                 raise ValueError(f"Limits.{field.name} must be more than 0 seconds, not {value!r}")
+        if self.presence_ttl <= self.presence_interval:
+            raise ValueError(
+                "Limits.presence_ttl must be more than presence_interval, or who is present is"
+                f" gone in between: {self.presence_ttl!r} is not more than"
+                f" {self.presence_interval!r}"
+            )

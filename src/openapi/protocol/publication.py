@@ -35,6 +35,11 @@ class Data:
             return cls(json, str(exc))  # its text: the exception would keep the value alive
 
     @property
+    def packed_bytes(self) -> int:
+        """How many bytes it has as MessagePack; 0 where it has no such form."""
+        return len(self._packed) if isinstance(self._packed, bytes) else 0
+
+    @property
     def packed(self) -> bytes:
         """As MessagePack. Raises Unserializable for what has a JSON form only."""
         if isinstance(self._packed, bytes):

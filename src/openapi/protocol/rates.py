@@ -4,13 +4,16 @@ __all__ = ["Bucket"]
 
 
 class Bucket:
-    """``rate`` tokens come a second, and as many stay, but one at least. At first it is full."""
+    """``rate`` tokens come a second, and ``most`` stay: at first it is full.
+
+    Without ``most`` those of a second stay, but one at least.
+    """
 
     __slots__ = ("_at", "_most", "_rate", "_tokens")
 
-    def __init__(self, rate: float, now: float) -> None:
+    def __init__(self, rate: float, now: float, *, most: float | None = None) -> None:
         self._rate = rate
-        self._most = max(1.0, rate)
+        self._most = max(1.0, rate) if most is None else most
         self._tokens = self._most
         self._at = now
 

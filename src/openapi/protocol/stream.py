@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Log", "Numbered", "Page", "Position", "Retention"]
+__all__ = ["Log", "Numbered", "Page", "Position", "Retention", "contiguous"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,11 @@ class Page(Generic[M_co]):
 
     messages: Sequence[M_co]
     top: Position
+
+
+def contiguous(messages: Sequence[Numbered]) -> bool:
+    """Whether no message is missing between them, or there twice."""
+    return all(each.offset == messages[0].offset + n for n, each in enumerate(messages))
 
 
 class Log(Generic[M]):

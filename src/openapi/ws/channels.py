@@ -41,6 +41,9 @@ Allowed: TypeAlias = Callable[[str, str, str], Awaitable[bool]]
 Whom: TypeAlias = "CallbackType | Subscriber | Connection"
 """Who is subscribed: an async callback, a connection, or whatever else takes messages."""
 
+#: Channels that all have left, of which the broker could not be told yet who was present.
+_UNTOLD: Final = 1000
+
 _JOIN: Final = "$join"
 _LEAVE: Final = "$leave"
 
@@ -174,12 +177,20 @@ class Channels:
         if rule.refused:
             raise invalid_channel()
         event = event or "*"
+        self.occupancy.check(channel)
         self._check_limits(subscriber, channel, event)
         while not subscriber.gone:
             take_backs: list[Callable[[], object]] = []
             # What was missed may be much, and there is one outbox for all of its channels.
             while recover is not None and (room := subscriber.room()) is not None:
                 await room
+            await self.occupancy.settle()
+            if rule.presence and len(self.presence) > len(self.index) + _UNTOLD:
+                raise RpcError(
+                    ErrorCode.BROKER_UNAVAILABLE,
+                    "Who is on this channel cannot be told, try again later",
+                    retry_after=1000,
+                )
             async with self.gates.turn(channel):
                 await self.occupancy.open(channel, rule)
                 try:
@@ -302,6 +313,13 @@ class Channels:
         """What a socket or a callback is subscribed to: ``{channel: [pattern, …]}``"""
         return self.index.subscriptions(self._subscriber(callback))
 
+    def renamed(self, callback: "Whom") -> None:
+        """Its user is another one: who is present on its channels, too."""
+        subscriber = self._subscriber(callback)
+        for channel in self.index.channels(subscriber):
+            if self.sockets.rules.of(channel).presence and subscriber.name:
+                self.presence.enter(channel, subscriber.name, subscriber.member(channel))
+
     def leave(self, callback: "Whom") -> None:
         """Take back every subscription of a socket or a callback, at once."""
         subscriber = self._subscriber(callback)
@@ -357,6 +375,8 @@ class Channels:
             size = sum(len(each.written(packed=False)) for each in messages)
             if size + len(messages) * subscriber.overhead > most:
                 return Joined(top, recovered=False)
+        if messages:
+            subscriber.recovers()
         return Joined(top, recovered=True, messages=messages)
 
     def _send(self, delivery: Delivery) -> list[Awaitable[object]]:

@@ -6,11 +6,12 @@ A message goes straight there, unless
 * the connection reads slowly, and the channel's rule does not close it for that: see ``lag.py``.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from openapi.errors import Unserializable
 from openapi.protocol.frames import Codec
@@ -19,7 +20,7 @@ from openapi.protocol.native import JSON
 from openapi.protocol.patterns import Pattern
 from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT
-from openapi.schema import encode_json
+from openapi.schema import Schema, encode_json
 from openapi.ws.broker import Member
 from openapi.ws.delivery import Delivery
 from openapi.ws.hold import Hold
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Deliveries"]
 
 logger = logging.getLogger(__name__)
+
+_ANYTHING: Final = Schema[Any](Any)
 
 pattern_of: Final = lru_cache(maxsize=1024)(Pattern)
 
@@ -55,6 +58,7 @@ class Deliveries(Subscriber):
         "_hold",
         "_lagging",
         "_limit",
+        "_long",
         "_name",
         "_on_failure",
         "_on_overflow",
@@ -93,6 +97,8 @@ class Deliveries(Subscriber):
         self._hold: Hold | None = None
         self._begun: dict[Incoming, list[Callable[[], object]]] | None = None
         self._lagging: Lagging | None = None
+        # Calls whose answers have what was missed, and what is set when there are none any more.
+        self._long: tuple[set[Incoming], asyncio.Event] | None = None
         self._name = ""
 
     @property
@@ -111,12 +117,13 @@ class Deliveries(Subscriber):
         """See :meth:`Subscriber.member`."""
         endpoint = self._endpoint
         assert endpoint is not None  # it is about to subscribe
-        user, info = endpoint.user, endpoint.presence_info(channel)
-        encode_json(info)
+        user = endpoint.user
+        # As it is now: the application may go on changing it.
+        info = _ANYTHING.decode(encode_json(endpoint.presence_info(channel)))
         if user is None:
             return Member(self.name, info=info)
-        known = user if isinstance(user, str | int) else str(user)
-        return Member(str(user), known, info)
+        fits = isinstance(user, str) or (isinstance(user, int) and -(2**63) <= user < 2**63)
+        return Member(str(user), cast("str | int", user) if fits else str(user), info)
 
     @property
     def size(self) -> int:
@@ -169,6 +176,12 @@ class Deliveries(Subscriber):
     def done(self, call: Incoming) -> None:
         """A call is over."""
         self._forget(call)
+        if self._long is not None:
+            calls, short = self._long
+            calls.discard(call)
+            if not calls:
+                self._long = None
+                short.set()
 
     def release(self, answered: object) -> None:
         """A call is answered."""
@@ -219,6 +232,9 @@ class Deliveries(Subscriber):
         """The connection is over. Reference counts must free all of it."""
         self.drop()
         self._lagging = self._endpoint = self._begun = None
+        if self._long is not None:
+            self._long[1].set()
+            self._long = None
         self._on_overflow = self._on_failure = self._answering = _nothing
         self._closing = _true
         self.variant = (JSON, 0)
@@ -228,14 +244,28 @@ class Deliveries(Subscriber):
         """See :attr:`Subscriber.most`: they have to fit into the answer."""
         return self._limit // 2
 
+    def recovers(self) -> None:
+        """See :meth:`Subscriber.recovers`. Such answers go one behind the other."""
+        call = self._answering()
+        if call is not None:
+            if self._long is None:
+                self._long = set(), asyncio.Event()
+            self._long[0].add(call)
+
     @property
     def full(self) -> bool:
         """See :attr:`Subscriber.full`."""
-        return self._outbox.full
+        return self._outbox.full or self._is_long
 
     def room(self) -> Awaitable[object] | None:
         """See :meth:`Subscriber.room`."""
+        if self._long is not None and self._is_long:
+            return self._long[1].wait()
         return self._outbox.room()
+
+    @property
+    def _is_long(self) -> bool:
+        return self._long is not None and self._answering() not in self._long[0]
 
     # What lagging asks
 

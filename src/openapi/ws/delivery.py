@@ -1,7 +1,9 @@
 """One message on its way to many subscribers: encoded and framed once for each dialect."""
 
+import json
 from typing import Any, Final
 
+from openapi.errors import InvalidData
 from openapi.protocol.frames import Codec, Message, written
 from openapi.protocol.native import JSON, MSGPACK
 from openapi.protocol.publication import Data
@@ -60,7 +62,10 @@ class Delivery:
     def data(self) -> Any:
         """The data as whoever gets it over the wire sees it: dictionaries, lists, plain values."""
         if self._value is None:
-            self._value = _ANYTHING.decode(self._json)["data"]
+            try:
+                self._value = _ANYTHING.decode(self._json)["data"]
+            except InvalidData:  # integers of more than 64 bits, which only JSON can say
+                self._value = json.loads(self._json)["data"]
         return self._value
 
     def written(self, *, packed: bool) -> bytes:

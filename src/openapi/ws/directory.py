@@ -47,11 +47,13 @@ class Directory:
         if self._by_id.pop(ws.socket_id, None) is not None:
             self._forget(ws, ws.user)
 
-    def rename(self, ws: Websocket, old: Hashable, new: Hashable) -> None:
-        """Its user is another one now."""
-        if ws.socket_id in self._by_id and old != new:
-            self._know(ws, new)  # first: what is not hashable changes nothing
-            self._forget(ws, old)
+    def rename(self, ws: Websocket, old: Hashable, new: Hashable) -> bool:
+        """Its user is another one now. Returns whether that changes anything here."""
+        if ws.socket_id not in self._by_id or old == new:
+            return False
+        self._know(ws, new)  # first: what is not hashable changes nothing
+        self._forget(ws, old)
+        return True
 
     def find(self, method: str, user: Hashable, socket_id: str | None) -> Collection[Websocket]:
         """The sockets of a user, or the one of an id.

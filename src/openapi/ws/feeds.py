@@ -19,7 +19,7 @@ from openapi.protocol.backoff import delays
 from openapi.protocol.feed import Feed, FeedState, Out
 from openapi.protocol.limits import Limits
 from openapi.protocol.publication import Publication
-from openapi.protocol.stream import Page, Position
+from openapi.protocol.stream import Page, Position, contiguous
 from openapi.ws.broker import Broker, KeepsHistory
 from openapi.ws.delivery import Delivery
 from openapi.ws.rules import ChannelRule
@@ -42,7 +42,7 @@ _PATIENCE: Final = 5.0
 class _Feed(Feed[Delivery]):
     """The feed of an open channel."""
 
-    __slots__ = ("bridging", "heard", "now", "rule", "unnumbered")
+    __slots__ = ("bridging", "heard", "now", "rule", "since", "unnumbered")
 
     def __init__(self, rule: ChannelRule, limits: Limits) -> None:
         super().__init__(min(rule.history, limits.recovery))
@@ -52,6 +52,8 @@ class _Feed(Feed[Delivery]):
         self.heard = 0.0
         """When something was known of it: the loop's time."""
         self.bridging: asyncio.Task[None] | None = None
+        self.since = 0.0
+        """When that began."""
         self.unnumbered = False
         """Whether a message came past its history, which was said."""
 
@@ -73,6 +75,7 @@ class Feeds:
         self._spawn = spawn
         self._feeds: dict[str, _Feed] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._failing = False
 
     def __len__(self) -> int:
         return len(self._feeds)
@@ -149,13 +152,11 @@ class Feeds:
             # Its client was elsewhere, where the message came sooner.
             self._read_soon(channel, feed)
             if feed.bridging is not None:
-                await asyncio.wait([feed.bridging], timeout=_PATIENCE)
+                # One patience for all who wait: they do so one behind the other.
+                waited = asyncio.get_running_loop().time() - feed.since
+                await asyncio.wait([feed.bridging], timeout=max(0.0, _PATIENCE - waited))
             if feed.bridging is not None:
-                raise RpcError(
-                    ErrorCode.BROKER_UNAVAILABLE,
-                    "The history of this channel cannot be read, try again later",
-                    retry_after=round(_PATIENCE * 1000),
-                )
+                raise unreadable()
         for _ in range(2):  # what was read before a reset is of no use
             if not feed.reaches(since):
                 keep = min(feed.rule.history, self._limits.recovery)
@@ -175,17 +176,28 @@ class Feeds:
             page = await self._read(channel, feed.rule, limit=self._limits.recovery, since=since)
             top = feed.top
             messages = [each for each in page.messages if each.offset <= top.offset]
-            if messages and messages[0].offset == since.offset + 1 and page.top.epoch == top.epoch:
+            follows = messages and messages[0].offset == since.offset + 1 and contiguous(messages)
+            if follows and page.top.epoch == top.epoch:
                 return messages
         if since.epoch != feed.top.epoch:
             return None
         return feed.log.after(since.offset)
 
     async def history(
-        self, channel: str, rule: ChannelRule, *, since: Position | None, limit: int, reverse: bool
+        self,
+        channel: str,
+        rule: ChannelRule,
+        *,
+        since: Position | None,
+        limit: int,
+        reverse: bool,
+        most: int,
     ) -> Page[Delivery]:
-        """Read a channel's history, whether it is open or not."""
-        return await self._read(channel, rule, since=since, limit=limit, reverse=reverse)
+        """Read a channel's history, whether it is open or not.
+
+        It is no more than has ``most`` bytes, but one message at least.
+        """
+        return await self._read(channel, rule, since=since, limit=limit, reverse=reverse, most=most)
 
     def _heard(self, feed: _Feed) -> None:
         feed.heard = asyncio.get_running_loop().time()
@@ -193,6 +205,7 @@ class Feeds:
     def _go_on(self, channel: str, feed: _Feed, out: Out[Delivery]) -> Sequence[Awaitable[object]]:
         waits = self._hand_on(channel, out) if out else ()
         if feed.state is FeedState.BRIDGING and feed.bridging is None:
+            feed.since = asyncio.get_running_loop().time()
             feed.bridging = self._spawn(self._bridge(channel, feed))
         return waits
 
@@ -210,14 +223,14 @@ class Feeds:
                     page = await self._read(
                         channel, feed.rule, since=feed.top, limit=self._limits.recovery
                     )
-                except Exception:
-                    logger.exception("channel %r cannot be read on, it is tried again", channel)
+                except RpcError:  # it was said
                     await asyncio.sleep(next(pauses))
                     continue
                 self._heard(feed)
                 if waits := self._hand_on(channel, feed.bridged(page)):
-                    # Not here: nobody may hold up what is read for all.
-                    self._spawn(_all(waits))
+                    # Begun here, in order; waited for elsewhere: nobody may hold up what is read
+                    # for all.
+                    self._spawn(_wait(asyncio.gather(*waits)))
         finally:
             feed.bridging = None
 
@@ -256,16 +269,45 @@ class Feeds:
         limit: int,
         since: Position | None = None,
         reverse: bool = False,
+        most: int | None = None,
     ) -> Page[Delivery]:
         broker = await self._opened()
-        page = await broker.history(
-            channel, retention=rule.retention, since=since, limit=limit, reverse=reverse
-        )
-        return Page([_delivery(channel, rule, each) for each in page.messages], page.top)
+        try:
+            page = await broker.history(
+                channel, retention=rule.retention, since=since, limit=limit, reverse=reverse
+            )
+        except (RpcError, CannotSubscribe):
+            raise
+        except Exception as exc:
+            if not self._failing:  # once: nobody can be served that needs it
+                self._failing = True
+                logger.exception("the history of channel %r cannot be read", channel)
+            raise unreadable() from exc
+        self._failing = False
+        messages = page.messages if most is None else _some(page.messages, most)
+        return Page([_delivery(channel, rule, each) for each in messages], page.top)
 
 
-async def _all(waits: Sequence[Awaitable[object]]) -> None:
-    await asyncio.gather(*waits)
+def _some(messages: Sequence[Publication], most: int) -> Sequence[Publication]:
+    """As many of the first as have so many bytes of data together, but one at least."""
+    for number, each in enumerate(messages):
+        most -= len(each.data.json)
+        if most < 0 and number:
+            return messages[:number]
+    return messages
+
+
+def unreadable() -> RpcError:
+    """The refusal where history cannot be read."""
+    return RpcError(
+        ErrorCode.BROKER_UNAVAILABLE,
+        "The history of this channel cannot be read, try again later",
+        retry_after=round(_PATIENCE * 1000),
+    )
+
+
+async def _wait(all_of_them: Awaitable[object]) -> None:
+    await all_of_them
 
 
 def _delivery(channel: str, rule: ChannelRule, kept: Publication) -> Delivery:

@@ -18,6 +18,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
+from openapi.errors import RpcError
 from openapi.protocol.backoff import delays
 from openapi.protocol.stream import Position
 from openapi.ws.backlog import Backlog
@@ -175,8 +176,9 @@ class Lagging:
             try:
                 if self._lags.get(channel) is lag and not await step(channel, lag):
                     return
-            except Exception:
-                logger.exception("channel %r cannot be caught up with, it is tried again", channel)
+            except Exception as exc:
+                if not isinstance(exc, RpcError):  # that history cannot be read was said
+                    logger.exception("channel %r cannot be caught up with", channel)
                 await asyncio.sleep(next(pauses))
             else:
                 await asyncio.sleep(0)  # what one turn queued is written at its end

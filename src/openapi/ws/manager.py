@@ -452,7 +452,8 @@ class SocketsManager:
 
     def rename(self, ws: Websocket, old: Hashable, new: Hashable) -> None:
         """Called by a socket whose user is another one now."""
-        self.__directory.rename(ws, old, new)
+        if self.__directory.rename(ws, old, new):
+            self.channels.renamed(ws.connection)
 
     def connected(self, ws: Websocket, request: "web.BaseRequest") -> None:
         """Called by an endpoint that accepted a connection."""

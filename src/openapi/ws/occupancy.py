@@ -13,7 +13,7 @@ each other. While one waits for the broker, the other would act on what is no lo
 import asyncio
 import logging
 from collections.abc import Container
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from openapi.errors import CannotSubscribe, InvalidData
 from openapi.ws.feeds import Feeds
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["Occupancy", "invalid_channel"]
 
 logger = logging.getLogger(__name__)
+
+#: Channels that are being vacated at a time. While there are more, nobody subscribes.
+_VACATING: Final = 1000
+#: Behind how many seconds a hook that has not returned is told of.
+_PATIENCE: Final = 10.0
 
 
 class Occupancy:
@@ -40,6 +45,9 @@ class Occupancy:
         self._subscribed = subscribed
         self._open: set[str] = set()
         self._occupying: dict[str, asyncio.Task[None]] = {}  # each on_occupied that still runs
+        self._vacating = 0
+        self._fewer = asyncio.Event()
+        self._hooked: dict[str, asyncio.Task[None] | None] = {}  # who runs which hook
 
     def __len__(self) -> int:
         return len(self._open)
@@ -47,6 +55,14 @@ class Occupancy:
     def clear(self) -> None:
         """Forget all of them."""
         self._open.clear()
+
+    def check(self, channel: str) -> None:
+        """Raise RuntimeError in a hook of the channel, which would wait for itself."""
+        if channel in self._hooked and self._hooked[channel] is asyncio.current_task():
+            raise RuntimeError(
+                f"a hook of the channel {channel!r} subscribes to it, and whoever subscribes waits"
+                " for the hook: start a task there, and let that subscribe"
+            )
 
     async def open(self, channel: str, rule: ChannelRule) -> None:
         """Somebody is about to subscribe, and has the gate. Raises InvalidData where it cannot be.
@@ -70,7 +86,7 @@ class Occupancy:
             self._open.add(channel)
             if rule.on_occupied is not None:
                 # A task of its own: who waits for it may be cancelled, and others wait for it too.
-                occupying = self._sockets.spawn(_call(rule.on_occupied, channel))
+                occupying = self._sockets.spawn(self._call(rule.on_occupied, channel))
                 self._occupying[channel] = occupying
                 occupying.add_done_callback(lambda _: self._occupying.pop(channel, None))
         if (hook := self._occupying.get(channel)) is not None:
@@ -82,7 +98,21 @@ class Occupancy:
 
     def vacate_soon(self, channel: str) -> "asyncio.Task[None]":
         """Nobody may be subscribed any more: returns what looks, and tells the broker."""
-        return self._sockets.spawn(self._vacate(channel))
+        task = self._sockets.spawn(self._vacate(channel))
+        self._vacating += 1
+        task.add_done_callback(self._vacated)
+        return task
+
+    async def settle(self) -> None:
+        """Wait until not too many channels are being vacated, as where a broker takes long."""
+        while self._vacating > _VACATING:
+            self._fewer.clear()
+            await self._fewer.wait()
+
+    def _vacated(self, task: "asyncio.Task[None]") -> None:
+        self._vacating -= 1
+        if self._vacating <= _VACATING:
+            self._fewer.set()
 
     async def _vacate(self, channel: str) -> None:
         async with self._gates.turn(channel):
@@ -95,15 +125,28 @@ class Occupancy:
                     await asyncio.wait([occupying])
                 on_vacated = self._sockets.rules.of(channel).on_vacated
                 if on_vacated is not None:
-                    await _call(on_vacated, channel)
+                    await self._call(on_vacated, channel)
             await self._sockets.unsubscribe(channel)
 
+    async def _call(self, hook: OccupancyHook, channel: str) -> None:
+        self._hooked[channel] = asyncio.current_task()
+        slow = asyncio.get_running_loop().call_later(_PATIENCE, _tell_slow, hook, channel)
+        try:
+            await hook(channel)
+        except Exception:
+            logger.exception("the hook %r failed for channel %r", hook, channel)
+        finally:
+            slow.cancel()
+            del self._hooked[channel]
 
-async def _call(hook: OccupancyHook, channel: str) -> None:
-    try:
-        await hook(channel)
-    except Exception:
-        logger.exception("the hook %r failed for channel %r", hook, channel)
+
+def _tell_slow(hook: OccupancyHook, channel: str) -> None:
+    logger.warning(
+        "the hook %r still runs for channel %r, and nobody can subscribe meanwhile: let it start a"
+        " task for what goes on",
+        hook,
+        channel,
+    )
 
 
 def invalid_channel() -> InvalidData:

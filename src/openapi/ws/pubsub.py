@@ -13,7 +13,7 @@ from openapi.protocol.rates import Bucket
 from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT
 from openapi.schema import encode_json
-from openapi.ws.broker import Member
+from openapi.ws.broker import KEY_SECONDS, Member
 from openapi.ws.channels import Joined, not_allowed
 from openapi.ws.connection import Connection
 from openapi.ws.delivery import Delivery
@@ -181,6 +181,8 @@ class Publish(Websocket):
         if rule.refused:
             raise InvalidData({"channel": "Cannot publish to channel"})
         self.__check_rate(rule)
+        if key is not None:
+            self.__check_keys()
         if type(self).authorize is Websocket.authorize:
             return await self.__publish(channel, event, payload["data"], key)
         # What authorize awaits must not let a client's messages overtake each other.
@@ -209,21 +211,38 @@ class Publish(Websocket):
         return Gates()
 
     @cached_property
-    def __buckets(self) -> dict[str, Bucket]:
-        return {}
+    def __buckets(self) -> dict[str | None, Bucket]:
+        return {}  # by the name of the rule; None is that of keys
 
     def __check_rate(self, rule: ChannelRule) -> None:
-        if rule.max_rate is None:
-            return
+        if rule.max_rate is not None:
+            text = f"At most {rule.max_rate:g} messages a second may be published here"
+            self.__take(rule.name, "max_rate", rule.max_rate, rule.max_rate, None, text)
+
+    def __check_keys(self) -> None:
+        # Keys are remembered for everyone in one place: nobody shall have all of it.
+        most = self.sockets.limits.keys
+        text = f"At most {most} keys may be published with in {KEY_SECONDS / 60:g} minutes"
+        self.__take(None, "keys", most, most / KEY_SECONDS, most, text)
+
+    def __take(
+        self,
+        bucket: str | None,
+        limit: str,
+        maximum: float,
+        rate: float,
+        most: float | None,
+        text: str,
+    ) -> None:
         now = asyncio.get_running_loop().time()
-        bucket = self.__buckets.get(rule.name)
-        if bucket is None:
-            bucket = self.__buckets[rule.name] = Bucket(rule.max_rate, now)
-        if wait := bucket.take(now):
+        taken_from = self.__buckets.get(bucket)
+        if taken_from is None:
+            taken_from = self.__buckets[bucket] = Bucket(rate, now, most=most)
+        if wait := taken_from.take(now):
             raise RpcError(
                 ErrorCode.RATE_LIMITED,
-                f"At most {rule.max_rate:g} messages a second may be published here",
-                data={"limit": "max_rate", "max": rule.max_rate},
+                text,
+                data={"limit": limit, "max": maximum},
                 retry_after=ceil(wait * 1000),
             )
 
@@ -296,12 +315,16 @@ class Subscribe(Websocket):
             raise InvalidData({"channel": "keeps no history"})
         since = _position_of(payload.get("since"))
         page = await self.channels.feeds.history(
-            channel, rule, since=since, limit=limit, reverse=bool(payload.get("reverse"))
+            channel,
+            rule,
+            since=since,
+            limit=limit,
+            reverse=bool(payload.get("reverse")),
+            most=limits.outbox_bytes // 2,
         )
         if since is not None and since.epoch != page.top.epoch:
             raise InvalidData({"since": "of another stream, which is lost: read without it"})
-        messages = _some(page.messages, limits.outbox_bytes // 2)
-        return {"messages": self.__written(messages), **_form_of(page.top)}
+        return {"messages": self.__written(page.messages), **_form_of(page.top)}
 
     @ws_rpc(body_schema=ChannelSchema, response_schema=Members)
     async def ws_rpc_presence(self, payload: dict[str, Any]) -> Any:
@@ -335,15 +358,6 @@ def _position_of(position: dict[str, Any] | None) -> Position | None:
 
 def _form_of(position: Position) -> dict[str, Any]:
     return {"offset": position.offset, "epoch": position.epoch}
-
-
-def _some(messages: Sequence[Delivery], most: int) -> Sequence[Delivery]:
-    """As many of the first as have so many bytes together, but one at least."""
-    for number, each in enumerate(messages):
-        most -= len(each.written(packed=False))
-        if most < 0 and number:
-            return messages[:number]
-    return messages
 
 
 def _present(member: Member) -> dict[str, Any]:

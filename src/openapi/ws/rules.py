@@ -70,7 +70,7 @@ class ChannelRule:
     * ``refused``: nobody may subscribe or publish
     * ``on_occupied``, ``on_vacated``: awaited when a channel gets its first subscriber in this
       process, and when the last has left. They never overlap, and take turns; what they raise is
-      logged. The first subscriber waits for ``on_occupied``
+      logged. Subscribers wait for ``on_occupied``: what goes on there belongs into a task
 
     Raises :class:`DeclarationError` for what cannot be meant.
     """

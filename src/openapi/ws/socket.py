@@ -1,5 +1,6 @@
 """One connected socket, as its endpoint's methods see it: ``self``."""
 
+import logging
 from collections.abc import Hashable
 from functools import cached_property
 from types import SimpleNamespace
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Websocket"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class Websocket:
@@ -57,14 +60,19 @@ class Websocket:
     def user(self) -> Hashable:
         """Who it is, as the application says: what :meth:`SocketsManager.call` finds it by.
 
-        None, the default, is nobody. Set it in :meth:`on_connect`, or whenever it is known.
+        None, the default, is nobody. Set it in :meth:`on_connect`, or whenever it is known; then
+        :meth:`reauthorize` asks whether the new one may have what the old one had.
         """
         return self.__user
 
     @user.setter
     def user(self, user: Hashable) -> None:
-        self.sockets.rename(self, self.__user, user)
-        self.__user = user
+        old, self.__user = self.__user, user
+        try:
+            self.sockets.rename(self, old, user)
+        except BaseException:  # it is not hashable, or its presence_info failed
+            self.__user = old
+            raise
 
     @property
     def remaining(self) -> float | None:
@@ -106,10 +114,14 @@ class Websocket:
         return await self.channels.reauthorize(deliveries, self.allows)
 
     async def allows(self, action: str, channel: str, event: str) -> bool:
-        """What :meth:`authorize` says; an RpcError that it raises is a no."""
+        """What :meth:`authorize` says; it is a no where it fails."""
         try:
             return await self.authorize(action, channel, event) is True
         except RpcError:
+            return False
+        except Exception:
+            # There may be more to ask for, and none of it shall stay for this.
+            logger.exception("authorize failed for socket %s: it is a no", self)
             return False
 
     def presence_info(self, channel: str) -> Any:

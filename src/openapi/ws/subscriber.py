@@ -62,6 +62,9 @@ class Subscriber:
         """How many bytes of messages that it missed it takes at once; None: all of them."""
         return None
 
+    def recovers(self) -> None:
+        """The answer to whoever subscribes has messages that were missed: it may be long."""
+
     @property
     def full(self) -> bool:
         """Whether it cannot take much at once."""

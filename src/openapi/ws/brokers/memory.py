@@ -14,8 +14,17 @@ message go before those that had. Of more keys than there is room for, the next 
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Container,
+    Coroutine,
+    Generator,
+    Mapping,
+    Sequence,
+)
 from math import ceil
 from secrets import token_urlsafe
 from typing import Any, Final, NamedTuple, TypeVar
@@ -48,14 +57,19 @@ V = TypeVar("V")
 
 #: Entries of a table that are looked at, whether they have expired, when one is added.
 _SWEPT: Final = 2
+#: Streams that are looked at for one that nobody needs, when there is one too many.
+_LOOKED_AT: Final = 64
+#: What a message costs besides its bytes.
+_OVERHEAD: Final = 200
 
 
 class MemoryBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence):
     """See :class:`Broker`. Every channel can be published and subscribed to.
 
     ``clock`` gives seconds; those that pass while it goes back do not count. ``streams`` is how
-    many channels have a history, ``keys`` how many keys of publications are remembered. Raises
-    ValueError for less than one.
+    many channels have a history, ``history_bytes`` how much is kept of all of them, in both
+    formats: past it, what other channels keep goes first. ``keys`` is how many keys of publications
+    are remembered. Raises ValueError for less than one.
     """
 
     def __init__(
@@ -64,12 +78,14 @@ class MemoryBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence):
         *,
         clock: Callable[[], float] = time.time,
         streams: int = 10_000,
+        history_bytes: int = 256 * 1024 * 1024,
         keys: int = 100_000,
     ) -> None:
-        for name, most in (("streams", streams), ("keys", keys)):
+        bounds = {"streams": streams, "history_bytes": history_bytes, "keys": keys}
+        for name, most in bounds.items():
             if most < 1:
                 raise ValueError(f"MemoryBroker: {name} must be 1 or more, not {most}")
-        self._memory = _Memory(clock, streams=streams, keys=keys)
+        self._memory = _Memory(clock, **bounds)
         self._deliver: Deliver | None = None
         self._subscribed: set[str] = set()
 
@@ -210,12 +226,14 @@ class MemoryBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence):
 class _Memory:
     """What siblings share."""
 
-    def __init__(self, clock: Callable[[], float], *, streams: int, keys: int) -> None:
+    def __init__(
+        self, clock: Callable[[], float], *, streams: int, history_bytes: int, keys: int
+    ) -> None:
         self.now = _Clock(clock)
-        self.streams = _Streams(streams)
+        self.subscribers: dict[str, dict[MemoryBroker, Deliver]] = {}
+        self.streams = _Streams(streams, history_bytes, self.subscribers)
         self.keys = _Keys(keys)
         self.rosters = _Rosters()
-        self.subscribers: dict[str, dict[MemoryBroker, Deliver]] = {}
 
     async def hand_on(self, channel: str, event: str, data: object, *position: Position) -> None:
         """Deliver to all who are subscribed, and wait until they are done."""
@@ -289,12 +307,28 @@ class _Clock:
 class _Stream:
     """A channel's messages, each for so many seconds."""
 
-    __slots__ = ("epoch", "log", "seconds")
+    __slots__ = ("_sizes", "epoch", "log", "seconds", "size")
 
     def __init__(self) -> None:
         self.epoch: Final = token_urlsafe(6)
         self.log: Log[Publication] = Log(0)
         self.seconds = 0.0
+        self._sizes: deque[int] = deque()
+        self.size = 0
+        """Bytes of what is kept."""
+
+    def append(self, message: Publication) -> None:
+        self.log.append(message)
+        size = len(message.data.json) + message.data.packed_bytes + _OVERHEAD
+        self._sizes.append(size)
+        self.size += size
+
+    def weigh(self) -> int:
+        """By how much it has become lighter, as messages went."""
+        before = self.size
+        while len(self._sizes) > len(self.log):
+            self.size -= self._sizes.popleft()
+        return before - self.size
 
     @property
     def top(self) -> Position:
@@ -307,8 +341,11 @@ class _Stream:
 class _Streams:
     """The streams by channel: at most so many."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, most_bytes: int, subscribed: Container[str]) -> None:
         self._most = most
+        self._subscribed = subscribed
+        self._most_bytes = most_bytes
+        self._bytes = 0
         # The least recently used first. A stream is in the first table until it has a message.
         self._unwritten: OrderedDict[str, _Stream] = OrderedDict()
         self._written: OrderedDict[str, _Stream] = OrderedDict()
@@ -321,35 +358,64 @@ class _Streams:
         stream = table.get(channel)
         if stream is None:
             if len(self._written) + len(self._unwritten) >= self._most:
-                self.forget(next(iter(self._unwritten or self._written)))
+                self.forget(self._least_used())
             stream = table[channel] = _Stream()
         table.move_to_end(channel)
         stream.seconds = retention.seconds
         stream.log.resize(retention.messages)
         stream.expire(now)
+        self._bytes -= stream.weigh()
         return stream
+
+    def _least_used(self) -> str:
+        """One that nobody is subscribed to, if there is one among the first."""
+        for table in (self._unwritten, self._written):
+            for _ in range(min(_LOOKED_AT, len(table))):
+                channel = next(iter(table))
+                if channel not in self._subscribed:
+                    return channel
+                table.move_to_end(channel)
+        return next(iter(self._unwritten or self._written))
 
     def append(
         self, channel: str, event: str, data: Data, retention: Retention, now: float
     ) -> Position:
         """Number a message and keep it."""
         stream = self.get(channel, retention, now)
-        stream.log.append(Publication(stream.log.top + 1, event, data, now))
+        before = stream.size
+        stream.append(Publication(stream.log.top + 1, event, data, now))
+        stream.weigh()
+        self._bytes += stream.size - before
         self._unwritten.pop(channel, None)
         self._written[channel] = stream
-        _sweep(self._holding, lambda stream: _holds(stream, now))
-        self._holding.setdefault(channel, stream)
+        _sweep(self._holding, lambda stream: self._holds(stream, now))
+        self._holding[channel] = stream
+        self._make_room(stream)
         return stream.top
 
     def forget(self, channel: str) -> None:
         """Lose the stream of a channel, if there is one."""
+        stream = self._written.get(channel)
+        if stream is not None:
+            self._bytes -= stream.size
         for table in (self._unwritten, self._written, self._holding):
             table.pop(channel, None)
 
+    def _holds(self, stream: _Stream, now: float) -> bool:
+        stream.expire(now)
+        self._bytes -= stream.weigh()
+        return len(stream.log) > 0
 
-def _holds(stream: _Stream, now: float) -> bool:
-    stream.expire(now)
-    return len(stream.log) > 0
+    def _make_room(self, newest: _Stream) -> None:
+        """Let go of what other channels keep, until all of it is not too much."""
+        while self._bytes > self._most_bytes and len(self._holding) > 1:
+            channel, stream = next(iter(self._holding.items()))
+            if stream is newest:
+                self._holding.move_to_end(channel)
+                continue
+            del self._holding[channel]
+            stream.log.clear()
+            self._bytes -= stream.weigh()
 
 
 class _Key(NamedTuple):
