@@ -172,6 +172,9 @@ class Deliveries(Subscriber):
         """A call is about to be answered with an error: its client has not subscribed."""
         for take_back in self._forget(call):
             take_back()
+        if self._hold is not None:
+            for channel in self._hold.of(call.reply or call):
+                self.sift(channel)
 
     def done(self, call: Incoming) -> None:
         """A call is over."""

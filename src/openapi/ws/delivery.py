@@ -101,4 +101,4 @@ class Delivery:
         if type(data) is Data:
             written = data.packed if packed else data.json
             return Message.of(self.channel, self.event, written, self.offset)
-        return Message(channel=self.channel, event=self.event, data=data)
+        return Message(channel=self.channel, event=self.event, data=data, offset=self.offset)

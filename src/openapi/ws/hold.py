@@ -55,6 +55,10 @@ class Hold:
                 self.size -= sum(len(frame) for _, frame in frames)
         return free
 
+    def of(self, call: object) -> list[str]:
+        """The channels whose messages are kept for a call."""
+        return [channel for channel, (calls, _) in self._channels.items() if call in calls]
+
     def sift(self, channel: str, wanted: Callable[[str], bool]) -> None:
         """Forget the frames of a channel whose events nobody wants any more."""
         held = self._channels.get(channel)

@@ -178,7 +178,9 @@ class Lagging:
                     return
             except Exception as exc:
                 if not isinstance(exc, RpcError):  # that history cannot be read was said
-                    logger.exception("channel %r cannot be caught up with", channel)
+                    logger.exception(
+                        "channel %r cannot be caught up with, it is tried again", channel
+                    )
                 await asyncio.sleep(next(pauses))
             else:
                 await asyncio.sleep(0)  # what one turn queued is written at its end

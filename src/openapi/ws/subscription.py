@@ -13,7 +13,14 @@ from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
-from openapi.errors import CannotSubscribe, InvalidData, PositionLost, TooSlow, UnexpectedData
+from openapi.errors import (
+    CannotSubscribe,
+    InvalidData,
+    PositionLost,
+    RpcError,
+    TooSlow,
+    UnexpectedData,
+)
 from openapi.protocol.message import Message
 from openapi.protocol.stream import Position
 from openapi.schema import Schema
@@ -113,6 +120,8 @@ class Subscription(Subscriber, Generic[T]):
             self._channels.leave(self)
             if isinstance(exc, InvalidData):
                 raise CannotSubscribe(f"the channel {self.channel!r} is refused: {exc}") from None
+            if isinstance(exc, RpcError):
+                raise CannotSubscribe(f"the channel {self.channel!r}: {exc.message}") from exc
             raise
         return self
 
