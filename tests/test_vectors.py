@@ -49,6 +49,7 @@ UNHURRIED_CLOSINGS = {CloseCode.NO_PONG, CloseCode.TOO_SLOW, CloseCode.INTERNAL_
 UNHURRIED_LIMITS = {
     "call_timeout",
     "close_timeout",
+    "keys",
     "outbox_bytes",
     "ping_interval",
     "pong_timeout",
