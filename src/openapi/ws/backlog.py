@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final
 
+from openapi.schema import encode_json
 from openapi.ws.delivery import Delivery
 from openapi.ws.rules import Latest, Slow
 
@@ -77,9 +78,9 @@ class Backlog:
 
 def _key_of(policy: Latest) -> Callable[[Delivery], Hashable]:
     def key_of(delivery: Delivery) -> Hashable:
-        data, key = delivery.data, None
+        data, key = delivery.data, b""
         if policy.key is not None and isinstance(data, dict):
-            key = data.get(policy.key)
-        return (delivery.event, key if isinstance(key, Hashable) else repr(key))
+            key = encode_json(data.get(policy.key))  # in JSON, 1 is not true, nor "1"
+        return (delivery.event, key)
 
     return key_of
