@@ -78,9 +78,9 @@ class Backlog:
 
 def _key_of(policy: Latest) -> Callable[[Delivery], Hashable]:
     def key_of(delivery: Delivery) -> Hashable:
-        data, key = delivery.data, b""
+        data, value = delivery.data, None
         if policy.key is not None and isinstance(data, dict):
-            key = encode_json(data.get(policy.key))  # in JSON, 1 is not true, nor "1"
-        return (delivery.event, key)
+            value = data.get(policy.key)
+        return (delivery.event, encode_json(value))  # in JSON, 1 is not true, nor "1"
 
     return key_of
