@@ -65,6 +65,7 @@ class TestGiven:
 
     async def test_on_a_terminal_it_is_seen(self, url: str, client: Client) -> None:
         with Terminal("listen", url, "news", "--answer", "confirm=true") as terminal:
+            await asyncio.to_thread(terminal.wait_for, "listening")
             assert await asking(client, text="\x1b[1mLunch?") is True
             await asyncio.to_thread(terminal.wait_for, "true\n")
             terminal.press_ctrl_c()
