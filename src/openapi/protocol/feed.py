@@ -10,9 +10,11 @@ drives it does the reading, one at a time, and tells it what was found.
 | LIVE     | the next goes out, an old one is dropped;           |                             |
 |          | a later one, or one of another stream,              |                             |
 |          | is kept: BRIDGING                                   |                             |
-| BRIDGING | is kept                                             | goes out, or RESET; LIVE,   |
-|          |                                                     | then the kept               |
+| BRIDGING | is kept                                             | goes out; BRIDGING still if |
+|          |                                                     | it was not all. Or RESET.   |
+|          |                                                     | LIVE, then the kept         |
 
+A stream that was quiet is BRIDGING, too, when it is read on to see whether anything is missing.
 RESET is no state but an event: history cannot bridge the gap, and everyone is told where the stream
 is now. The newest messages that went out stay in the log, from which clients recover.
 

@@ -41,7 +41,8 @@ Allowed: TypeAlias = Callable[[str, str, str], Awaitable[bool]]
 Whom: TypeAlias = "CallbackType | Subscriber | Connection"
 """Who is subscribed: an async callback, a connection, or whatever else takes messages."""
 
-#: Channels that all have left, of which the broker could not be told yet who was present.
+#: Channels that all have left, of which the broker could not be told yet who was present. While
+#: there are more, nobody subscribes where presence is promised.
 _UNTOLD: Final = 1000
 
 _JOIN: Final = "$join"
@@ -148,7 +149,8 @@ class Channels:
     async def register(self, channel: str, event: str | None, callback: "Whom") -> Channel:
         """Subscribe a socket or an async callback to the events that fit a pattern (None: ``*``).
 
-        Raises InvalidData where the manager refuses the channel, and RpcError past a limit.
+        Raises InvalidData where the manager refuses the channel; RpcError past a limit, and where
+        the broker cannot say what the rule promises.
         """
         await self.subscribe(channel, event, callback)
         return Channel(channel, self)
@@ -166,6 +168,9 @@ class Channels:
         tentative: bool = False,
     ) -> Joined | None:
         """Do as :meth:`register`, and go on from a position.
+
+        Raises what that does, and RuntimeError in a hook of the channel. A subscriber that is gone
+        gets an empty :class:`Joined`: nothing began.
 
         ``watch`` is whether ``$join`` and ``$leave`` are wanted. ``joined`` is called when the
         subscription begins, before any message of it. ``current`` is asked right before that:
@@ -232,7 +237,7 @@ class Channels:
     def unsubscribe(
         self, channel: str, event: str | None, callback: "Whom"
     ) -> "asyncio.Task[None] | None":
-        """Do as :meth:`unregister`, at once. What is returned tells the broker, if that must."""
+        """Do as :meth:`unregister`, at once. What is returned tells the broker, if needed."""
         subscriber = self._subscriber(callback)
         if not self.index.patterns(subscriber, channel):
             raise invalid_channel()
@@ -321,7 +326,10 @@ class Channels:
                 self.presence.enter(channel, subscriber.name, subscriber.member(channel))
 
     def leave(self, callback: "Whom") -> None:
-        """Take back every subscription of a socket or a callback, at once."""
+        """Take back every subscription of a socket or a callback, at once.
+
+        Who was present stays so for ``limits.presence_grace``, as they may come back.
+        """
         subscriber = self._subscriber(callback)
         for channel in self.index.channels(subscriber):
             subscriber.parted(channel, ())

@@ -4,6 +4,9 @@ A message goes straight there, unless
 
 * whoever subscribed still waits for the answer: then it is held, see ``hold.py``;
 * the connection reads slowly, and the channel's rule does not close it for that: see ``lag.py``.
+
+What was missed does not come this way: it is in the answer to whoever subscribed. Such answers are
+long, so one waits until the call before is over.
 """
 
 import asyncio
@@ -45,8 +48,9 @@ class Deliveries(Subscriber):
     """One connection as a subscriber. ``limit`` is that of its outbox, in bytes.
 
     ``closing`` is whether its connection takes nothing more; ``answering`` the call that the
-    current task answers on it, if any. ``on_overflow`` is called when more is held than the limit,
-    ``on_failure`` when a message has no form in the dialect: neither may suspend.
+    current task answers on it, if any. ``on_overflow`` is called when what is held and what is
+    queued are more than the limit, ``on_failure`` when a message has no form in the dialect:
+    neither may suspend.
     """
 
     __slots__ = (

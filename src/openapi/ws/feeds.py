@@ -143,7 +143,10 @@ class Feeds:
         return None if feed is None else feed.top
 
     async def prepare(self, channel: str, since: Position) -> None:
-        """Read what :meth:`recover` lacks. One at a time for each channel."""
+        """Read what :meth:`recover` lacks. One at a time for each channel.
+
+        Raises RpcError where it cannot be read now, CannotSubscribe where the server has shut down.
+        """
         feed = self._feeds.get(channel)
         if feed is None:
             raise CannotSubscribe("the server has shut down")
@@ -195,7 +198,7 @@ class Feeds:
     ) -> Page[Delivery]:
         """Read a channel's history, whether it is open or not.
 
-        It is no more than has ``most`` bytes, but one message at least.
+        It is no more than has ``most`` bytes of data as JSON, but one message at least.
         """
         return await self._read(channel, rule, since=since, limit=limit, reverse=reverse, most=most)
 

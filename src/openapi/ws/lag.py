@@ -9,7 +9,11 @@ transport has room; so answers and what the server says of a subscription always
 | drop_oldest   | waits, the oldest make room    | ``$lagged``, then what waits; then live        |
 | Latest(key=…) | takes the place of its key's   | the same                                       |
 | catch_up      | is forgotten                   | read from history, up to live; ``$reset``      |
-|               |                                | where that is too short                        |
+|               |                                | where that is too short; tried again where it  |
+|               |                                | cannot be read                                 |
+
+Nothing follows while the answer to whoever subscribed is out. Another subscription that begins on
+the channel sends what waits there at once, in front of its answer; who catches up goes on to.
 """
 
 import asyncio

@@ -214,8 +214,8 @@ class SocketsManager:
         Then nothing happens, and the position is that of the first time: give each message a key of
         its own, as a UUID, to be able to try it again.
 
-        Raises as :meth:`publish`, and InvalidData for a key that another message had, or where
-        nobody remembers keys.
+        Raises as :meth:`publish`; InvalidData for a key that another message had, or where nobody
+        remembers keys; RpcError (LIMIT_EXCEEDED) where no more keys can be remembered.
         """
         if event.startswith(SERVER_EVENT):
             raise InvalidData({"event": f"{event!r} is the server's own, and has no key"})

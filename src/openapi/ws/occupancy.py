@@ -2,9 +2,11 @@
 
 | state  | somebody is about to subscribe       | nobody is subscribed any more               |
 |--------|--------------------------------------|---------------------------------------------|
-| VACANT | the broker, the feed, on_occupied;   |                                             |
-|        | OPEN                                 |                                             |
-| OPEN   | waits for on_occupied                | the feed, on_vacated, the broker; VACANT    |
+| VACANT | the broker, the feed; OPEN, and      | the feed and the broker, where opening was  |
+|        | on_occupied. VACANT where the broker | broken off half-way                         |
+|        | or the feed fails                    |                                             |
+| OPEN   | waits for on_occupied                | the feed, the end of on_occupied,           |
+|        |                                      | on_vacated, the broker; VACANT              |
 
 Who opens or vacates a channel has its gate: the first subscription and the last must not overtake
 each other. While one waits for the broker, the other would act on what is no longer so.

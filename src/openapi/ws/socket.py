@@ -107,7 +107,8 @@ class Websocket:
     async def reauthorize(self) -> list[str]:
         """Ask :meth:`authorize` anew for each subscription, as when :attr:`user` has changed.
 
-        The client is told ``$unsubscribed`` of those that are refused. Returns their channels.
+        Where ``authorize`` fails, that is a no. The client is told ``$unsubscribed`` of those that
+        are refused. Returns their channels.
         """
         deliveries = self.connection.deliveries
         deliveries.rights += 1  # what is on its way to subscribe asks anew, too

@@ -13,12 +13,18 @@ __all__ = ["Subscriber"]
 
 
 class Subscriber:
-    """Takes the messages of the channels that it is subscribed to. None of this may suspend."""
+    """Takes the messages of the channels that it is subscribed to.
+
+    None of this may suspend: what takes longer is returned, by :meth:`deliver` and :meth:`room`.
+    """
 
     __slots__ = ()
 
     limited: ClassVar[bool] = False
     """Whether ``limits.channels`` and ``limits.patterns`` hold for it."""
+
+    overhead: ClassVar[int] = 0
+    """What each message that it missed costs it besides the message's own bytes."""
 
     @property
     def gone(self) -> bool:
@@ -54,12 +60,9 @@ class Subscriber:
         """The offset from which it is still to catch up on a channel; None if it need not."""
         return None
 
-    overhead: ClassVar[int] = 0
-    """What each of them costs besides its own, in bytes."""
-
     @property
     def most(self) -> int | None:
-        """How many bytes of messages that it missed it takes at once; None: all of them."""
+        """How many bytes of messages that it missed it takes at once; None: any number."""
         return None
 
     def recovers(self) -> None:
