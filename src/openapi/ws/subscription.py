@@ -1,11 +1,13 @@
 """A subscription of the server's own: its code reads what is published, as a client would.
 
-| state    | a message                                          | leaving it, or the server ends |
-|----------|----------------------------------------------------|--------------------------------|
-| NEW      |                                                    |                                |
-| ENTERING |                                                    | ENDED                          |
-| OPEN     | is queued; past the bound, the channel's rule says | ENDED                          |
-| ENDED    | is dropped                                         |                                |
+| state    | what comes next                                                                     |
+|----------|-------------------------------------------------------------------------------------|
+| NEW      | it is entered: ENTERING                                                             |
+| ENTERING | it has begun: OPEN. It is refused, or who enters is cancelled: ENDED                |
+| OPEN     | a message is queued; past the bound the channel's rule says: some are dropped, the  |
+|          | newest are read from history later, or ENDED with TooSlow. It is left, or the       |
+|          | server ends: ENDED                                                                  |
+| ENDED    | what is queued is still read; a message is dropped                                  |
 """
 
 import asyncio
@@ -46,7 +48,7 @@ class SubscriptionState(Enum):
 
 
 class Subscription(Subscriber, Generic[T]):
-    """What :meth:`SocketsManager.subscription` returns.
+    """What :meth:`SocketsManager.subscription` returns. It is entered once.
 
         async with manager.subscription("orders:1", recover=position) as messages:
             async for message in messages: ...
@@ -215,9 +217,8 @@ class Subscription(Subscriber, Generic[T]):
             self._changed.set()
 
     def _begin(self, joined: "Joined") -> None:
-        if self.state is SubscriptionState.ENTERING:
-            self.state = SubscriptionState.OPEN
-            self._opened.add(self)
+        self.state = SubscriptionState.OPEN
+        self._opened.add(self)
         self.recovered = joined.recovered
         if not joined.recovered:
             self.position = joined.position
