@@ -9,7 +9,10 @@ one before it ended.
 
 Everything in it has a bound. Of more channels with history than there is room for, the one that was
 used least recently is forgotten, which is a lost stream to its subscribers; those that never had a
-message go before those that had. Of more keys than there is room for, the next is refused.
+message go before those that had, and those that nobody is subscribed to before others. Of more
+bytes than there is room for, messages of other channels go before those of the one that is written
+to: their streams live on, with the same epoch. Of more keys than there is room for, the next is
+refused.
 """
 
 import asyncio
@@ -67,9 +70,9 @@ class MemoryBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence):
     """See :class:`Broker`. Every channel can be published and subscribed to.
 
     ``clock`` gives seconds; those that pass while it goes back do not count. ``streams`` is how
-    many channels have a history, ``history_bytes`` how much is kept of all of them, in both
-    formats: past it, what other channels keep goes first. ``keys`` is how many keys of publications
-    are remembered. Raises ValueError for less than one.
+    many channels have a history, ``history_bytes`` how many bytes are kept of all of them, in both
+    formats: past it, what other channels keep goes, but the last channel keeps what its rule says.
+    ``keys`` is how many keys of publications are remembered. Raises ValueError for less than one.
     """
 
     def __init__(
@@ -339,7 +342,7 @@ class _Stream:
 
 
 class _Streams:
-    """The streams by channel: at most so many."""
+    """The streams by channel: at most so many, with so many bytes."""
 
     def __init__(self, most: int, most_bytes: int, subscribed: Container[str]) -> None:
         self._most = most
