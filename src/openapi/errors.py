@@ -3,11 +3,11 @@
 OpenApiError
 ├── DeclarationError       a class, method or type was declared wrongly; raised when it is defined
 ├── InvalidData            data does not fit its type; names every faulty field
-├── UnexpectedData         raised by a client: what the server sent does not fit the type asked for
+├── UnexpectedData         raised to who asked for a type: what came does not fit it
 ├── Unserializable         a value has no JSON form
 ├── RpcError               raised by a handler: the error that its caller shall get
 ├── CallFailed             raised by a client: the error that the server answered with
-├── TooSlow                raised by a client: the reader of a subscription or stream fell behind
+├── TooSlow                raised to a reader: it fell behind, and its subscription or stream ended
 ├── PositionLost           raised to a reader: messages are lost, and history cannot tell which
 ├── ConnectionClosed       the connection ended, or was refused, with a close code
 ├── CannotPublish          a manager refuses to publish to a channel
