@@ -8,7 +8,7 @@ from openapi.errors import InvalidData
 from openapi.protocol.message import Message
 from openapi.protocol.stream import Position
 
-__all__ = ["History", "data_errors", "history_of", "kept", "position_of"]
+__all__ = ["History", "history_of", "kept", "position_of"]
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ def history_of(channel: str, response: object, read: Callable[[object], T]) -> H
         try:
             value = read(data)
         except InvalidData as exc:
-            raise InvalidData(data_errors(exc, f"messages[{number}].data")) from exc
+            raise InvalidData(exc.within(f"messages[{number}].data")) from exc
         messages.append(Message(channel, event, value, Position(offset, position.epoch)))
     return History(messages, position)
 
@@ -61,11 +61,3 @@ def kept(response: object) -> Iterator[tuple[str, int, Any]]:
             case _:
                 text = "expected an object with an event, an offset and data"
                 raise InvalidData({f"messages[{number}]": text})
-
-
-def data_errors(refusal: InvalidData, where: str = "data") -> dict[str, str]:
-    """What is wrong with the data of a message, by its path in the message."""
-    return {
-        where + (f".{path}" if path and not path.startswith("[") else path): text
-        for path, text in refusal.errors.items()
-    }

@@ -16,7 +16,6 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from openapi.client.history import data_errors
 from openapi.client.joined import Joined
 from openapi.client.presence import Member
 from openapi.errors import InvalidData, OpenApiError, PositionLost, TooSlow, UnexpectedData
@@ -142,7 +141,7 @@ class Subscription(Generic[T]):
             else:
                 data = self._decode(message.data)
         except InvalidData as exc:
-            raise UnexpectedData(data_errors(exc)) from exc
+            raise UnexpectedData(exc.within("data")) from exc
         position = self.position if message.offset else None
         return Message(message.channel, message.event, data, position)
 
