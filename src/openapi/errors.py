@@ -129,7 +129,9 @@ class InvalidData(_FaultyData):
 
 
 class UnexpectedData(_FaultyData):
-    """What the server sent does not fit the type asked for. Raised by a client.
+    """What came does not fit the type asked for.
+
+    Raised by a client, and by a subscription of the server's own.
 
     ``errors`` is that of :class:`InvalidData`, which is its cause; or ``{"": text}`` where the
     answer is of another kind than asked for, as a stream.
