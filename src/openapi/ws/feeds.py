@@ -159,7 +159,7 @@ class Feeds:
                 waited = asyncio.get_running_loop().time() - feed.since
                 await asyncio.wait([feed.bridging], timeout=max(0.0, _PATIENCE - waited))
             if feed.bridging is not None:
-                raise unreadable()
+                raise _unreadable()
         for _ in range(2):  # what was read before a reset is of no use
             if not feed.reaches(since):
                 keep = min(feed.rule.history, self._limits.recovery)
@@ -285,7 +285,7 @@ class Feeds:
             if not self._failing:  # once: nobody can be served that needs it
                 self._failing = True
                 logger.exception("the history of channel %r cannot be read", channel)
-            raise unreadable() from exc
+            raise _unreadable() from exc
         self._failing = False
         messages = page.messages if most is None else _some(page.messages, most)
         return Page([_delivery(channel, rule, each) for each in messages], page.top)
@@ -300,7 +300,7 @@ def _some(messages: Sequence[Publication], most: int) -> Sequence[Publication]:
     return messages
 
 
-def unreadable() -> RpcError:
+def _unreadable() -> RpcError:
     """The refusal where history cannot be read."""
     return RpcError(
         ErrorCode.BROKER_UNAVAILABLE,
