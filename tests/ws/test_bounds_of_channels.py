@@ -299,3 +299,21 @@ async def _nowhere(
 
 async def _take(channel: str, event: str, data: Any) -> None:
     """Take a message, and leave it at that."""
+
+
+async def test_where_messages_go_past_history_nobody_is_told_that_they_recovered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Carrying(SocketsManager):
+        async def publish(self, channel: str, event: str, data: Any) -> None:
+            await self.channels(channel, {"event": event, "data": data})
+
+    async with Carrying(channels=[ChannelRule("c", history=9)]) as sockets:
+        async with sockets.subscription("c") as messages:
+            position = messages.position
+            for number in range(3):
+                await sockets.publish("c", "", number)
+            assert (await anext(messages)).position is None
+        async with sockets.subscription("c", recover=position) as messages:
+            assert messages.recovered is False
+    assert caplog.text.count("a message on channel 'c' has no position") == 1

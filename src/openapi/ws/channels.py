@@ -142,7 +142,7 @@ class Channels:
             await self.feeds.receive(channel, event, data, position, rule)
             return
         if rule.history and not event.startswith(SERVER_EVENT):
-            self.feeds.unnumbered(channel)
+            self.feeds.unnumbered(channel, rule)
         if waits := self._send(Delivery(channel, event, data, slow=rule.slow)):
             await asyncio.gather(*waits)
 

@@ -42,7 +42,7 @@ _PATIENCE: Final = 5.0
 class _Feed(Feed[Delivery]):
     """The feed of an open channel."""
 
-    __slots__ = ("bridging", "heard", "now", "rule", "since", "unnumbered")
+    __slots__ = ("bridging", "heard", "now", "rule", "since")
 
     def __init__(self, rule: ChannelRule, limits: Limits) -> None:
         super().__init__(min(rule.history, limits.recovery))
@@ -54,8 +54,6 @@ class _Feed(Feed[Delivery]):
         self.bridging: asyncio.Task[None] | None = None
         self.since = 0.0
         """When that began."""
-        self.unnumbered = False
-        """Whether a message came past its history, which was said."""
 
 
 class Feeds:
@@ -76,6 +74,7 @@ class Feeds:
         self._feeds: dict[str, _Feed] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._failing = False
+        self._unnumbered: set[str] = set()  # rules, by name
 
     def __len__(self) -> int:
         return len(self._feeds)
@@ -125,16 +124,18 @@ class Feeds:
         if waits:
             await asyncio.gather(*waits)
 
-    def unnumbered(self, channel: str) -> None:
-        """A message came past the history that its channel is to keep: say so, once."""
-        feed = self._feeds.get(channel)
-        if feed is not None and not feed.unnumbered:
-            feed.unnumbered = True
+    def unnumbered(self, channel: str, rule: ChannelRule) -> None:
+        """A message came past the history that its channel is to keep: say so, once for a rule.
+
+        Nobody recovers on such channels any more: what they missed is not in history.
+        """
+        if rule.name not in self._unnumbered:
+            self._unnumbered.add(rule.name)
             logger.error(
                 "a message on channel %r has no position, so nobody can recover it: whatever"
                 " carries it does not keep the history that the rule for %r promises",
                 channel,
-                feed.rule.name,
+                rule.name,
             )
 
     def top(self, channel: str) -> Position | None:
@@ -169,6 +170,8 @@ class Feeds:
     def recover(self, channel: str, since: Position) -> list[Delivery] | None:
         """Every message that went out behind a position; None if it cannot be all of them."""
         feed = self._feeds[channel]
+        if feed.rule.name in self._unnumbered:
+            return None
         feed.log.expire(before=feed.now() - feed.rule.retention.seconds)
         return feed.recover(since, most=self._limits.recovery)
 
