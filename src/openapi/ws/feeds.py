@@ -290,17 +290,15 @@ class Feeds:
                 logger.exception("the history of channel %r cannot be read", channel)
             raise _unreadable() from exc
         self._failing = False
-        messages = page.messages if most is None else _some(page.messages, most)
-        return Page([_delivery(channel, rule, each) for each in messages], page.top)
-
-
-def _some(messages: Sequence[Publication], most: int) -> Sequence[Publication]:
-    """As many of the first as have so many bytes of data together, but one at least."""
-    for number, each in enumerate(messages):
-        most -= len(each.data.json)
-        if most < 0 and number:
-            return messages[:number]
-    return messages
+        messages: list[Delivery] = []
+        for each in page.messages:
+            delivery = _delivery(channel, rule, each)
+            if most is not None:
+                most -= len(delivery.written(packed=False))
+                if most < 0 and messages:
+                    break
+            messages.append(delivery)
+        return Page(messages, page.top)
 
 
 def _unreadable() -> RpcError:
