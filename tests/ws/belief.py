@@ -62,6 +62,9 @@ class Belief:
         """The events that came, by channel."""
         self.failed: dict[str, set[str]] = {}
         """The patterns that it was not subscribed with in the end, though it may have been."""
+        self.early: list[tuple[str, str]] = []
+        """Messages that were held for a subscription that failed, and fit one that the server made
+        meanwhile: they may come right before that is said."""
         self.resets = 0
         self.recoveries: list[Recovery] = []
         self.calls: dict[int, Call] = {}
@@ -94,6 +97,11 @@ class Belief:
             case "$subscribed":
                 for pattern in data["events"]:
                     self._add(channel, pattern, data)
+                    self.early = [
+                        each
+                        for each in self.early
+                        if each[0] != channel or not fnmatchcase(each[1], pattern)
+                    ]
                     self.said.setdefault(channel, set()).add(pattern)
             case "$unsubscribed":
                 for pattern in data["events"]:
@@ -213,7 +221,12 @@ class Belief:
         self.live.setdefault(channel, []).append(event)
         patterns = self.subscribed.get(channel, {})
         fitting = [pattern for pattern in patterns if fnmatchcase(event, pattern)]
-        assert fitting, f"{event} of {channel} comes to whoever has {list(patterns)}"
+        if not fitting:
+            failed = self.failed.get(channel, set())
+            is_early = any(fnmatchcase(event, pattern) for pattern in failed)
+            assert is_early, f"{event} of {channel} comes to whoever has {list(patterns)}"
+            self.early.append((channel, event))
+            return
         if channel not in self.position:
             assert not offset
             return

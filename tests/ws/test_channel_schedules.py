@@ -228,6 +228,7 @@ class User:
             assert {channel: set(of) for channel, of in self.belief.subscribed.items()} == truth
             assert self.belief.said == truth
             assert not self.belief.due()
+            assert not self.belief.early
             assert not self.belief.calls
         for channel in set(CHANNELS):
             handed = index.handed.get((subscriber, channel), [])
