@@ -37,6 +37,7 @@ SOCKETS = web.AppKey("SOCKETS", SocketsManager)
 LOG: web.AppKey[Log] = web.AppKey("LOG", asyncio.Queue)
 
 NOTE = {"channel": "notes", "event": "note", "data": {"text": "hello"}}
+HEARD = {**NOTE, "offset": 1}  # the demo keeps notes
 
 
 @pytest.fixture(params=LIBRARIES)
@@ -112,7 +113,7 @@ class TestANotification:
     async def test_runs_and_is_never_answered(self, client: Foreign) -> None:
         await client.call("subscribe", {"channel": "notes"})
         await client.notify("publish", NOTE)
-        assert await client.heard.get() == ("event", NOTE)
+        assert await client.heard.get() == ("event", HEARD)
         await client.notify("nonsense")
         await client.notify("processes", {"by": "luck"})
         await client.notify("processes", ["memory", 3])
@@ -132,7 +133,7 @@ class TestABatch:
         )
         assert len(processes) == 2
         assert info["connections"] == 1
-        assert await client.heard.get() == ("event", NOTE)
+        assert await client.heard.get() == ("event", HEARD)
         assert client.unexpected == []
 
     async def test_has_errors_beside_results(self, client: Foreign) -> None:
@@ -147,7 +148,7 @@ class TestABatch:
     async def test_of_notifications_gets_nothing(self, client: Foreign) -> None:
         await client.call("subscribe", {"channel": "notes"})
         await client.batch(Request("info", is_call=False), Request("publish", NOTE, is_call=False))
-        assert await client.heard.get() == ("event", NOTE)
+        assert await client.heard.get() == ("event", HEARD)
         await client.call("info")
         assert client.unexpected == []
 
@@ -177,13 +178,14 @@ class TestAMessage:
 class TestAPublishedMessage:
     async def test_arrives_as_the_notification_event(self, url: URL, client: Foreign) -> None:
         subscribed = await client.call("subscribe", {"channel": "notes", "event": "n*"})
-        assert subscribed == {"subscribed": {"notes": ["n*"]}}
+        assert subscribed.pop("epoch")
+        assert subscribed == {"subscribed": {"notes": ["n*"]}, "offset": 0}
         async with (
             aiohttp.ClientSession() as session,
             session.post(url / "notes", json={"text": "hello"}) as response,
         ):
             note = await response.json()
-        message = {"channel": "notes", "event": "note", "data": note}
+        message = {"channel": "notes", "event": "note", "data": note, "offset": 1}
         assert await client.heard.get() == ("event", message)
         assert client.unexpected == []
 
