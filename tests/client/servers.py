@@ -13,7 +13,7 @@ from yarl import URL
 from openapi.client import connect
 from openapi.errors import CallFailed
 from openapi.protocol.publication import Publication
-from openapi.protocol.stream import Page, Position, Retention
+from openapi.protocol.stream import Page, Position
 from openapi.ws import (
     CannotSubscribe,
     ChannelRule,
@@ -187,20 +187,10 @@ class Archive(MemoryBroker):
         self.open_to_read, self.asked = asyncio.Event(), asyncio.Event()
         self.open_to_read.set()
 
-    async def history(
-        self,
-        channel: str,
-        *,
-        retention: Retention,
-        since: Position | None = None,
-        limit: int,
-        reverse: bool = False,
-    ) -> Page[Publication]:
+    async def history(self, channel: str, **reading: Any) -> Page[Publication]:
         self.asked.set()
         await self.open_to_read.wait()
-        return await super().history(
-            channel, retention=retention, since=since, limit=limit, reverse=reverse
-        )
+        return await super().history(channel, **reading)
 
 
 class Keeper(WsPathMixin, Subscribe, Publish):

@@ -12,11 +12,11 @@ What is published is kept all the same: it is only this node that does not hear 
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from openapi.errors import OpenApiError
 from openapi.protocol.publication import Publication
-from openapi.protocol.stream import Page, Position, Retention
+from openapi.protocol.stream import Page, Position
 from openapi.ws.broker import Broker, Deliver, KeepsHistory
 from openapi.ws.brokers.memory import MemoryBroker
 
@@ -65,34 +65,16 @@ class Bus(Broker, KeepsHistory):
     async def aclose(self) -> None:
         await self._memory.aclose()
 
-    async def append(
-        self,
-        channel: str,
-        event: str,
-        data: object,
-        *,
-        retention: Retention,
-        key: str | None = None,
-    ) -> Position:
-        return await self._memory.append(channel, event, data, retention=retention, key=key)
+    async def append(self, channel: str, event: str, data: object, **options: Any) -> Position:
+        return await self._memory.append(channel, event, data, **options)
 
-    async def history(
-        self,
-        channel: str,
-        *,
-        retention: Retention,
-        since: Position | None = None,
-        limit: int,
-        reverse: bool = False,
-    ) -> Page[Publication]:
-        self.reads.append(limit)
+    async def history(self, channel: str, **reading: Any) -> Page[Publication]:
+        self.reads.append(reading["limit"])
         if self.reading is not None:
             await self.reading()
         if self.broken:
             raise Unreachable("the broker cannot be reached")
-        page = await self._memory.history(
-            channel, retention=retention, since=since, limit=limit, reverse=reverse
-        )
+        page = await self._memory.history(channel, **reading)
         if self.reading is not None:
             await self.reading()
         return page

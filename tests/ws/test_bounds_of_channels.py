@@ -186,18 +186,8 @@ class Torn(MemoryBroker):
 
     tear: Any = None
 
-    async def history(
-        self,
-        channel: str,
-        *,
-        retention: Retention,
-        since: Position | None = None,
-        limit: int,
-        reverse: bool = False,
-    ) -> Page[Publication]:
-        page = await super().history(
-            channel, retention=retention, since=since, limit=limit, reverse=reverse
-        )
+    async def history(self, channel: str, **reading: Any) -> Page[Publication]:
+        page = await super().history(channel, **reading)
         if self.tear is None:
             return page
         messages: Sequence[Publication] = self.tear(page.messages)

@@ -6,9 +6,10 @@ What it carries on channels with history it may lose, or say twice; it keeps the
 import asyncio
 import random
 from collections import deque
+from typing import Any
 
 from openapi.protocol.publication import Publication
-from openapi.protocol.stream import Page, Position, Retention
+from openapi.protocol.stream import Page, Position
 from openapi.ws.broker import Deliver
 from openapi.ws.brokers.memory import MemoryBroker
 from tests.shuffled import pause
@@ -51,18 +52,10 @@ class Weather(MemoryBroker):
 
         await super().open(carry)
 
-    async def append(
-        self,
-        channel: str,
-        event: str,
-        data: object,
-        *,
-        retention: Retention,
-        key: str | None = None,
-    ) -> Position:
+    async def append(self, channel: str, event: str, data: object, **options: Any) -> Position:
         """Append, after a while; the answer comes after another."""
         await self.wait()
-        position = await super().append(channel, event, data, retention=retention, key=key)
+        position = await super().append(channel, event, data, **options)
         self._know(channel, event, position)
         await self.wait()
         return position
@@ -84,20 +77,10 @@ class Weather(MemoryBroker):
         await super().unsubscribe(channel)
         await self.wait()
 
-    async def history(
-        self,
-        channel: str,
-        *,
-        retention: Retention,
-        since: Position | None = None,
-        limit: int,
-        reverse: bool = False,
-    ) -> Page[Publication]:
+    async def history(self, channel: str, **reading: Any) -> Page[Publication]:
         """Read at one moment, which is neither when it is asked for nor when it is answered."""
         await self.wait()
-        page = await super().history(
-            channel, retention=retention, since=since, limit=limit, reverse=reverse
-        )
+        page = await super().history(channel, **reading)
         self.streams.setdefault(channel, {}).setdefault(page.top.epoch, {})
         await self.wait()
         return page
