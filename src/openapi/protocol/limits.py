@@ -35,7 +35,7 @@ class Limits:
     name_bytes: int = 255
     """The name of a channel or an event, or a pattern. Longer: -32602."""
     keys: int = 1000
-    """Keys that one connection publishes with, within 5 minutes. More: -32003."""
+    """Keys that one connection publishes with at once; as many again in 5 minutes. More: -32003."""
     recovery: int = 300
     """Messages that a client gets at once: recovered, or of a history. More: not recovered."""
     outbox_bytes: int = 1024 * 1024

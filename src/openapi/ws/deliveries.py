@@ -281,9 +281,14 @@ class Deliveries(Subscriber):
         return self._outbox.room()
 
     @property
+    def _share(self) -> int:
+        """Of the outbox, what messages may have that wait for room; and what may wait, in bytes."""
+        return self._limit // 4
+
+    @property
     def crowded(self) -> bool:
         """See :class:`openapi.ws.lag.Reader`: a quarter of the outbox is for such messages."""
-        return self._outbox.size > self._limit // 4
+        return self._outbox.size > self._share
 
     def held(self, channel: str) -> bool:
         """See :class:`openapi.ws.lag.Reader`."""
@@ -333,7 +338,7 @@ class Deliveries(Subscriber):
             return True
         if delivery.slow == "disconnect":
             return False
-        if self._outbox.size + self._held_bytes <= self._limit // 4:
+        if self._outbox.size + self._held_bytes <= self._share:
             return False
         return delivery.slow != "catch_up" or delivery.offset > 0
 
@@ -352,7 +357,7 @@ class Deliveries(Subscriber):
     def _lag(self) -> Lagging:
         if self._lagging is None:
             self._lagging = Lagging(
-                self, self, limit=self._limit // 4, spawn=self._channels.sockets.spawn
+                self, self, limit=self._share, spawn=self._channels.sockets.spawn
             )
         return self._lagging
 
