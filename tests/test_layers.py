@@ -42,8 +42,8 @@ PACKAGES: dict[str, frozenset[str]] = {
     "protocol/native.py": frozenset({"msgspec"}),
     "spec/": AIOHTTP,
     "ws/": AIOHTTP,
-    "ws/brokers/redis.py": AIOHTTP | {"redis"},
-    "ws/brokers/nats.py": AIOHTTP | {"nats"},
+    "ws/brokers/redis/": AIOHTTP | {"redis"},
+    "ws/brokers/nats/": AIOHTTP | {"nats"},
     "client/": AIOHTTP,
     "testing.py": AIOHTTP,
     "cli/": AIOHTTP | {"click", "rich", "uvloop"},
@@ -59,6 +59,8 @@ PURE = frozenset(
 # A concrete broker is known by name in these files only, and loaded when its URL asks for it.
 BROKERS = "openapi.ws.brokers."
 KNOW_BROKERS = frozenset({"ws/broker.py", "ws/brokers/__init__.py"})
+# What brokers share. Of the rest, each knows its own package only.
+SHARED_BY_BROKERS = frozenset({"attendance", "begun", "supervision"})
 
 # The one file for each optional dependency: whoever needs it imports it late.
 LEAVES = ("schema._pydantic", "ws.brokers.redis", "ws.brokers.nats", "cli")
@@ -107,6 +109,15 @@ def is_private(name: str, package: str) -> bool:
     return not all(f"{package}.".startswith(f"{home}.") for home in homes)
 
 
+def may_know_broker(where: str, name: str) -> bool:
+    if where in KNOW_BROKERS:
+        return True
+    folder, _, inside = where.partition("ws/brokers/")
+    own = inside.partition("/")[0].removesuffix(".py")
+    known = name.removeprefix(BROKERS).partition(".")[0]
+    return not folder and (known == own or known in SHARED_BY_BROKERS)
+
+
 def allowed_packages(where: str) -> frozenset[str]:
     """The entry with the longest prefix of the file's path decides."""
     prefixes = [prefix for prefix in PACKAGES if where.startswith(prefix)]
@@ -130,8 +141,8 @@ def faults(source: str, where: str) -> list[str]:
                 wrong = f"{layer} may not know {target}"
             elif is_private(name, package):
                 wrong = "a module with an underscore is its own package's"
-            elif name.startswith(BROKERS) and where not in KNOW_BROKERS:
-                wrong = "only ws/broker.py and ws/brokers/__init__.py may name a concrete broker"
+            elif name.startswith(BROKERS) and not may_know_broker(where, name):
+                wrong = "only ws/broker.py may name a concrete broker, and each broker itself"
         elif top in sys.stdlib_module_names:
             if layer == "protocol" and name not in PURE and top not in PURE:
                 wrong = "protocol is pure: no I/O, no clock, no chance, no log"
@@ -172,7 +183,9 @@ def test_a_file_imports_only_what_its_layer_may_know(file: Path) -> None:
         ("ws/x.py", "from .brokers import memory"),
         ("ws/x.py", "from .brokers.memory import MemoryBroker"),
         ("ws/manager.py", "import openapi.ws.brokers.memory"),
-        ("ws/brokers/redis.py", "import nats"),
+        ("ws/brokers/redis/broker.py", "import nats"),
+        ("ws/brokers/redis/broker.py", "from openapi.ws.brokers.memory.keys import Keys"),
+        ("ws/brokers/begun.py", "from openapi.ws.brokers.memory import MemoryBroker"),
         ("cli/x.py", "from ..ws.brokers import memory"),
         ("unknown/x.py", "from openapi import errors"),
         ("protocol/x.py", "from openapi.schema._builtins import plain"),
@@ -196,7 +209,9 @@ def test_a_wrong_import_is_found(where: str, source: str) -> None:
         ("client/x.py", "from ..rpc.peer import Peer"),
         ("schema/x.py", "from openapi.schema import _build\nfrom openapi.schema._build import x"),
         ("ws/broker.py", "from .brokers import memory"),
-        ("ws/brokers/redis.py", "import redis.asyncio\nfrom ..broker import Broker"),
+        ("ws/brokers/redis/broker.py", "import redis.asyncio\nfrom ...broker import Broker"),
+        ("ws/brokers/redis/broker.py", "from openapi.ws.brokers.redis.link import Link"),
+        ("ws/brokers/nats/broker.py", "from openapi.ws.brokers.attendance import Attendance"),
         ("cli/x.py", "import click\nfrom .. import __version__"),
     ],
 )
