@@ -6,6 +6,7 @@ OpenApiError
 ├── UnexpectedData         raised to who asked for a type: what came does not fit it
 ├── Unserializable         a value has no JSON form
 ├── RpcError               raised by a handler: the error that its caller shall get
+│   └── BrokerUnavailable  what carries messages is away: try again later
 ├── CallFailed             raised by a client: the error that the server answered with
 ├── TooSlow                raised to a reader: it fell behind, and its subscription or stream ended
 ├── PositionLost           raised to a reader: messages are lost, and history cannot tell which
@@ -24,6 +25,7 @@ from enum import IntEnum
 from typing import Final
 
 __all__ = [
+    "BrokerUnavailable",
     "CallFailed",
     "CannotPublish",
     "CannotSubscribe",
@@ -172,6 +174,23 @@ class RpcError(_CodedError):
     ``code`` is the application's own integer, or one of :class:`ErrorCode`; ``data`` is anything
     that has a JSON form; ``errors`` is ``{path: text}``; ``retry_after`` is in milliseconds.
     """
+
+
+class BrokerUnavailable(RpcError):
+    """What carries messages between processes, or keeps them, is away or cannot take them now.
+
+    Raised at once, by whatever needs it: nothing waits for the broker to come back. Whether what
+    was asked for was done may be unknown: publish with a key to be able to try again. A handler
+    that lets it pass answers its caller with -32008. ``retry_after`` is in milliseconds.
+    """
+
+    def __init__(
+        self,
+        message: str = "Messages cannot be carried now, try again later",
+        *,
+        retry_after: int = 1000,
+    ) -> None:
+        super().__init__(ErrorCode.BROKER_UNAVAILABLE, message, retry_after=retry_after)
 
 
 class CallFailed(_CodedError):

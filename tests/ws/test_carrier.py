@@ -1,6 +1,7 @@
 """A broker's life: opened once, closed once, never asked outside of that."""
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 
@@ -35,16 +36,20 @@ async def deliver(channel: str, event: str, data: object, position: Position | N
     raise AssertionError("nobody delivers here")
 
 
+def missed(channels: Collection[str] | None) -> None:
+    raise AssertionError("nobody misses anything here")
+
+
 async def test_many_who_need_it_at_once_open_it_once() -> None:
     broker = Noted()
-    carrier = Carrier(broker, deliver)
+    carrier = Carrier(broker, deliver, missed)
     assert await asyncio.gather(*(carrier.opened() for _ in range(5))) == [broker] * 5
     assert broker.asked == ["open"]
 
 
 async def test_what_was_never_opened_is_not_closed() -> None:
     broker = Noted()
-    carrier = Carrier(broker, deliver)
+    carrier = Carrier(broker, deliver, missed)
     await carrier.aclose()
     assert carrier.state is CarrierState.CLOSED
     assert await carrier.opened() is None
@@ -53,7 +58,7 @@ async def test_what_was_never_opened_is_not_closed() -> None:
 
 async def test_it_is_closed_once() -> None:
     broker = Noted()
-    carrier = Carrier(broker, deliver)
+    carrier = Carrier(broker, deliver, missed)
     await carrier.opened()
     await carrier.aclose()
     await carrier.aclose()
@@ -62,7 +67,7 @@ async def test_it_is_closed_once() -> None:
 
 async def test_one_that_was_closed_while_another_waited_to_open_it_is_not_opened() -> None:
     broker = Noted()
-    carrier = Carrier(broker, deliver)
+    carrier = Carrier(broker, deliver, missed)
     closing = asyncio.create_task(carrier.aclose())
     opening = asyncio.create_task(carrier.opened())
     await asyncio.gather(closing, opening)

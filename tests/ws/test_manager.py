@@ -68,7 +68,8 @@ def test_an_unknown_broker_is_refused_when_the_manager_is_made() -> None:
     with pytest.raises(DeclarationError) as refusal:
         SocketsManager(broker="pigeon://post")
     assert str(refusal.value) == (
-        "no broker for 'pigeon://post': its scheme must be one of memory://"
+        "no broker for the scheme 'pigeon': a URL begins with one of memory://, redis://,"
+        " rediss://, redis+cluster://, rediss+cluster://, nats://, tls://"
     )
 
 

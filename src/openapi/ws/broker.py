@@ -13,13 +13,19 @@ both at the same time for one channel.
 
 What a broker can do besides is a class of its own, from which it derives as well: it
 :class:`KeepsHistory`, :class:`PublishesOnce`, :class:`KeepsPresence`. A manager whose channel rules
-promise what its broker has not is refused when it is made. ``tests/ws/conformance.py`` holds every
-broker against all that is said here.
+promise what its broker has not is refused when it is made. One whose messages go over a server is
+:class:`Supervised`. ``tests/ws/conformance.py`` holds every broker against all that is said here.
+
+Every method that needs a server raises BrokerUnavailable where it is away, at once or, of what is
+under way, within a few seconds. :meth:`Broker.unsubscribe` does not: what is not wanted any more is
+left out when the server is back.
+
+Channels whose names begin with ``$`` are the manager's own, by which the nodes talk to each other.
 """
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final, Protocol
@@ -36,15 +42,32 @@ __all__ = [
     "KeepsHistory",
     "KeepsPresence",
     "Member",
+    "Outage",
     "PublishesOnce",
     "Refreshed",
+    "Supervised",
     "broker_from_url",
 ]
 
 KEY_SECONDS: Final = 300.0
 """How long the key of a publication is remembered: seconds."""
 
-_BROKERS = {"memory": "openapi.ws.brokers.memory:MemoryBroker"}
+_MEMORY: Final = "openapi.ws.brokers.memory:MemoryBroker"
+_REDIS: Final = "openapi.ws.brokers.redis:RedisBroker"
+_NATS: Final = "openapi.ws.brokers.nats:NatsBroker"
+
+_BROKERS: Final = {
+    "memory": _MEMORY,
+    "redis": _REDIS,
+    "rediss": _REDIS,
+    "redis+cluster": _REDIS,
+    "rediss+cluster": _REDIS,
+    "nats": _NATS,
+    "tls": _NATS,
+}
+
+#: The extra that brings what a broker imports.
+_EXTRAS: Final = {_REDIS: "redis", _NATS: "nats"}
 
 
 class Deliver(Protocol):
@@ -68,7 +91,9 @@ class Broker(ABC):
     async def open(self, deliver: Deliver) -> None:
         """Get ready: messages of subscribed channels go to ``deliver``, each channel's in order.
 
-        It is the same order in every process. Who publishes is delivered to like any other.
+        Messages that one process publishes come in that order everywhere; those of several
+        processes may come in different orders in different ones, unless the broker says that they
+        do not. Who publishes is delivered to like any other.
         """
 
     @abstractmethod
@@ -101,7 +126,13 @@ class KeepsHistory(ABC):
     A stream comes to be, with a random epoch, when it is first appended to or read. The epoch
     outlives the messages. Where the stream is lost all the same, the next one has a new epoch and
     begins at 1.
+
+    Where the server may have lost the newest messages, as when it was restarted, a stream gets a
+    new epoch too, and goes on with its numbers: nobody shall take new messages for those they had.
     """
+
+    most: Retention | None = None
+    """What a rule may promise at most; None where there is no such bound."""
 
     def now(self) -> float:
         """The time on the clock that :attr:`Publication.at` is of: the system's, unless overridden.
@@ -235,15 +266,59 @@ class KeepsPresence(ABC):
         """Who is there now, in the order in which they came, with the number of connections."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A server that is away. ``reason`` is for people; it may name hosts, and no passwords."""
+
+    since: float
+    """When it was noticed: seconds since the epoch."""
+    reason: str
+
+
+class Supervised(ABC):
+    """A broker whose messages go over a server, which may be away and come back.
+
+    It owns its connections: it makes them anew, with pauses that grow and are drawn by chance, has
+    what was subscribed to delivered again, and says that some messages may have been missed.
+    :meth:`Broker.open` returns without an error where the server is away, after a few seconds.
+    """
+
+    @property
+    @abstractmethod
+    def outage(self) -> Outage | None:
+        """Whether the server is away, wholly or in part; None while all of it is there."""
+
+    @abstractmethod
+    def watch(self, missed: Callable[[Collection[str] | None], object]) -> None:
+        """Have ``missed`` called with channels of which messages may have been missed, None: all.
+
+        It is called when they come again: from then on none is missed. Called before the broker is
+        opened.
+        """
+
+
 def broker_from_url(url: str) -> Broker:
     """The broker for a URL, ``memory://`` being the one in this process.
 
-    Raises :class:`DeclarationError` for a scheme that no broker has.
+    Raises :class:`DeclarationError` for a scheme that no broker has, a URL that its broker cannot
+    read, and where the package is not installed that it needs.
     """
     scheme = urlsplit(url).scheme
     if scheme not in _BROKERS:
         known = ", ".join(f"{name}://" for name in _BROKERS)
-        raise DeclarationError(f"no broker for {url!r}: its scheme must be one of {known}")
-    module, _, name = _BROKERS[scheme].partition(":")
-    broker: Broker = getattr(import_module(module), name)(url)
+        raise DeclarationError(
+            f"no broker for the scheme {scheme!r}: a URL begins with one of {known}"
+        )
+    where = _BROKERS[scheme]
+    module, _, name = where.partition(":")
+    try:
+        loaded = import_module(module)
+    except ModuleNotFoundError as exc:
+        if where not in _EXTRAS or (exc.name or "").startswith("openapi"):
+            raise
+        raise DeclarationError(
+            f"{scheme}:// needs the package {exc.name!r}:"
+            f" pip install 'aio-openapi[{_EXTRAS[where]}]'"
+        ) from exc
+    broker: Broker = getattr(loaded, name)(url)
     return broker

@@ -8,9 +8,10 @@
 """
 
 import asyncio
+from collections.abc import Callable, Collection
 from enum import Enum
 
-from openapi.ws.broker import Broker, Deliver, broker_from_url
+from openapi.ws.broker import Broker, Deliver, Outage, Supervised, broker_from_url
 
 __all__ = ["Carrier", "CarrierState"]
 
@@ -24,11 +25,17 @@ class CarrierState(Enum):
 
 
 class Carrier:
-    """Owns the broker of a manager."""
+    """Owns the broker of a manager. ``missed`` is what :meth:`Supervised.watch` is given."""
 
-    def __init__(self, broker: str | Broker, deliver: Deliver) -> None:
+    def __init__(
+        self,
+        broker: str | Broker,
+        deliver: Deliver,
+        missed: Callable[[Collection[str] | None], object],
+    ) -> None:
         self._broker = broker_from_url(broker) if isinstance(broker, str) else broker
         self._deliver = deliver
+        self._missed = missed
         self._turn = asyncio.Lock()
         self.state = CarrierState.NEW
 
@@ -37,9 +44,18 @@ class Carrier:
         if self.state is CarrierState.NEW:
             async with self._turn:
                 if self.state is CarrierState.NEW:
+                    if isinstance(self._broker, Supervised):
+                        self._broker.watch(self._missed)
                     await self._broker.open(self._deliver)
                     self.state = CarrierState.OPEN
         return self._broker if self.state is CarrierState.OPEN else None
+
+    @property
+    def outage(self) -> Outage | None:
+        """Whether the broker's server is away. It is not known before it was opened."""
+        if isinstance(self._broker, Supervised) and self.state is CarrierState.OPEN:
+            return self._broker.outage
+        return None
 
     async def aclose(self) -> None:
         """Close the broker, if it was ever opened."""

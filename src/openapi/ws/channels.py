@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from openapi.errors import (
+    BrokerUnavailable,
     CannotSubscribe,
     ErrorCode,
     RpcError,
@@ -191,11 +192,7 @@ class Channels:
                 await room
             await self.occupancy.settle()
             if rule.presence and len(self.presence) > len(self.index) + _UNTOLD:
-                raise RpcError(
-                    ErrorCode.BROKER_UNAVAILABLE,
-                    "Who is on this channel cannot be told, try again later",
-                    retry_after=1000,
-                )
+                raise BrokerUnavailable("Who is on this channel cannot be told, try again later")
             async with self.gates.turn(channel):
                 await self.occupancy.open(channel, rule)
                 try:

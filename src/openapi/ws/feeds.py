@@ -11,10 +11,10 @@ import heapq
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
-from openapi.errors import CannotSubscribe, ErrorCode, RpcError
+from openapi.errors import BrokerUnavailable, CannotSubscribe, RpcError
 from openapi.protocol.backoff import delays
 from openapi.protocol.feed import Feed, FeedState, Out
 from openapi.protocol.limits import Limits
@@ -42,7 +42,7 @@ _PATIENCE: Final = 5.0
 class _Feed(Feed[Delivery]):
     """The feed of an open channel."""
 
-    __slots__ = ("bridging", "heard", "now", "rule", "since")
+    __slots__ = ("again", "bridging", "heard", "now", "rule", "since")
 
     def __init__(self, rule: ChannelRule, limits: Limits) -> None:
         super().__init__(min(rule.history, limits.recovery))
@@ -54,6 +54,8 @@ class _Feed(Feed[Delivery]):
         self.bridging: asyncio.Task[None] | None = None
         self.since = 0.0
         """When that began."""
+        self.again = False
+        """Whether it is to be read on once more behind the reading that is under way."""
 
 
 class Feeds:
@@ -92,6 +94,8 @@ class Feeds:
             raise CannotSubscribe("the server has shut down")
         self._heard(feed)
         self._go_on(channel, feed, feed.opened(page.top))
+        if feed.again and feed.state is FeedState.LIVE:
+            self._read_soon(channel, feed)
         if self._timer is None:
             self._set_timer()
 
@@ -137,6 +141,17 @@ class Feeds:
                 channel,
                 rule.name,
             )
+
+    def missed(self, channels: Collection[str] | None) -> None:
+        """Messages of these channels, or of all, may be missing: read on at once."""
+        for channel in tuple(self._feeds) if channels is None else channels:
+            feed = self._feeds.get(channel)
+            if feed is None:
+                continue
+            if feed.state is FeedState.LIVE:
+                self._read_soon(channel, feed)
+            else:
+                feed.again = True  # the reading under way may have begun before
 
     def top(self, channel: str) -> Position | None:
         """Where an open channel is; None where it keeps no history."""
@@ -225,6 +240,7 @@ class Feeds:
         pauses = delays(random.random)
         try:
             while feed.state is FeedState.BRIDGING:
+                feed.again = False
                 try:
                     page = await self._read(
                         channel, feed.rule, since=feed.top, limit=self._limits.recovery
@@ -237,6 +253,8 @@ class Feeds:
                     # Begun here, in order; waited for elsewhere: nobody may hold up what is read
                     # for all.
                     self._spawn(_wait(asyncio.gather(*waits)))
+                if feed.again:
+                    feed.bridge()
         finally:
             feed.bridging = None
 
@@ -301,10 +319,9 @@ class Feeds:
         return Page(messages, page.top)
 
 
-def _unreadable() -> RpcError:
+def _unreadable() -> BrokerUnavailable:
     """The refusal where history cannot be read."""
-    return RpcError(
-        ErrorCode.BROKER_UNAVAILABLE,
+    return BrokerUnavailable(
         "The history of this channel cannot be read, try again later",
         retry_after=round(_PATIENCE * 1000),
     )

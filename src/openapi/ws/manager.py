@@ -35,7 +35,7 @@ from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT
 from openapi.schema import Schema, encode_json
 from openapi.ws.background import Background
-from openapi.ws.broker import Broker, KeepsHistory, PublishesOnce, broker_from_url
+from openapi.ws.broker import Broker, KeepsHistory, Outage, PublishesOnce, broker_from_url
 from openapi.ws.carrier import Carrier
 from openapi.ws.channels import Channels
 from openapi.ws.directory import ConnectionInfo, Directory
@@ -176,7 +176,7 @@ class SocketsManager:
 
     @cached_property
     def __carrier(self) -> Carrier:
-        return Carrier(self.__broker, self.channels.deliver)
+        return Carrier(self.__broker, self.channels.deliver, self.channels.feeds.missed)
 
     def add(self, ws: Websocket) -> None:
         """A socket connected."""
@@ -387,6 +387,18 @@ class SocketsManager:
             return Reply(ws.socket_id, result)
 
         return await asyncio.gather(*map(ask, found))
+
+    async def open(self) -> None:
+        """Open the broker now, and not when it is first needed: at the start of the application.
+
+        Raises what it cannot mend, as a server that is too old; one that is away is come back to.
+        """
+        await self.__carrier.opened()
+
+    @property
+    def outage(self) -> Outage | None:
+        """Since when, and why, the broker's server is away; None while it is there."""
+        return self.__carrier.outage
 
     async def drain(self) -> None:
         """Let go of every socket without losing an answer. The server's shutdown does this.

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from openapi.errors import DeclarationError, InvalidData
 from openapi.protocol.publication import Data
 from openapi.protocol.stream import Retention
+from openapi.protocol.topics import SERVER_EVENT
 from openapi.schema import Schema, encode_msgpack
 from openapi.ws.broker import Broker, KeepsHistory, KeepsPresence
 
@@ -175,6 +176,9 @@ class ChannelRule:
         return None
 
 
+_SERVERS_OWN: Final = ChannelRule(f"{SERVER_EVENT}*", refused=True)
+
+
 class ChannelRules:
     """The rules of a manager. ``where`` names it in refusals.
 
@@ -195,6 +199,11 @@ class ChannelRules:
                 raise DeclarationError(f"{where}: channels are ChannelRule(…), {rule!r} is none")
             if rule.name in names:
                 raise DeclarationError(f"{where}: there are two rules for {rule.name!r}")
+            if rule.name.startswith(SERVER_EVENT):
+                raise DeclarationError(
+                    f"{where}: {rule.name!r}: channels that begin with {SERVER_EVENT!r} are the"
+                    " server's own, and have no rule"
+                )
             names.add(rule.name)
             if (prefix := rule.prefix) is None:
                 self._exact[rule.name] = rule
@@ -205,11 +214,14 @@ class ChannelRules:
         self._prefixes.sort(key=lambda each: -len(each[0]))
 
     def of(self, channel: str) -> ChannelRule:
-        """The rule of a channel."""
+        """The rule of a channel. Those that begin with ``$`` are the server's own, and refused."""
         rule = self._known.get(channel)
         if rule is None:
-            rule = self._exact.get(channel) or next(
-                rule for prefix, rule in self._prefixes if channel.startswith(prefix)
+            rule = _SERVERS_OWN if channel.startswith(SERVER_EVENT) else None
+            rule = (
+                rule
+                or self._exact.get(channel)
+                or next(rule for prefix, rule in self._prefixes if channel.startswith(prefix))
             )
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -228,4 +240,14 @@ class ChannelRules:
                         f"{where}: the rule for {rule.name!r} promises {what}, which the broker"
                         f" {type(broker).__name__} cannot keep: leave it out, or take another"
                         " broker"
+                    )
+            most = broker.most if isinstance(broker, KeepsHistory) else None
+            if most is not None and rule.history:
+                kept = rule.retention
+                if kept.messages > most.messages or kept.seconds > most.seconds:
+                    raise DeclarationError(
+                        f"{where}: the rule for {rule.name!r} promises {kept.messages} messages"
+                        f" for {kept.seconds:g} seconds, and {type(broker).__name__} keeps at most"
+                        f" {most.messages} for {most.seconds:g} seconds: promise less, or have it"
+                        " keep more"
                     )
