@@ -110,6 +110,10 @@ class Supervisor:
         if self._first is not None and not self._first.done():
             self._first.set_result(None)
 
+    @property
+    def _closed(self) -> bool:
+        return self.state is SupervisorState.CLOSED
+
     async def _run(self) -> None:
         pauses = delays(self._random, first=_FIRST, cap=_CAP)
         while True:
@@ -119,6 +123,8 @@ class Supervisor:
                 ended: Exception = ConnectionError("the connection ended")
             except Exception as exc:
                 ended = exc
+            if self._closed:
+                return  # a failure may have come before the cancellation
             held = self.sessions > before and time.monotonic() - since >= _STABLE
             self._down(ended)
             if held:

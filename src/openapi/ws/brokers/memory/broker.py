@@ -35,6 +35,8 @@ class MemoryBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence):
     ``keys`` is how many keys of publications are remembered. Raises ValueError for less than one.
     """
 
+    spans_processes = False
+
     def __init__(
         self,
         url: str = "memory://",

@@ -1,0 +1,47 @@
+-- Number, keep and hand on a message, as one act.
+--
+-- KEYS: meta, log, and where it has a key, that.
+-- ARGV: clock, fresh epoch, run, meta's time to live, messages, time to live, bus channel, PUBLISH
+--       or SPUBLISH, version, body, digest, the key's time to live. Times in milliseconds.
+-- Returns {offset, epoch, now}, or {"other"} for a key of another message.
+local now = clock(ARGV[1])
+local key, digest, key_ms = KEYS[3], ARGV[11], tonumber(ARGV[12])
+
+if key then
+  local known = redis.call("HMGET", key, "d", "t", "o", "e")
+  if known[1] and now - tonumber(known[2]) < key_ms then
+    if known[1] ~= digest then return {"other"} end
+    return {tonumber(known[3]), known[4], now}
+  end
+end
+
+local meta, log = KEYS[1], KEYS[2]
+local messages, seconds_ms = ARGV[5], tonumber(ARGV[6])
+local version, body = ARGV[9], ARGV[10]
+local epoch, top = stream(meta, log, ARGV[2], ARGV[3], ARGV[4])
+
+-- Numbers are doubles here and would be written as 1e+15.
+local offset = string.format("%.0f", top + 1)
+local at = string.format("%.0f", now)
+
+redis.call("HSET", meta, "o", offset)
+redis.call("XADD", log, "MAXLEN", messages, offset .. "-" .. at, "m", version .. "\n" .. body)
+-- Those that have expired go, a few each time.
+local oldest = redis.call("XRANGE", log, "-", "+", "COUNT", 8)
+local kept
+for _, each in ipairs(oldest) do
+  local sent = tonumber(string.match(each[1], "-(%d+)$"))
+  if sent >= now - seconds_ms then break end
+  kept = each[1]
+end
+if kept then
+  local last = string.match(kept, "^(%d+)-")
+  redis.call("XTRIM", log, "MINID", string.format("%.0f", tonumber(last) + 1))
+end
+redis.call("PEXPIRE", log, string.format("%.0f", seconds_ms + 1000))
+if key then
+  redis.call("HSET", key, "d", digest, "t", at, "o", offset, "e", epoch)
+  redis.call("PEXPIRE", key, key_ms)
+end
+redis.call(ARGV[8], ARGV[7], version .. " " .. offset .. " " .. epoch .. " " .. at .. "\n" .. body)
+return {tonumber(offset), epoch, now}

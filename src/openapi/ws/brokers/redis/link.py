@@ -1,0 +1,258 @@
+"""One connection to one server, for commands: those of a tick go out in one write.
+
+    answer = await link.call(b"PUBLISH", b"channel", b"message")
+
+Nothing waits for a server that is away: a call fails at once, and what was under way fails with the
+connection. Whether it was done is not known then. Answers come in the order of the calls, so those
+that one process makes one behind the other are carried out in that order.
+"""
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from redis.exceptions import (
+    ClusterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
+
+from openapi.errors import BrokerUnavailable, DeclarationError
+from openapi.ws.broker import Outage
+from openapi.ws.brokers.redis.connection import Answer, Connect, Connection
+from openapi.ws.brokers.redis.scripts import SCRIPTS, Script
+from openapi.ws.brokers.supervision import Supervisor, SupervisorState
+
+__all__ = ["Link", "first_of", "gone_wrong"]
+
+logger = logging.getLogger(__name__)
+
+#: Calls that wait for an answer, and their bytes. More are refused: a server that is this far
+#: behind would answer them too late.
+_CALLS: Final = 10_000
+_BYTES: Final = 16 * 1024 * 1024
+
+#: The oldest server whose scripts, streams and sharded channels are as they are used here.
+_OLDEST: Final = 7
+
+#: How an error begins that redis-py has no type for, and that says nothing of the call.
+_AWAY: Final = ("BUSY", "MISCONF", "NOREPLICAS")
+
+
+_UNFIT: Final = (
+    OutOfMemoryError,
+    ReadOnlyError,
+    NoPermissionError,
+    ClusterDownError,  # and MasterDownError
+    TryAgainError,
+)
+
+
+class _Call(NamedTuple):
+    answered: "asyncio.Future[Answer]"
+    expires: float
+    bytes: int
+
+
+class Link:
+    """A supervised connection. ``timeout`` is how long an answer may take: seconds.
+
+    ``cluster`` is whether the server is to be a node of a cluster. ``changed`` is called when the
+    link is up, and when it is so no more.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Connect,
+        *,
+        timeout: float,
+        cluster: bool = False,
+        changed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.run = b""
+        """What names this run of the server: it has another one when it was restarted."""
+        self._connect = connect
+        self._timeout = timeout
+        self._cluster = cluster
+        self._queue: list[tuple[tuple[bytes, ...], _Call]] = []
+        self._waiting: deque[_Call] = deque()
+        self._bytes = 0
+        self._news = asyncio.Event()
+        self._busy = asyncio.Event()
+        self._owner = Supervisor(
+            name,
+            self._session,
+            changed=changed,
+            final=_is_final,
+        )
+
+    @property
+    def up(self) -> bool:
+        """Whether a call would be tried."""
+        return self._owner.state is SupervisorState.UP
+
+    @property
+    def outage(self) -> Outage | None:
+        """Why it is not up."""
+        return self._owner.outage
+
+    async def open(self, patience: float) -> None:
+        """Connect, for so many seconds at most; behind that it is tried on.
+
+        Raises DeclarationError for a server that is too old.
+        """
+        await self._owner.open(patience)
+
+    async def aclose(self) -> None:
+        """Disconnect. Calls that wait for an answer fail."""
+        await self._owner.aclose()
+
+    def call(self, *command: bytes) -> "asyncio.Future[Answer]":
+        """Send a command with the others of this tick. The answer comes, or what is wrong with it.
+
+        Raises BrokerUnavailable, here or when it is awaited. Who does not await it cancels it.
+        """
+        if not self.up:
+            raise BrokerUnavailable
+        return self._send(command)
+
+    async def run_script(self, script: Script, keys: Sequence[bytes], *args: bytes) -> Answer:
+        """Run a script. Raises BrokerUnavailable."""
+        rest = (b"%d" % len(keys), *keys, *args)
+        try:
+            return await self.call(b"EVALSHA", script.digest, *rest)
+        except NoScriptError:  # somebody flushed them
+            return await self.call(b"EVAL", script.source, *rest)
+
+    def _send(self, command: tuple[bytes, ...]) -> "asyncio.Future[Answer]":
+        size = sum(map(len, command))
+        if len(self._waiting) >= _CALLS or self._bytes + size > _BYTES:
+            raise BrokerUnavailable
+        loop = asyncio.get_running_loop()
+        call = _Call(loop.create_future(), loop.time() + self._timeout, size)
+        self._bytes += size
+        self._queue.append((command, call))
+        self._waiting.append(call)
+        self._news.set()
+        self._busy.set()
+        return call.answered
+
+    async def _session(self, up: Callable[[], None]) -> None:
+        connection = self._connect()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await connection.connect()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._write(connection))
+                group.create_task(self._read(connection))
+                group.create_task(self._watch())
+                await self._greet()
+                up()
+        except ExceptionGroup as failed:
+            raise first_of(failed) from None
+        finally:
+            self._fail()
+            await connection.disconnect(nowait=True)
+
+    async def _greet(self) -> None:
+        """Find out who it is, and teach it the scripts."""
+        lines = (await self._send((b"INFO", b"server"))).splitlines()
+        info = dict(line.split(b":", 1) for line in lines if b":" in line)
+        version = info.get(b"redis_version", b"0").decode()
+        if int(version.split(".")[0]) < _OLDEST:
+            raise DeclarationError(
+                f"{self._owner.name} has version {version}: Redis or Valkey {_OLDEST} is needed"
+            )
+        if (info.get(b"redis_mode") == b"cluster") is not self._cluster:
+            is_, wanted = ("no", "redis") if self._cluster else ("a", "redis+cluster")
+            raise DeclarationError(
+                f"{self._owner.name} is {is_} node of a cluster: its URL begins with {wanted}://"
+            )
+        self.run = info.get(b"run_id", b"")
+        for script in SCRIPTS:
+            await self._send((b"SCRIPT", b"LOAD", script.source))
+
+    async def _write(self, connection: Connection) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            batch, self._queue = self._queue, []
+            packed = connection.pack_commands([command for command, _ in batch])
+            await connection.send_packed_command(packed, check_health=False)
+
+    async def _read(self, connection: Connection) -> None:
+        while True:
+            answer: Answer
+            try:
+                answer = await connection.read_response(
+                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
+                )
+            except ResponseError as exc:
+                answer = exc
+            call = self._waiting.popleft()
+            self._bytes -= call.bytes
+            if call.answered.done():
+                continue  # who asked was cancelled
+            if isinstance(answer, ResponseError):
+                call.answered.set_exception(gone_wrong(answer))
+            else:
+                call.answered.set_result(answer)
+            if isinstance(answer, ReadOnlyError):
+                raise answer  # it was made a replica: there is another one to write to
+
+    async def _watch(self) -> None:
+        """End the connection when the oldest call has no answer in time."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._busy.wait()
+            if not self._waiting:
+                self._busy.clear()
+            elif (remaining := self._waiting[0].expires - loop.time()) > 0:
+                await asyncio.sleep(remaining)
+            else:
+                raise ConnectionError(f"no answer within {self._timeout:g} s")
+
+    def _fail(self) -> None:
+        """Nobody answers any more."""
+        waiting = tuple(self._waiting)
+        self._waiting.clear()
+        self._queue.clear()
+        self._bytes = 0
+        self._news.clear()
+        for call in waiting:
+            if not call.answered.done():
+                call.answered.set_exception(BrokerUnavailable())
+                call.answered.exception()  # it is nobody's where it was not awaited yet
+
+
+def first_of(failed: ExceptionGroup[Exception]) -> Exception:
+    """One of several failures, a wrong declaration before others."""
+    each: Exception = failed
+    while isinstance(each, ExceptionGroup):
+        wrong, rest = each.split(DeclarationError)
+        each = (wrong or rest or each).exceptions[0]
+    return each
+
+
+def _is_final(exc: Exception) -> bool:
+    return isinstance(exc, DeclarationError)
+
+
+def gone_wrong(exc: ResponseError) -> Exception:
+    """What a caller gets for an error: BrokerUnavailable where it says nothing of their call.
+
+    What concerns where in a cluster a key is, is the caller's to see.
+    """
+    if isinstance(exc, _UNFIT) or str(exc).startswith(_AWAY):
+        unavailable = BrokerUnavailable()
+        unavailable.__cause__ = exc
+        return unavailable
+    return exc
