@@ -9,6 +9,8 @@ from aiohttp import web
 from hypothesis import settings
 from yarl import URL
 
+pytest_plugins = ("tests.servers.fixtures",)
+
 # No deadline for one example: the machine's pace is no property of the code.
 settings.register_profile("test", deadline=None)
 settings.register_profile("full", deadline=None, max_examples=2000)
