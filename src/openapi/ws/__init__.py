@@ -17,6 +17,7 @@ from openapi.ws.channels import Channels
 from openapi.ws.manager import ConnectionInfo, Reply, SocketsManager, WsHandlerType
 from openapi.ws.middleware import Call, Middleware, Next
 from openapi.ws.path import WsPathMixin
+from openapi.ws.publisher import Publisher
 from openapi.ws.rules import ChannelRule, Latest
 from openapi.ws.socket import Websocket
 from openapi.ws.subscription import Subscription
@@ -40,6 +41,7 @@ __all__ = [
     "Next",
     "Position",
     "PositionLost",
+    "Publisher",
     "Reply",
     "RpcError",
     "SocketsManager",

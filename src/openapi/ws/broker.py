@@ -28,7 +28,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 from urllib.parse import urlsplit
 
 from openapi.errors import DeclarationError
@@ -86,6 +86,9 @@ class Deliver(Protocol):
 
 class Broker(ABC):
     """Carries messages from whoever publishes to every process that subscribes."""
+
+    spans_processes: ClassVar[bool] = True
+    """Whether it does: False where it only knows its own, and others would hear nothing."""
 
     @abstractmethod
     async def open(self, deliver: Deliver) -> None:
