@@ -27,16 +27,16 @@ local at = string.format("%.0f", now)
 redis.call("HSET", meta, "o", offset)
 redis.call("XADD", log, "MAXLEN", messages, offset .. "-" .. at, "m", version .. "\n" .. body)
 -- Those that have expired go, a few each time.
-local oldest = redis.call("XRANGE", log, "-", "+", "COUNT", 8)
-local kept
-for _, each in ipairs(oldest) do
-  local sent = tonumber(string.match(each[1], "-(%d+)$"))
-  if sent >= now - seconds_ms then break end
-  kept = each[1]
+local function expired(entry)
+  return tonumber(string.match(entry[1], "-(%d+)$")) < now - seconds_ms
 end
-if kept then
-  local last = string.match(kept, "^(%d+)-")
-  redis.call("XTRIM", log, "MINID", string.format("%.0f", tonumber(last) + 1))
+if expired(redis.call("XRANGE", log, "-", "+", "COUNT", 1)[1]) then
+  local last
+  for _, entry in ipairs(redis.call("XRANGE", log, "-", "+", "COUNT", 16)) do
+    if not expired(entry) then break end
+    last = tonumber(string.match(entry[1], "^(%d+)-"))
+  end
+  redis.call("XTRIM", log, "MINID", string.format("%.0f", last + 1))
 end
 redis.call("PEXPIRE", log, string.format("%.0f", seconds_ms + 1000))
 if key then

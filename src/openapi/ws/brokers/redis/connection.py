@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Answer", "Connect", "Connection"]
+__all__ = ["Answer", "Connect", "Connection", "packed"]
 
 Answer: TypeAlias = Any
 """What a server answers: bytes, integers, None, lists of these."""
@@ -18,10 +18,7 @@ class Connection(Protocol):
     async def disconnect(self, *, nowait: bool) -> None:
         """Close it. Harmless where it is not connected."""
 
-    def pack_commands(self, commands: Iterable[Sequence[bytes]]) -> list[bytes]:
-        """The bytes of commands."""
-
-    async def send_packed_command(self, command: list[bytes], *, check_health: bool) -> None:
+    async def send_packed_command(self, command: bytes, *, check_health: bool) -> None:
         """Write bytes, and wait while too many are on their way."""
 
     async def read_response(
@@ -32,3 +29,12 @@ class Connection(Protocol):
 
 Connect: TypeAlias = Callable[[], Connection]
 """Makes a connection that is not connected yet. It speaks RESP2 and has no time-out of its own."""
+
+
+def packed(commands: Iterable[Sequence[bytes]]) -> bytes:
+    """The bytes of commands: arrays of bulk strings (RESP2)."""
+    parts: list[bytes] = []
+    for command in commands:
+        parts.append(b"*%d\r\n" % len(command))
+        parts += [b"$%d\r\n%b\r\n" % (len(part), part) for part in command]
+    return b"".join(parts)

@@ -26,7 +26,7 @@ from redis.exceptions import (
 
 from openapi.errors import BrokerUnavailable, DeclarationError
 from openapi.ws.broker import Outage
-from openapi.ws.brokers.redis.connection import Answer, Connect, Connection
+from openapi.ws.brokers.redis.connection import Answer, Connect, Connection, packed
 from openapi.ws.brokers.redis.scripts import SCRIPTS, Script
 from openapi.ws.brokers.supervision import Supervisor, SupervisorState
 
@@ -185,8 +185,8 @@ class Link:
             await self._news.wait()
             self._news.clear()
             batch, self._queue = self._queue, []
-            packed = connection.pack_commands([command for command, _ in batch])
-            await connection.send_packed_command(packed, check_health=False)
+            written = packed(command for command, _ in batch)
+            await connection.send_packed_command(written, check_health=False)
 
     async def _read(self, connection: Connection) -> None:
         while True:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from openapi.errors import BrokerUnavailable
 from openapi.ws.broker import Outage
-from openapi.ws.brokers.redis.connection import Connect, Connection
+from openapi.ws.brokers.redis.connection import Connect, Connection, packed
 from openapi.ws.brokers.redis.link import first_of
 from openapi.ws.brokers.supervision import Supervisor, SupervisorState
 
@@ -206,8 +206,7 @@ class Reader:
                 *((self._verbs.unsubscribe, *batch) for batch in self._batches(removing)),
                 *((self._verbs.subscribe, *batch) for batch in self._batches(adding)),
             ]
-            packed = connection.pack_commands(commands)
-            await connection.send_packed_command(packed, check_health=False)
+            await connection.send_packed_command(packed(commands), check_health=False)
 
     def _batches(self, buses: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         """What fits into one command each."""
