@@ -70,3 +70,29 @@ def test_a_publication_has_its_number_and_its_time() -> None:
     kept = Publication(7, "done", Data.of([at]), at)
     assert (kept.offset, kept.event, kept.at) == (7, "done", at)
     assert json.loads(kept.data.json) == [at]
+
+
+@pytest.mark.parametrize(
+    "value", [None, 0, 1.0, -0.0, 2**64 - 1, "☃", [1, {"a": []}], {"b": {"c": 1.5}}]
+)
+def test_messagepack_that_follows_from_the_json_text_is_not_apart(value: Any) -> None:
+    data = Data.of(value)
+    assert data.apart is None
+    derived = Data(data.json, None)
+    assert derived.packed_bytes == 0
+    assert derived.packed == data.packed
+    assert derived.packed_bytes == len(data.packed)
+
+
+@pytest.mark.parametrize("value", [b"\x01", {1: "a"}, datetime(2026, 1, 2, tzinfo=UTC)])
+def test_messagepack_that_says_more_than_the_json_text_is_apart(value: Any) -> None:
+    data = Data.of(value)
+    assert data.apart == data.packed
+
+
+def test_that_there_is_no_messagepack_follows_from_the_json_text() -> None:
+    assert Data.of(2**70).apart is None
+    for data in (Data.of(2**70), Data(b"%d" % 2**70, None)):
+        with pytest.raises(Unserializable):
+            _ = data.packed
+        assert data.packed_bytes == 0

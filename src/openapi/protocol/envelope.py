@@ -4,9 +4,8 @@
 |--------|--------------------------------------------------------------------------------------|
 | header | ``1``; of a message with a position ``1 OFFSET EPOCH AT``, ``AT`` in milliseconds    |
 |        | since the epoch of the clock. ASCII, up to the first line feed                       |
-| body   | MessagePack: ``[event, json, packed, none]``. ``json`` is the JSON text of the data, |
-|        | as bytes; ``packed`` its MessagePack as bytes, ``none`` a string that says why it    |
-|        | has none; both are nil where that follows from ``json``                              |
+| body   | MessagePack: ``[event, json, packed]``. ``json`` is the JSON text of the data, as    |
+|        | bytes; ``packed`` its MessagePack, as bytes, or nil where that follows from ``json`` |
 
 The header is text, so that a script in a server can write it. ``1`` is the version: what begins
 with another one is for a newer or an older process, and unreadable here.
@@ -30,7 +29,7 @@ _HEADER_BYTES: Final = 128
 #: What JavaScript can count to.
 _LARGEST: Final = 2**53 - 1
 
-_Body: TypeAlias = tuple[str, bytes, bytes | None, str | None]
+_Body: TypeAlias = tuple[str, bytes, bytes | None]
 _BODY: Final = Schema[_Body](_Body)
 _ANYTHING: Final = Schema[object](object)
 
@@ -56,10 +55,7 @@ class Envelope(NamedTuple):
             where = b"%d %b %d" % (position.offset, position.epoch.encode(), round(at * 1000))
             header = b"%b %b" % (VERSION, where)
         data = Data.of(data)
-        packed, none = data.apart, None
-        if isinstance(packed, str):
-            packed, none = None, packed
-        return b"%b\n%b" % (header, _BODY.pack((event, data.json, packed, none)))
+        return b"%b\n%b" % (header, _BODY.pack((event, data.json, data.apart)))
 
     @classmethod
     def read(cls, raw: bytes, *, most: int) -> "Envelope":
@@ -77,18 +73,18 @@ class Envelope(NamedTuple):
         if where:
             try:
                 offset, epoch, milliseconds = where
-                position, at = (
-                    Position(int(offset), epoch.decode("ascii")),
-                    int(milliseconds) / 1000,
-                )
+                position = Position(int(offset), epoch.decode("ascii"))
+                at = int(milliseconds) / 1000
+                if not 0 <= position.offset <= _LARGEST:
+                    raise ValueError
             except ValueError:
                 raise Unreadable(f"its position cannot be read: {raw[:end]!r}") from None
         try:
-            event, json, packed, none = _BODY.unpack(raw[end + 1 :])
+            event, json, packed = _BODY.unpack(raw[end + 1 :])
             if packed is not None:
                 _ANYTHING.unpack(packed)
         except InvalidData as exc:
             raise Unreadable(f"its body cannot be read: {exc}") from None
         if not is_json(json):
             raise Unreadable("its data is no JSON")
-        return cls(event, Data(json, packed or none), position, at)
+        return cls(event, Data(json, packed), position, at)

@@ -54,6 +54,8 @@ class Limits:
     """Who was not refreshed for so long is not present any more."""
     presence_grace: float = 15.0
     """Who lost their connection stays present for so long, as they may come back."""
+    node_interval: float = 10.0
+    """Between two signs of life of this process to the others of its application."""
     close_timeout: float = 5.0
     """For the peer's closing frame after ours; then the connection is cut."""
     drain_window: float = 30.0

@@ -54,14 +54,10 @@ class Data:
         raise Unserializable(self._packed)
 
     @property
-    def apart(self) -> bytes | str | None:
-        """Its MessagePack, or why it has none; None where that follows from the JSON text.
-
-        It does not for what JSON has no form of its own for, as bytes and times.
-        """
-        if self._packed is not None and self._packed == packed_of(self.json):
-            return None
-        return self._packed
+    def apart(self) -> bytes | None:
+        """Its MessagePack where that says more than the JSON text, as of bytes and times."""
+        packed = self._packed
+        return packed if isinstance(packed, bytes) and packed != packed_of(self.json) else None
 
     def digest(self, event: str) -> bytes:
         """16 bytes that only the same event with the same JSON text has."""
