@@ -3,13 +3,13 @@
 import asyncio
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from openapi.protocol.publication import Data, Publication
 from openapi.protocol.stream import Page, Position
-from openapi.ws.broker import Broker, KeepsHistory, KeepsPresence, PublishesOnce
+from openapi.ws.broker import Broker, KeepsHistory, KeepsPresence, PublishesOnce, Supervised
 
 
 class Clock:
@@ -40,6 +40,17 @@ class World(ABC):
         """Lose the stream of a channel, as a server without persistence does that restarts."""
         raise NotImplementedError(f"{type(self).__name__} has no history")
 
+    async def away(self, *, silent: bool = False) -> None:
+        """Have the server away: it refuses connections, or if ``silent`` does not answer on them.
+
+        It need not have kept anything when it is :meth:`back`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no server")
+
+    async def back(self) -> None:
+        """Have the server back."""
+        raise NotImplementedError(f"{type(self).__name__} has no server")
+
     @abstractmethod
     async def kill(self, broker: Broker) -> None:
         """End its process: it does not say that anybody leaves. It may be closed afterwards."""
@@ -62,6 +73,8 @@ class Node:
     ) -> None:
         self.broker = broker
         self.delivered: dict[str, list[Message]] = {}
+        self.missed: list[Collection[str] | None] = []
+        """What it was told of messages that may have been missed."""
         self._patience = patience
         self._pause = pause
         self._news = asyncio.Condition()
@@ -81,6 +94,17 @@ class Node:
     def presence(self) -> KeepsPresence:
         assert isinstance(self.broker, KeepsPresence)
         return self.broker
+
+    @property
+    def supervised(self) -> Supervised:
+        assert isinstance(self.broker, Supervised)
+        return self.broker
+
+    async def open(self) -> None:
+        """Open the broker, and listen to what it says."""
+        if isinstance(self.broker, Supervised):
+            self.broker.watch(self.missed.append)
+        await self.broker.open(self.deliver)
 
     async def deliver(
         self, channel: str, event: str, data: object, position: Position | None = None
@@ -105,6 +129,22 @@ class Node:
     async def messages(self, channel: str, count: int) -> list[Message]:
         """Wait for so many messages; returns all that were delivered."""
         return await self.until(channel, lambda delivered: len(delivered) >= count)
+
+    async def until_away(self) -> None:
+        """Wait until the broker knows that its server is away."""
+        await self._until_outage(lambda: self.supervised.outage is not None)
+
+    async def until_back(self) -> None:
+        """Wait until the broker knows that all of its server is there."""
+        await self._until_outage(lambda: self.supervised.outage is None)
+
+    async def _until_outage(self, there: Callable[[], bool]) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                while not there():  # noqa: ASYNC110 # nobody is told of it
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            raise AssertionError(f"the outage is still {self.supervised.outage}") from None
 
     async def so_far(self, channel: str, publisher: "Node") -> list[Message]:
         """All that was delivered, of what was published before: one more message shows it.

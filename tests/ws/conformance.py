@@ -6,19 +6,28 @@
             yield MemoryWorld()
 
 A test class derives from :class:`Carrying`, and from one class more for each ability of its broker.
-Of an ability that it has not there are no tests, but one that says so. No test looks inside of a
-broker, or takes it that a message is there at once.
+Of an ability that it has not there are no tests, but one that says so. :class:`Ordering` is for
+brokers that promise more of plain messages than all must. No test looks inside of a broker, or
+takes it that a message is there at once.
 """
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import pytest
 
-from openapi.errors import CannotPublish, CannotSubscribe, InvalidData, Unserializable
+from openapi.errors import (
+    BrokerUnavailable,
+    CannotPublish,
+    CannotSubscribe,
+    InvalidData,
+    Unserializable,
+)
 from openapi.protocol.publication import Data
 from openapi.protocol.stream import Page, Position, Retention
 from openapi.ws.broker import (
@@ -28,12 +37,23 @@ from openapi.ws.broker import (
     Member,
     PublishesOnce,
     Refreshed,
+    Supervised,
 )
 from tests.ws.broker_nodes import Message, Node, Open, World, offsets_of, values_of
 
-__all__ = ["Carrying", "KeepingHistory", "KeepingPresence", "PublishingOnce"]
+__all__ = [
+    "Carrying",
+    "KeepingHistory",
+    "KeepingPresence",
+    "Ordering",
+    "PublishingOnce",
+    "Supervising",
+    "SupervisingHistory",
+]
 
 KEPT: Final = Retention(messages=100, seconds=3600.0)
+UNBOUNDED: Final = Retention(messages=1_000_000, seconds=365 * 86400.0)
+"""More than anybody wants."""
 ALL: Final = 1000
 TTL: Final = 60.0
 
@@ -86,7 +106,7 @@ class _Suite:
         ) -> list[Node]:
             new = [Node(each, world.patience, pause) for each in await world.brokers(count)]
             for node in new:
-                await node.broker.open(node.deliver)
+                await node.open()
             opened.extend(new)
             return new
 
@@ -106,6 +126,7 @@ class Carrying(_Suite):
             KeepsHistory: isinstance(self, KeepingHistory),
             PublishesOnce: isinstance(self, PublishingOnce),
             KeepsPresence: isinstance(self, KeepingPresence),
+            Supervised: isinstance(self, Supervising),
         }
         assert {ability: isinstance(node.broker, ability) for ability in tested} == tested
 
@@ -190,21 +211,6 @@ class Carrying(_Suite):
             delivered = await node.messages("c", 200)
             assert [each.data for each in delivered] == list(range(200))
 
-    async def test_what_many_publish_at_once_comes_in_one_order_everywhere(
-        self, nodes: Open
-    ) -> None:
-        one, other, third = await nodes(3, pause=lambda: asyncio.sleep(0))
-        for node in (one, other, third):
-            await node.broker.subscribe("c")
-        publishers = [one, other] * 25
-        await asyncio.gather(
-            *(node.broker.publish("c", "", n) for n, node in enumerate(publishers))
-        )
-        first = await one.messages("c", 50)
-        assert sorted(each.data for each in first) == list(range(50))
-        assert await other.messages("c", 50) == first
-        assert await third.messages("c", 50) == first
-
     async def test_a_node_that_is_stuck_keeps_nothing_from_the_others(self, nodes: Open) -> None:
         freed = asyncio.Event()
         (stuck,) = await nodes(1, pause=freed.wait)
@@ -244,6 +250,19 @@ class Carrying(_Suite):
         assert await one.so_far("d", other) == [Message("", 2)]
         await one.broker.subscribe("c")
         assert await one.so_far("c", other) == []
+
+    @pytest.mark.parametrize("channel", ["$", "$nodes", "$node:4f.*", "$SYS.REQ", "$JS.API.INFO"])
+    async def test_a_channel_of_the_manager_is_one_like_others(
+        self, nodes: Open, channel: str
+    ) -> None:
+        one, other = await nodes(2)
+        await one.broker.subscribe(channel)
+        await other.broker.publish(channel, "$asked", {"n": 1})
+        assert await one.so_far(channel, other) == [Message("$asked", {"n": 1})]
+        await one.broker.unsubscribe(channel)
+        await other.broker.publish(channel, "$asked", {"n": 2})
+        await one.broker.subscribe(channel)
+        assert await one.so_far(channel, other) == [Message("$asked", {"n": 1})]
 
     async def test_nothing_is_missed_from_the_moment_when_subscribe_returns(
         self, nodes: Open
@@ -305,6 +324,25 @@ class Carrying(_Suite):
     async def test_what_was_never_opened_can_be_closed(self, world: World) -> None:
         (broker,) = await world.brokers(1)
         await broker.aclose()
+
+
+class Ordering(_Suite):
+    """What a broker promises that has one order for all: whoever publishes, it is the same."""
+
+    async def test_what_many_publish_at_once_comes_in_one_order_everywhere(
+        self, nodes: Open
+    ) -> None:
+        one, other, third = await nodes(3, pause=lambda: asyncio.sleep(0))
+        for node in (one, other, third):
+            await node.broker.subscribe("c")
+        publishers = [one, other] * 25
+        await asyncio.gather(
+            *(node.broker.publish("c", "", n) for n, node in enumerate(publishers))
+        )
+        first = await one.messages("c", 50)
+        assert sorted(each.data for each in first) == list(range(50))
+        assert await other.messages("c", 50) == first
+        assert await third.messages("c", 50) == first
 
 
 async def append(node: Node, values: Iterable[int], retention: Retention = KEPT) -> Position:
@@ -471,6 +509,16 @@ class KeepingHistory(_Suite):
             "c", retention=few, since=Position(1, top.epoch), limit=ALL
         )
         assert offsets_of(page) == [3, 4, 5]
+
+    async def test_whatever_a_rule_may_promise_can_be_kept(self, nodes: Open, world: World) -> None:
+        one, other = await nodes(2)
+        most = one.history.most or UNBOUNDED
+        assert most.messages >= KEPT.messages
+        assert most.seconds >= KEPT.seconds
+        top = await append(one, range(1, 4), most)
+        await world.pass_time(most.seconds / 2)
+        page = await other.history.history("c", retention=most, limit=ALL)
+        assert (values_of(page), page.top) == ([1, 2, 3], top)
 
     async def test_messages_go_with_their_time_and_the_epoch_stays(
         self, nodes: Open, world: World
@@ -1038,3 +1086,216 @@ class KeepingPresence(_Suite):
 
 def _found(refreshed: Refreshed) -> tuple[list[str], list[Member]]:
     return sorted(refreshed.lost), list(refreshed.expired)
+
+
+#: Turns of the loop in which a call surely returns that waits for nobody.
+TURNS: Final = 50
+#: Calls at once while the server is away.
+MANY: Final = 500
+
+
+def _calls(node: Node) -> list[Callable[[], Awaitable[object]]]:
+    """A call of each method that needs a server."""
+    broker = node.broker
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: broker.publish("c", "", 1),
+        lambda: broker.subscribe("new"),
+    ]
+    if isinstance(broker, KeepsHistory):
+        history = broker
+        calls += [
+            lambda: history.append("c", "", 1, retention=KEPT),
+            lambda: history.append("c", "", 1, retention=KEPT, key="k"),
+            lambda: history.history("c", retention=KEPT, limit=ALL),
+        ]
+    if isinstance(broker, PublishesOnce):
+        once = broker
+        calls.append(lambda: once.publish_once("c", "", 1, key="k"))
+    if isinstance(broker, KeepsPresence):
+        presence = broker
+        calls += [
+            lambda: presence.enter("c", {"1": ADA}, ttl=TTL),
+            lambda: presence.leave("c", ["1"]),
+            lambda: presence.refresh("c", ["1"], ttl=TTL),
+            lambda: presence.members("c"),
+        ]
+    return calls
+
+
+async def _refusal(call: Callable[[], Awaitable[object]]) -> BrokerUnavailable:
+    with pytest.raises(BrokerUnavailable) as refusal:
+        await call()
+    return refusal.value
+
+
+class Supervising(_Suite):
+    """What :class:`~openapi.ws.broker.Supervised` promises."""
+
+    async def test_while_the_server_is_there_nothing_is_missed_and_nothing_is_away(
+        self, nodes: Open
+    ) -> None:
+        one, other = await nodes(2)
+        await one.broker.subscribe("c")
+        await other.broker.publish("c", "", 1)
+        assert await one.so_far("c", other) == [Message("", 1)]
+        for node in (one, other):
+            assert (node.supervised.outage, node.missed) == (None, [])
+
+    async def test_while_the_server_is_away_each_call_fails_at_once_and_nothing_piles_up(
+        self, nodes: Open, world: World
+    ) -> None:
+        (node,) = await nodes(1)
+        await node.broker.subscribe("c")
+        await world.away()
+        await node.until_away()
+        outage = node.supervised.outage
+        assert outage is not None
+        assert outage.reason
+        assert abs(outage.since - time.time()) < 3600
+        calls = _calls(node)
+        before = len(asyncio.all_tasks())
+        refused = [
+            asyncio.create_task(_refusal(calls[number % len(calls)])) for number in range(MANY)
+        ]
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        assert [task.done() for task in refused] == [True] * MANY
+        for task in refused:
+            refusal = task.result()
+            assert refusal.retry_after is not None
+            assert refusal.retry_after > 0
+        assert len(asyncio.all_tasks()) <= before + 1  # one that tries to connect, or two
+        await world.back()
+
+    async def test_calls_that_are_under_way_when_the_server_falls_silent_fail_too(
+        self, nodes: Open, world: World
+    ) -> None:
+        (node,) = await nodes(1)
+        await node.broker.subscribe("c")
+        await world.away(silent=True)
+        async with asyncio.timeout(world.patience):
+            await asyncio.gather(*map(_refusal, _calls(node)))
+        await node.until_away()
+        await world.back()
+        await node.until_back()
+        await node.broker.publish("c", "again", None)
+        await node.until("c", lambda all: all[-1:] == [Message("again")])
+
+    @pytest.mark.parametrize("silent", [False, True], ids=["stopped", "silent"])
+    async def test_when_the_server_is_back_what_is_wanted_is_delivered_again_and_nothing_else(
+        self, nodes: Open, world: World, silent: bool
+    ) -> None:
+        one, other = await nodes(2)
+        for channel in ("kept", "left"):
+            await one.broker.subscribe(channel)
+        await world.away(silent=silent)
+        if silent:  # who asks for nothing hears of it much later
+            asking = [partial(node.broker.publish, "c", "", 1) for node in (one, other)]
+            await asyncio.gather(*map(_refusal, asking))
+        for node in (one, other):
+            await node.until_away()
+        await one.broker.unsubscribe("left")
+        await one.broker.unsubscribe("never")
+        await _refusal(lambda: one.broker.subscribe("late"))
+        await world.back()
+        for node in (one, other):
+            await node.until_back()
+        for channel in ("left", "late", "kept"):
+            await other.broker.publish(channel, "", channel)
+        assert await one.so_far("kept", other) == [Message("", "kept")]
+        if not silent:  # one that only stood still may have lost nothing
+            assert any(told is None or "kept" in told for told in one.missed)
+        for channel in ("left", "late"):
+            await one.broker.subscribe(channel)
+            assert await one.so_far(channel, other) == []
+
+    async def test_it_goes_away_and_comes_back_as_often_as_it_does(
+        self, nodes: Open, world: World
+    ) -> None:
+        (node,) = await nodes(1)
+        await node.broker.subscribe("c")
+        before = len(asyncio.all_tasks())
+        for number in range(1, 4):
+            told = len(node.missed)
+            await world.away()
+            await node.until_away()
+            await world.back()
+            await node.until_back()
+            await node.broker.publish("c", "", number)
+            assert (await node.so_far("c", node))[-1] == Message("", number)
+            assert len(node.missed) > told
+        assert len(asyncio.all_tasks()) <= before
+
+    async def test_who_is_told_that_some_may_be_missed_misses_none_from_then_on(
+        self, nodes: Open, world: World
+    ) -> None:
+        one, other = await nodes(2)
+        await one.broker.subscribe("c")
+        await world.away()
+        for node in (one, other):
+            await node.until_away()
+        told = len(one.missed)
+        await world.back()
+        await other.until_back()
+        published, after_told = 0, 0
+        async with asyncio.timeout(world.patience):
+            while after_told < 20:
+                published += 1
+                after_told += len(one.missed) > told
+                await other.broker.publish("c", "", published)
+        heard = [each.data for each in await one.so_far("c", other)]
+        assert heard == list(range(published - len(heard) + 1, published + 1))
+        assert len(heard) >= after_told
+
+    async def test_a_broker_that_is_opened_while_its_server_is_away_finds_it_later(
+        self, world: World
+    ) -> None:
+        await world.away()
+        node = Node((await world.brokers(1))[0], world.patience)
+        await node.open()
+        try:
+            assert node.supervised.outage is not None
+            await _refusal(lambda: node.broker.subscribe("c"))
+            await world.back()
+            await node.until_back()
+            await node.broker.subscribe("c")
+            await node.broker.publish("c", "", 1)
+            assert await node.so_far("c", node) == [Message("", 1)]
+        finally:
+            await node.broker.aclose()
+
+    async def test_a_broker_whose_server_is_away_can_be_closed(
+        self, nodes: Open, world: World
+    ) -> None:
+        (node,) = await nodes(1)
+        await node.broker.subscribe("c")
+        await world.away()
+        await node.until_away()
+        async with asyncio.timeout(world.patience):
+            for _ in range(2):
+                await node.broker.aclose()
+        with pytest.raises(CannotPublish) as refusal:
+            await node.broker.publish("c", "", 1)
+        assert not isinstance(refusal.value, BrokerUnavailable)
+        await world.back()
+
+
+class SupervisingHistory(_Suite):
+    """What a broker promises that is both :class:`Supervised` and one that keeps history."""
+
+    async def test_no_position_is_another_messages_when_the_server_was_away(
+        self, nodes: Open, world: World
+    ) -> None:
+        (node,) = await nodes(1)
+        before = await append(node, range(1, 6))
+        await world.away()
+        await node.until_away()
+        await world.back()
+        await node.until_back()
+        after = await node.history.append("c", "", 6, retention=KEPT)
+        page = await node.history.history("c", retention=KEPT, since=before, limit=ALL)
+        assert page.top == after
+        if after.epoch == before.epoch:
+            assert (after.offset, values_of(page)) == (6, [6])
+        else:
+            assert values_of(page) == []

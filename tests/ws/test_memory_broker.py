@@ -12,7 +12,13 @@ from openapi.ws import SocketsManager
 from openapi.ws.broker import KEY_SECONDS, Broker, Member, broker_from_url
 from openapi.ws.brokers.memory import MemoryBroker
 from tests.ws.broker_nodes import Clock, Node, World
-from tests.ws.conformance import Carrying, KeepingHistory, KeepingPresence, PublishingOnce
+from tests.ws.conformance import (
+    Carrying,
+    KeepingHistory,
+    KeepingPresence,
+    Ordering,
+    PublishingOnce,
+)
 
 KEPT = Retention(messages=10, seconds=60.0)
 
@@ -35,7 +41,7 @@ class MemoryWorld(World):
         await broker.aclose()
 
 
-class TestMemoryBroker(Carrying, KeepingHistory, PublishingOnce, KeepingPresence):
+class TestMemoryBroker(Carrying, Ordering, KeepingHistory, PublishingOnce, KeepingPresence):
     @pytest.fixture
     async def world(self) -> AsyncIterator[World]:
         yield MemoryWorld()
