@@ -7,17 +7,18 @@
     bus.weather = lambda number: [0, 2]     # now, and again when two others have come
     bus.broken = True                       # to read raises
     bus.reading = wait                      # each reading waits for that, before and behind it
+    bus.missed(None)                        # it says itself that messages may have been missed
 
 What is published is kept all the same: it is only this node that does not hear of it.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 from openapi.errors import OpenApiError
 from openapi.protocol.publication import Publication
 from openapi.protocol.stream import Page, Position
-from openapi.ws.broker import Broker, Deliver, KeepsHistory
+from openapi.ws.broker import Broker, Deliver, KeepsHistory, Outage, Supervised
 from openapi.ws.brokers.memory import MemoryBroker
 
 
@@ -30,7 +31,7 @@ def fine(number: int) -> Sequence[int]:
     return (0,)
 
 
-class Bus(Broker, KeepsHistory):
+class Bus(Broker, KeepsHistory, Supervised):
     """The broker of one node, beside those of others on the same memory.
 
     ``weather`` is asked for each message with a position, whose number is counted from 1: it
@@ -40,6 +41,7 @@ class Bus(Broker, KeepsHistory):
     def __init__(self, memory: MemoryBroker) -> None:
         self.weather: Callable[[int], Sequence[int]] = fine
         self.broken = False
+        self.missed: Callable[[Collection[str] | None], object] = lambda _: None
         self.reading: Callable[[], Awaitable[object]] | None = None
         self.reads: list[int] = []
         """The limit of each reading, those that failed among them; 0 is a position."""
@@ -48,6 +50,13 @@ class Bus(Broker, KeepsHistory):
         self._memory: Final = memory.sibling()
         self._deliver: Deliver | None = None
         self._late: list[tuple[int, tuple[str, str, object, Position]]] = []
+
+    @property
+    def outage(self) -> Outage | None:
+        return Outage(0.0, "it is broken") if self.broken else None
+
+    def watch(self, missed: Callable[[Collection[str] | None], object]) -> None:
+        self.missed = missed
 
     async def open(self, deliver: Deliver) -> None:
         self._deliver = deliver

@@ -439,6 +439,86 @@ def test_of_many_quiet_channels_some_are_read_at_a_time() -> None:
 # A broker that cannot be read
 
 
+# What the broker says itself
+
+
+@pytest.mark.parametrize("channels", [["c", "another"], None])
+def test_what_may_have_been_missed_is_read_at_once(channels: Sequence[str] | None) -> None:
+    async def main() -> None:
+        async with nodes() as n, n.far.subscription("c") as messages:
+            n.bus.weather = lost(2, 3)
+            await n.publish(3)
+            assert await read(messages, 1) == [1]
+            since = running_loop().time()
+            n.bus.missed(channels)
+            assert await read(messages, 2) == [2, 3]
+            assert running_loop().time() == since
+            n.bus.missed(["another"])
+            assert n.bus.reads == [0, LIMITS.recovery]
+
+    for seed in range(SEEDS):
+        run(seed, main)
+
+
+def test_what_may_have_been_missed_behind_a_reading_is_read_once_more() -> None:
+    async def main() -> None:
+        async with nodes() as n, n.far.subscription("c") as messages:
+            n.bus.weather = lost(2, 4)
+            await n.publish(2)
+            answer = Answer(n.bus)
+            n.bus.missed(None)
+            await answer.there.wait()  # it says 2
+            await n.publish(2)
+            n.bus.missed(None)
+            answer.travels.set()
+            since = running_loop().time()
+            assert await read(messages, 4) == [1, 2, 3, 4]
+            assert running_loop().time() == since
+
+    for seed in range(SEEDS):
+        run(seed, main)
+
+
+def test_what_may_have_been_missed_while_a_channel_opens_is_read_as_soon_as_it_is_open() -> None:
+    async def main() -> None:
+        async with nodes() as n:
+            answer = Answer(n.bus)
+            messages = n.far.subscription("c")
+            entering = asyncio.ensure_future(messages.__aenter__())
+            await answer.there.wait()  # it says 0
+            n.bus.weather = lost(1)
+            await n.publish()
+            n.bus.missed(None)
+            answer.travels.set()
+            await entering
+            since = running_loop().time()
+            assert await read(messages, 1) == [1]
+            assert running_loop().time() == since
+            await messages.__aexit__(None, None, None)
+
+    for seed in range(SEEDS):
+        run(seed, main)
+
+
+def test_who_waits_to_try_again_tries_as_soon_as_the_broker_is_back(full_backoff: None) -> None:
+    async def main() -> None:
+        async with nodes() as n, n.far.subscription("c") as messages:
+            n.bus.weather = lost(1)
+            n.bus.broken = True
+            await n.publish(2)
+            await asyncio.sleep(20)  # the next time is in 11.5 s
+            assert n.far.outage is not None
+            n.bus.broken = False
+            since = running_loop().time()
+            n.bus.missed(None)
+            assert await read(messages, 2) == [1, 2]
+            assert running_loop().time() == since
+            assert n.far.outage is None
+
+    for seed in range(SEEDS):
+        run(seed, main)
+
+
 @pytest.fixture
 def full_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each delay is as long as it may be: 0.5 s, 1 s, 2 s … up to 20 s."""

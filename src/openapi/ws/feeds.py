@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from openapi.errors import BrokerUnavailable, CannotSubscribe, RpcError
@@ -76,6 +77,7 @@ class Feeds:
         self._feeds: dict[str, _Feed] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._failing = False
+        self._back = asyncio.Event()  # set for a moment, when messages may have been missed
         self._unnumbered: set[str] = set()  # rules, by name
 
     def __len__(self) -> int:
@@ -144,6 +146,8 @@ class Feeds:
 
     def missed(self, channels: Collection[str] | None) -> None:
         """Messages of these channels, or of all, may be missing: read on at once."""
+        self._back.set()
+        self._back.clear()
         for channel in tuple(self._feeds) if channels is None else channels:
             feed = self._feeds.get(channel)
             if feed is None:
@@ -246,7 +250,7 @@ class Feeds:
                         channel, feed.rule, since=feed.top, limit=self._limits.recovery
                     )
                 except RpcError:  # it was said
-                    await asyncio.sleep(next(pauses))
+                    await self._pause(next(pauses))
                     continue
                 self._heard(feed)
                 if waits := self._hand_on(channel, feed.bridged(page)):
@@ -257,6 +261,12 @@ class Feeds:
                     feed.bridge()
         finally:
             feed.bridging = None
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until the broker is back."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._back.wait()
 
     def _set_timer(self) -> None:
         loop = asyncio.get_running_loop()
