@@ -95,10 +95,10 @@ class Supervisor:
         Raises what is final, if the first try ends with that.
         """
         self.start()
-        assert self._first is not None
-        await asyncio.wait([self._first], timeout=patience)
-        if self._first.done():
-            self._first.result()
+        if self._first is not None:
+            await asyncio.wait([self._first], timeout=patience)
+            if self._first.done():
+                self._first.result()
 
     async def aclose(self) -> None:
         """End it. Harmless the second time."""
@@ -115,9 +115,10 @@ class Supervisor:
         return self.state is SupervisorState.CLOSED
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         pauses = delays(self._random, first=_FIRST, cap=_CAP)
         while True:
-            since, before = time.monotonic(), self.sessions
+            since, before = loop.time(), self.sessions
             try:
                 await self._session(self._up)
                 ended: Exception = ConnectionError("the connection ended")
@@ -125,7 +126,7 @@ class Supervisor:
                 ended = exc
             if self._closed:
                 return  # a failure may have come before the cancellation
-            held = self.sessions > before and time.monotonic() - since >= _STABLE
+            held = self.sessions > before and loop.time() - since >= _STABLE
             self._down(ended)
             if held:
                 pauses = delays(self._random, first=_FIRST, cap=_CAP)
