@@ -7,7 +7,7 @@ from openapi.ws.broker import Member
 __all__ = ["Attendance"]
 
 
-class Present:
+class _Present:
     """A member: when each of its connections expires."""
 
     __slots__ = ("connections", "said")
@@ -27,8 +27,8 @@ class Attendance:
     __slots__ = ("_members", "_whose", "ends")
 
     def __init__(self) -> None:
-        self._members: dict[str, Present] = {}
-        self._whose: dict[str, Present] = {}
+        self._members: dict[str, _Present] = {}
+        self._whose: dict[str, _Present] = {}
         self.ends = 0.0
         """When all have long expired, unless somebody enters or is refreshed."""
 
@@ -37,22 +37,22 @@ class Attendance:
 
     def enter(
         self, connections: Mapping[str, Member], ttl: float, now: float
-    ) -> dict[str, Present]:
+    ) -> dict[str, _Present]:
         """Returns the new members, by id."""
-        new: dict[str, Present] = {}
+        new: dict[str, _Present] = {}
         for name, member in connections.items():
             present = self._members.get(member.id)
             if self._whose.get(name, present) is not present:
                 self.take((name,))  # it was another member's, who did not say that it left
             if present is None:
-                present = new[member.id] = self._members[member.id] = Present(member)
+                present = new[member.id] = self._members[member.id] = _Present(member)
             present.said = member
             present.connections[name] = now + ttl
             self._whose[name] = present
         self.ends = max(self.ends, now + 2 * ttl)
         return new
 
-    def take(self, connections: Collection[str]) -> list[Present]:
+    def take(self, connections: Collection[str]) -> list[_Present]:
         """Returns the members who are gone."""
         gone = []
         for name in connections:

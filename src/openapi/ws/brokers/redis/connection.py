@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Answer", "Connect", "Connection", "packed"]
+__all__ = ["Connect", "Connection", "packed"]
 
 Answer: TypeAlias = Any
 """What a server answers: bytes, integers, None, lists of these."""

@@ -105,6 +105,10 @@ class Reader:
         """What it is to be subscribed to."""
         return frozenset(self._wanted)
 
+    def start(self) -> None:
+        """Begin to connect."""
+        self._owner.start()
+
     async def open(self, patience: float) -> None:
         """Connect, for so many seconds at most; behind that it is tried on."""
         await self._owner.open(patience)

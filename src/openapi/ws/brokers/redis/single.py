@@ -1,9 +1,11 @@
 """One server: a connection for commands, and one for messages."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from secrets import token_hex
 from typing import Final
 
+from openapi.errors import BrokerUnavailable
 from openapi.ws.broker import Outage
 from openapi.ws.brokers.redis.connection import Answer, Connect
 from openapi.ws.brokers.redis.link import Link
@@ -54,8 +56,11 @@ class Single(Servers):
 
     async def open(self, patience: float) -> None:
         """See :meth:`Servers.open`."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + patience
+        self._reader.start()  # both at once: who is away is waited for once
         await self._link.open(patience)
-        await self._reader.open(patience)
+        await self._reader.open(max(0.0, due - loop.time()))
 
     async def aclose(self) -> None:
         """See :meth:`Servers.aclose`."""
@@ -78,6 +83,8 @@ class Single(Servers):
 
     async def subscribe(self, channel: str) -> None:
         """See :meth:`Servers.subscribe`."""
+        if not self._link.up:
+            raise BrokerUnavailable  # it may be stuck, which the reader does not see
         await self._reader.want(self.names.bus(channel))
 
     def unsubscribe(self, channel: str) -> None:
