@@ -3,18 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from openapi.errors import (
     BrokerUnavailable,
     CannotSubscribe,
-    ErrorCode,
     RpcError,
     Unserializable,
 )
-from openapi.protocol.feed import Out, Reset
 from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT, TopicIndex
 from openapi.ws.broker import Broker, KeepsPresence
@@ -22,17 +19,21 @@ from openapi.ws.callback import Callback, CallbackType
 from openapi.ws.channel import Channel
 from openapi.ws.deliveries import pattern_of
 from openapi.ws.delivery import Delivery
+from openapi.ws.fanout import JOIN, LEAVE, Fanout
 from openapi.ws.feeds import Feeds
 from openapi.ws.gates import Gates
-from openapi.ws.occupancy import Occupancy, invalid_channel
+from openapi.ws.joined import Joined
+from openapi.ws.occupancy import Occupancy
 from openapi.ws.presence import Presence
+from openapi.ws.refusals import TAKEN_BACK, invalid_channel, not_allowed, too_many
 from openapi.ws.subscriber import Subscriber
+from openapi.ws.watchers import Watchers
 
 if TYPE_CHECKING:
     from openapi.ws.connection import Connection
     from openapi.ws.manager import SocketsManager
 
-__all__ = ["Allowed", "Channels", "Joined", "not_allowed"]
+__all__ = ["Allowed", "Channels"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,22 +47,6 @@ Whom: TypeAlias = "CallbackType | Subscriber | Connection"
 #: there are more, nobody subscribes where presence is promised.
 _UNTOLD: Final = 1000
 
-_JOIN: Final = "$join"
-_LEAVE: Final = "$leave"
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """A subscription that has begun.
-
-    ``position`` is where, on a channel that keeps history. ``recovered`` is whether ``messages``
-    are all that were missed; None where nobody asked for them.
-    """
-
-    position: Position | None = None
-    recovered: bool | None = None
-    messages: Sequence[Delivery] = ()
-
 
 class Channels:
     """The channels that somebody in this process is subscribed to.
@@ -74,15 +59,19 @@ class Channels:
     ) -> None:
         self.sockets = sockets
         self.index: TopicIndex[Subscriber] = TopicIndex()
+        self._watchers = Watchers()
+        self._fanout = Fanout(self.index, self._watchers)
         self.gates = Gates()
         self.feeds = Feeds(
-            limits=sockets.limits, broker=broker, hand_on=self._hand_on, spawn=sockets.spawn
+            limits=sockets.limits,
+            broker=broker,
+            hand_on=self._fanout.send_all,
+            spawn=sockets.spawn,
         )
         self.presence = Presence(
             limits=sockets.limits, broker=self._present, publish=self._publish, spawn=sockets.spawn
         )
         self._broker = broker
-        self._watchers: dict[str, dict[Subscriber, object]] = {}  # each asked for by itself
         self._closed = False
         self.occupancy = Occupancy(sockets, self.gates, self.feeds, self.index)
 
@@ -144,7 +133,7 @@ class Channels:
             return
         if rule.history and not event.startswith(SERVER_EVENT):
             self.feeds.unnumbered(channel, rule)
-        if waits := self._send(Delivery(channel, event, data, slow=rule.slow)):
+        if waits := self._fanout.send(Delivery(channel, event, data, slow=rule.slow)):
             await asyncio.gather(*waits)
 
     async def register(self, channel: str, event: str | None, callback: "Whom") -> Channel:
@@ -276,7 +265,7 @@ class Channels:
             await self.subscribe(channel, event, subscriber, joined=tell, current=current)
         except BaseException:
             if told and event not in self.index.patterns(subscriber, channel):
-                self._tell_lost(subscriber, channel, (event,), _TAKEN_BACK)
+                self._tell_lost(subscriber, channel, (event,), TAKEN_BACK)
             raise
         return bool(told)
 
@@ -284,7 +273,7 @@ class Channels:
         """Take a channel from one who did not ask for that, and is told so, if it was there."""
         patterns = tuple(self.index.patterns(subscriber, channel))
         if patterns:
-            self.revoke(subscriber, channel, patterns, _TAKEN_BACK)
+            self.revoke(subscriber, channel, patterns, TAKEN_BACK)
         return bool(patterns)
 
     async def reauthorize(self, subscriber: Subscriber, allowed: Allowed) -> list[str]:
@@ -301,11 +290,11 @@ class Channels:
                     if self.index.generation(subscriber, channel, event) == generation:
                         self.revoke(subscriber, channel, (event,), not_allowed("subscribe"))
                         refused = True
-            watch = self._watch_of(subscriber, channel)
+            watch = self._watchers.get(channel, subscriber)
             if watch is not None and not await allowed("presence", channel, ""):
-                if self._watch_of(subscriber, channel) is watch:
-                    self._unwatch(subscriber, channel)
-                    self._tell_lost(subscriber, channel, (_JOIN, _LEAVE), not_allowed("presence"))
+                if self._watchers.get(channel, subscriber) is watch:
+                    self._watchers.remove(channel, subscriber)
+                    self._tell_lost(subscriber, channel, (JOIN, LEAVE), not_allowed("presence"))
                     refused = True
             if refused:
                 lost.append(channel)
@@ -384,36 +373,6 @@ class Channels:
             subscriber.recovers()
         return Joined(top, recovered=True, messages=messages)
 
-    def _send(self, delivery: Delivery) -> list[Awaitable[object]]:
-        # No await in this loop: nobody joins or leaves while the subscribers are gone through.
-        channel, event = delivery.channel, delivery.event
-        if event == _JOIN or event == _LEAVE:
-            subscribers: Any = self._watchers.get(channel, ())
-        else:
-            subscribers = self.index.subscribers(channel, event)
-        return [
-            wait for subscriber in subscribers if (wait := subscriber.deliver(delivery)) is not None
-        ]
-
-    def _hand_on(self, channel: str, out: Out[Delivery]) -> list[Awaitable[object]]:
-        waits: list[Awaitable[object]] = []
-        for each in out:
-            if isinstance(each, Reset):
-                members = tuple(self.index.members(channel))
-                if members:
-                    logger.warning(
-                        "messages of channel %r are lost, and its history cannot tell which: its"
-                        " %d subscribers go on from offset %d",
-                        channel,
-                        len(members),
-                        each.position.offset,
-                    )
-                for subscriber in members:
-                    subscriber.reset(channel, each.position)
-            else:
-                waits += self._send(each)
-        return waits
-
     async def _present(self) -> KeepsPresence | None:
         broker = await self._broker()
         assert broker is None or isinstance(broker, KeepsPresence)  # the rules were checked
@@ -431,9 +390,8 @@ class Channels:
             generation = self.index.generation(subscriber, channel, event)
             take_backs.append(partial(self._take_back, subscriber, channel, event, generation))
         if watch:
-            if self._watch_of(subscriber, channel) is None:
-                take_backs.append(partial(self._unwatch, subscriber, channel))
-            self._watchers.setdefault(channel, {})[subscriber] = object()
+            if self._watchers.add(channel, subscriber):
+                take_backs.append(partial(self._watchers.remove, channel, subscriber))
         return take_backs
 
     def _take_back(
@@ -455,19 +413,9 @@ class Channels:
         return self.occupancy.vacate_soon(channel) if vacant else None
 
     def _left(self, subscriber: Subscriber, channel: str, *, dropped: bool = False) -> None:
-        self._unwatch(subscriber, channel)
+        self._watchers.remove(channel, subscriber)
         if self.sockets.rules.of(channel).presence and subscriber.name:
             (self.presence.drop if dropped else self.presence.leave)(channel, subscriber.name)
-
-    def _watch_of(self, subscriber: Subscriber, channel: str) -> object | None:
-        return self._watchers.get(channel, {}).get(subscriber)
-
-    def _unwatch(self, subscriber: Subscriber, channel: str) -> None:
-        watchers = self._watchers.get(channel)
-        if watchers is not None:
-            watchers.pop(subscriber, None)
-            if not watchers:
-                del self._watchers[channel]
 
     def _subscriber(self, callback: "Whom") -> Subscriber:
         if isinstance(callback, Subscriber):
@@ -483,9 +431,11 @@ class Channels:
             return  # the application's own code
         limits, patterns = self.sockets.limits, self.index.patterns(subscriber, channel)
         if not patterns and self.index.count(subscriber) >= limits.channels:
-            raise _limit("channels", limits.channels, "channels are subscribed to")
+            raise too_many("channels", limits.channels, "channels are subscribed to")
         if event not in patterns and len(patterns) >= limits.patterns:
-            raise _limit("patterns", limits.patterns, "patterns are subscribed to on this channel")
+            raise too_many(
+                "patterns", limits.patterns, "patterns are subscribed to on this channel"
+            )
 
     async def _feed(
         self, channel: str, event: str, take_backs: Sequence[Callable[[], object]]
@@ -498,26 +448,3 @@ class Channels:
             if isinstance(exc, CannotSubscribe):
                 raise invalid_channel() from None
             raise
-
-
-_TAKEN_BACK: Final = RpcError(ErrorCode.CANCELLED, "The server took the subscription back")
-
-_ALLOWED: Final = {
-    "subscribe": "subscribe to this channel",
-    "publish": "publish on this channel",
-    "history": "read the history of this channel",
-    "presence": "see who is on this channel",
-}
-
-
-def not_allowed(action: str) -> RpcError:
-    """The refusal where ``authorize`` says no."""
-    return RpcError(ErrorCode.NOT_ALLOWED, f"Not allowed to {_ALLOWED[action]}")
-
-
-def _limit(name: str, most: int, text: str) -> RpcError:
-    return RpcError(
-        ErrorCode.LIMIT_EXCEEDED,
-        f"{most} {text}, unsubscribe from one before the next",
-        data={"limit": name, "max": most},
-    )

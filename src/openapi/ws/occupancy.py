@@ -17,15 +17,16 @@ import logging
 from collections.abc import Container
 from typing import TYPE_CHECKING, Final
 
-from openapi.errors import CannotSubscribe, InvalidData
+from openapi.errors import CannotSubscribe
 from openapi.ws.feeds import Feeds
 from openapi.ws.gates import Gates
+from openapi.ws.refusals import invalid_channel
 from openapi.ws.rules import ChannelRule, OccupancyHook
 
 if TYPE_CHECKING:
     from openapi.ws.manager import SocketsManager
 
-__all__ = ["Occupancy", "invalid_channel"]
+__all__ = ["Occupancy"]
 
 logger = logging.getLogger(__name__)
 
@@ -149,8 +150,3 @@ def _tell_slow(hook: OccupancyHook, channel: str) -> None:
         hook,
         channel,
     )
-
-
-def invalid_channel() -> InvalidData:
-    """The refusal of a channel."""
-    return InvalidData({"channel": "Invalid channel"})

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import cached_property, partial
 from math import ceil
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from openapi.errors import CannotPublish, ErrorCode, InvalidData, RpcError
 from openapi.protocol.limits import Limits
@@ -14,12 +14,15 @@ from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT
 from openapi.schema import encode_json
 from openapi.ws.broker import KEY_SECONDS, Member
-from openapi.ws.channels import Joined, not_allowed
 from openapi.ws.connection import Connection
 from openapi.ws.delivery import Delivery
 from openapi.ws.gates import Gates
+from openapi.ws.refusals import not_allowed
 from openapi.ws.rules import ChannelRule
 from openapi.ws.socket import Websocket
+
+if TYPE_CHECKING:
+    from openapi.ws.joined import Joined
 
 __all__ = [
     "ChannelCallback",

@@ -30,7 +30,8 @@ from openapi.ws.backlog import OVERHEAD, Backlog
 from openapi.ws.subscriber import Subscriber
 
 if TYPE_CHECKING:
-    from openapi.ws.channels import Channels, Joined
+    from openapi.ws.channels import Channels
+    from openapi.ws.joined import Joined
     from openapi.ws.delivery import Delivery
 
 __all__ = ["Subscription", "SubscriptionState"]
