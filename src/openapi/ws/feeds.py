@@ -36,6 +36,8 @@ HandOn: TypeAlias = Callable[[str, Out[Delivery]], Sequence[Awaitable[object]]]
 _CHECKS: Final = 64
 #: How often they are looked for: so often in ``limits.position_check``.
 _LOOKS: Final = 16
+#: Channels that are read on at the same time: a broker that is back shall not be run over.
+_READINGS: Final = 64
 #: How long a subscription waits for a reading: seconds.
 _PATIENCE: Final = 5.0
 
@@ -77,6 +79,7 @@ class Feeds:
         self._feeds: dict[str, _Feed] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._failing = False
+        self._turns = asyncio.Semaphore(_READINGS)
         self._back = asyncio.Event()  # set for a moment, when messages may have been missed
         self._unnumbered: set[str] = set()  # rules, by name
 
@@ -246,9 +249,10 @@ class Feeds:
             while feed.state is FeedState.BRIDGING:
                 feed.again = False
                 try:
-                    page = await self._read(
-                        channel, feed.rule, since=feed.top, limit=self._limits.recovery
-                    )
+                    async with self._turns:
+                        page = await self._read(
+                            channel, feed.rule, since=feed.top, limit=self._limits.recovery
+                        )
                 except RpcError:  # it was said
                     await self._pause(next(pauses))
                     continue
