@@ -11,22 +11,12 @@ import msgspec
 from msgspec import inspect as mi
 
 from openapi.errors import DeclarationError
+from openapi.schema._collection import Array, Table
 from openapi.schema._faults import LARGEST, SMALLEST, built, is_model
-from openapi.schema._shape import (
-    ANYTHING,
-    ARRAY,
-    Array,
-    Default,
-    Leaf,
-    Model,
-    Object,
-    Row,
-    Shape,
-    Table,
-    Tag,
-    Union,
-    reachable,
-)
+from openapi.schema._model import Model
+from openapi.schema._record import Default, Object, Row, Tag
+from openapi.schema._shape import ANYTHING, ARRAY, Leaf, Shape, reachable
+from openapi.schema._union import Union
 from openapi.schema._write import plain_form
 
 __all__ = ["label", "shape_of"]

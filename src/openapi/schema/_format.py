@@ -19,8 +19,9 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
+from openapi.schema._collection import Array
 from openapi.schema._faults import NO_NAME, Faults, at, built, check_scalar, converted
-from openapi.schema._shape import Array, Shape, reachable
+from openapi.schema._shape import Shape, reachable
 from openapi.schema._write import encode_json, encode_msgpack
 
 __all__ = [
