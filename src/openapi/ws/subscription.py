@@ -31,8 +31,8 @@ from openapi.ws.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from openapi.ws.channels import Channels
-    from openapi.ws.joined import Joined
     from openapi.ws.delivery import Delivery
+    from openapi.ws.joined import Joined
 
 __all__ = ["Subscription", "SubscriptionState"]
 
