@@ -1,10 +1,15 @@
 """Who is on one channel: members, and when each of their connections expires."""
 
 from collections.abc import Collection, Mapping
+from typing import Any, Final, TypeAlias
 
+from openapi.schema import Schema, encode_json
 from openapi.ws.broker import Member
 
 __all__ = ["Attendance"]
+
+_Kept: TypeAlias = tuple[float, list[tuple[str, str | int | None, Any, dict[str, float]]]]
+_KEPT: Final = Schema[_Kept](_Kept)
 
 
 class _Present:
@@ -84,3 +89,22 @@ class Attendance:
     def members(self, now: float) -> list[Member]:
         seen = (present.seen(now) for present in self._members.values())
         return [member for member in seen if member.connections]
+
+    def dump(self) -> bytes:
+        """As JSON text: ``[ends, [[id, user, info, {connection: expires}], …]]``."""
+        members = [
+            (each.said.id, each.said.user, each.said.info, each.connections)
+            for each in self._members.values()
+        ]
+        return encode_json((self.ends, members))
+
+    @classmethod
+    def load(cls, raw: bytes) -> "Attendance":
+        """What :meth:`dump` wrote. Raises InvalidData."""
+        attendance = cls()
+        attendance.ends, members = _KEPT.decode(raw)
+        for id, user, info, connections in members:
+            present = attendance._members[id] = _Present(Member(id, user, info))
+            present.connections = connections
+            attendance._whose.update(dict.fromkeys(connections, present))
+        return attendance
