@@ -146,7 +146,7 @@ def test_one_that_held_is_made_anew_at_once_and_one_that_did_not_behind_a_pause(
     run(0, main)
 
 
-def test_an_outage_is_said_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_an_outage_is_due_to_is_said_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
     async def main() -> None:
@@ -159,11 +159,47 @@ def test_an_outage_is_said_once_and_its_end_too(caplog: pytest.LogCaptureFixture
         server.refuses, server.failure = 5, OSError("cut")
         server.ended.set()
         await news.until(lambda: owner.sessions == 2)
-        away, back = caplog.records
+        away, again, back = caplog.records
         assert away.levelno == logging.WARNING
         assert "the broker: cut" in away.getMessage()
+        assert "the broker: nobody listens" in again.getMessage()
         assert back.levelno == logging.INFO
         assert "the broker is back" in back.getMessage()
+        await owner.aclose()
+
+    for seed in range(SEEDS):
+        run(seed, main)
+
+
+def test_an_outage_tells_the_newest_reason_and_the_log_has_each_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        caplog.clear()
+        news, tried = News(), 0
+
+        async def session(up: Callable[[], None]) -> None:
+            nonlocal tried
+            tried += 1
+            if tried == 60:
+                up()
+                await asyncio.Event().wait()
+            raise OSError("refused" if tried < 20 else f"reason {tried}")
+
+        owner = Supervisor("it", session, changed=news)
+        await owner.open(patience=2.0)
+        assert owner.outage is not None
+        since = owner.outage.since
+        while tried < 59:
+            assert owner.outage is not None
+            assert owner.outage.since == since
+            await asyncio.sleep(0.5)
+        await news.until(lambda: owner.outage is None)
+        reasons = [record.getMessage() for record in caplog.records]
+        assert reasons == [
+            f"it: {reason} is away, and tried until it is back"
+            for reason in ["refused", *(f"reason {number}" for number in range(20, 27))]
+        ]
         await owner.aclose()
 
     for seed in range(SEEDS):

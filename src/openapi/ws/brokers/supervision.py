@@ -38,6 +38,8 @@ Session = Callable[[Callable[[], None]], Awaitable[None]]
 #: within two seconds, whatever was tried meanwhile.
 _FIRST: Final = 0.05
 _CAP: Final = 1.0
+#: Reasons of one outage that are logged.
+_SAID: Final = 8
 #: A connection that held for so many seconds is made anew without a pause.
 _STABLE: Final = 5.0
 
@@ -71,7 +73,7 @@ class Supervisor:
         self.name: Final = name
         self.state = SupervisorState.NEW
         self.outage: Outage | None = None
-        """Why it is not up; None while it is, and before it was opened."""
+        """Why it is not up, as it was tried last; None while it is, and before it was opened."""
         self.sessions = 0
         """How often it was up."""
         self._session = session
@@ -80,6 +82,7 @@ class Supervisor:
         self._random = random
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] | None = None
+        self._said: set[str] = set()  # the reasons of this outage that the log has
 
     def start(self) -> None:
         """Begin to try. Harmless the second time."""
@@ -137,6 +140,7 @@ class Supervisor:
         self.state = SupervisorState.UP
         self.sessions += 1
         outage, self.outage = self.outage, None
+        self._said.clear()
         if outage is not None:
             logger.info("%s is back after %.1f s", self.name, time.time() - outage.since)
         if self._first is not None and not self._first.done():
@@ -146,9 +150,11 @@ class Supervisor:
     def _down(self, ended: Exception) -> None:
         was_up = self.state is SupervisorState.UP
         self.state = SupervisorState.TRYING
-        if self.outage is None:  # once: it is tried often
-            reason = f"{self.name}: {str(ended) or type(ended).__name__}"
-            self.outage = Outage(time.time(), reason)
+        reason = f"{self.name}: {str(ended) or type(ended).__name__}"
+        since = time.time() if self.outage is None else self.outage.since
+        self.outage = Outage(since, reason)
+        if reason not in self._said and len(self._said) < _SAID:  # each once: it is tried often
+            self._said.add(reason)
             logger.warning("%s is away, and tried until it is back", reason)
         if self._first is not None and not self._first.done() and self._final(ended):
             self._first.set_exception(ended)

@@ -18,7 +18,7 @@ end
 local meta, log = KEYS[1], KEYS[2]
 local messages, seconds_ms = ARGV[5], tonumber(ARGV[6])
 local version, body = ARGV[9], ARGV[10]
-local epoch, top = stream(meta, log, ARGV[2], ARGV[3], ARGV[4])
+local epoch, top = stream(meta, log, ARGV[2], ARGV[3])
 
 -- Numbers are doubles here and would be written as 1e+15.
 local offset = string.format("%.0f", top + 1)
@@ -38,6 +38,7 @@ if expired(redis.call("XRANGE", log, "-", "+", "COUNT", 1)[1]) then
   end
   redis.call("XTRIM", log, "MINID", string.format("%.0f", last + 1))
 end
+redis.call("PEXPIRE", meta, ARGV[4])
 redis.call("PEXPIRE", log, string.format("%.0f", seconds_ms + 1000))
 if key then
   redis.call("HSET", key, "d", digest, "t", at, "o", offset, "e", epoch)

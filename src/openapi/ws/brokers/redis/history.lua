@@ -5,7 +5,8 @@
 --       offset to go on from ("" where there is none), limit, 1 to read backwards.
 -- Returns {top, epoch, now, id, body, id, body, …}.
 local now = clock(ARGV[1])
-local epoch, top = stream(KEYS[1], KEYS[2], ARGV[2], ARGV[3], ARGV[4])
+local epoch, top = stream(KEYS[1], KEYS[2], ARGV[2], ARGV[3])
+redis.call("PEXPIRE", KEYS[1], ARGV[4])
 local oldest_kept, since_ms = top - tonumber(ARGV[5]) + 1, now - tonumber(ARGV[6])
 local limit, backwards = tonumber(ARGV[9]), ARGV[10] == "1"
 local result = {top, epoch, now}

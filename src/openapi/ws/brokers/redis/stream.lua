@@ -1,4 +1,7 @@
--- What every script begins with that reads or writes a stream.
+-- What every script begins with.
+--
+-- Where there is no memory left, the server refuses the first write of a script that takes some, and
+-- none behind a write that takes none. So what sets a time to live or deletes comes last.
 
 -- Milliseconds since the epoch of the clock: the caller's, or this server's.
 local function clock(given)
@@ -12,18 +15,17 @@ end
 -- meta: e epoch, o offset of the newest message, r the run of the server that wrote it last.
 -- A server that ran anew since then may have lost the newest messages, and would give their numbers
 -- to others: so the epoch is a new one, and the numbers go on.
-local function stream(meta, log, fresh, run, keep_ms)
+local function stream(meta, log, fresh, run)
   local known = redis.call("HMGET", meta, "e", "o", "r")
   local epoch, top = known[1], tonumber(known[2] or "0")
   if not epoch then
-    -- Evicted or lost: messages that may still be there belong to the old epoch.
-    redis.call("DEL", log)
     epoch = fresh
     redis.call("HSET", meta, "e", epoch, "o", 0, "r", run)
+    -- Evicted or lost: messages that may still be there belong to the old epoch.
+    redis.call("DEL", log)
   elseif run ~= "" and known[3] ~= run then
     epoch = fresh
     redis.call("HSET", meta, "e", epoch, "r", run)
   end
-  redis.call("PEXPIRE", meta, keep_ms)
   return epoch, top
 end
