@@ -18,11 +18,11 @@ from openapi.errors import (
     UnexpectedData,
     Unserializable,
 )
+from openapi.protocol.framing import text_frame
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import MethodTable
 from openapi.protocol.native import JSON_CLIENT
 from openapi.protocol.session import Session
-from openapi.protocol.websocket import text_frame
 from openapi.rpc.peer import Peer
 from tests.client.servers import Endpoint, Scripted, Sum
 from tests.client.servers import Peer as Server

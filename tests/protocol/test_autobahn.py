@@ -6,16 +6,9 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
+from openapi.protocol.framing import binary_frame, pong_frame, text_frame
 from openapi.protocol.handshake import negotiate
-from openapi.protocol.websocket import (
-    Broken,
-    Closed,
-    Ping,
-    WebSocket,
-    binary_frame,
-    pong_frame,
-    text_frame,
-)
+from openapi.protocol.websocket import Broken, Closed, Ping, WebSocket
 from tests.autobahn import CASES, QUICK, QUICK_CASES, assert_conforms, run_suite
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openapi.protocol.deflate import Deflate
+from openapi.protocol.framing import binary_frame, close_frame, ping_frame, pong_frame, text_frame
 from openapi.protocol.websocket import (
     Broken,
     Closed,
@@ -19,11 +20,6 @@ from openapi.protocol.websocket import (
     State,
     TooBig,
     WebSocket,
-    binary_frame,
-    close_frame,
-    ping_frame,
-    pong_frame,
-    text_frame,
     xor,
 )
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from openapi.protocol.websocket import Event, binary_frame, text_frame
+from openapi.protocol.framing import binary_frame, text_frame
+from openapi.protocol.websocket import Event
 from openapi.ws import Limits, SocketsManager
 from openapi.ws.connection import Connection
 from tests.autobahn import CASES, QUICK, QUICK_CASES, assert_conforms, run_suite

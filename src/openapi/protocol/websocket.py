@@ -1,8 +1,7 @@
-"""RFC 6455, the server's end: bytes to messages, and messages to bytes.
+"""RFC 6455, the server's end: bytes to messages. The frames that it sends are in `framing`.
 
-Bytes go into :meth:`WebSocket.receive`, events come out; what is to be sent is made by the
-``…_frame`` functions, which need no connection, so that one frame can go to many. There is no
-socket, no clock and no task here.
+Bytes go into :meth:`WebSocket.receive`, events come out. There is no socket, no clock and no task
+here.
 
 Masked frames are read as they arrive, piece by piece: text is checked and compressed data inflated
 before a message is whole, and a message that is too long is never collected. What a connection
@@ -18,7 +17,20 @@ from typing import Final
 
 from openapi.errors import CloseCode
 
-from .deflate import Corrupt, Deflate, Inflater, compress
+from .deflate import Corrupt, Deflate, Inflater
+from .framing import (
+    BINARY,
+    CLOSE,
+    COMPRESSED,
+    CONTINUATION,
+    FIN,
+    MASKED,
+    PING,
+    PONG,
+    TEXT,
+    close_frame,
+    may_send,
+)
 
 __all__ = [
     "Broken",
@@ -29,11 +41,6 @@ __all__ = [
     "State",
     "TooBig",
     "WebSocket",
-    "binary_frame",
-    "close_frame",
-    "ping_frame",
-    "pong_frame",
-    "text_frame",
     "xor",
 ]
 
@@ -100,20 +107,6 @@ class Broken:
 
 
 Event = str | bytes | Ping | Pong | Closed | TooBig | Broken
-
-_CONTINUATION: Final = 0x0
-_TEXT: Final = 0x1
-_BINARY: Final = 0x2
-_CLOSE: Final = 0x8
-_PING: Final = 0x9
-_PONG: Final = 0xA
-
-_FIN: Final = 0x80
-_COMPRESSED: Final = 0x40
-_MASKED: Final = 0x80
-
-COMPRESS_FROM: Final = 256
-"""Bytes. To compress a shorter payload costs more than it saves."""
 
 _new_decoder: Final = codecs.getincrementaldecoder("utf-8")
 
@@ -256,7 +249,7 @@ class WebSocket:
             first = data[position]
             second = data[position + 1]
             whole = (first == 0x81 or first == 0x82) and self._message is None
-            if not whole or second < _MASKED:
+            if not whole or second < MASKED:
                 self._check(first, second)
             length = second & 0x7F
             start = position + 6
@@ -293,20 +286,20 @@ class WebSocket:
         """Hold the first two bytes of a header against RFC 6455 section 5.2, 5.4 and 5.5."""
         opcode = first & 0x0F
         reserved = first & 0x70
-        if second < _MASKED:
+        if second < MASKED:
             problem = "a frame of a client must be masked"
-        elif opcode > _PONG or _BINARY < opcode < _CLOSE:
+        elif opcode > PONG or BINARY < opcode < CLOSE:
             problem = f"opcode {opcode} is reserved"
-        elif opcode >= _CLOSE and first < _FIN:
+        elif opcode >= CLOSE and first < FIN:
             problem = "a control frame must not be fragmented"
-        elif opcode >= _CLOSE and second & 0x7F > 125:
+        elif opcode >= CLOSE and second & 0x7F > 125:
             problem = "a control frame must not be longer than 125 bytes"
-        elif opcode == _CONTINUATION and self._message is None:
+        elif opcode == CONTINUATION and self._message is None:
             problem = "a continuation without a message that it continues"
-        elif opcode in (_TEXT, _BINARY) and self._message is not None:
+        elif opcode in (TEXT, BINARY) and self._message is not None:
             problem = "a new message inside a fragmented one"
         elif reserved and not (
-            reserved == _COMPRESSED and opcode in (_TEXT, _BINARY) and self._deflate is not None
+            reserved == COMPRESSED and opcode in (TEXT, BINARY) and self._deflate is not None
         ):
             problem = "a reserved bit is set"
         else:
@@ -316,13 +309,13 @@ class WebSocket:
     def _open(self, first: int, key: bytes, length: int) -> _Frame:
         """Begin a frame whose header is complete and correct."""
         opcode = first & 0x0F
-        if opcode < _CLOSE:
+        if opcode < CLOSE:
             message = self._message
             if message is None:
                 message = self._message = _Message(
-                    _new_decoder() if opcode == _TEXT else None,
+                    _new_decoder() if opcode == TEXT else None,
                     Inflater(self._deflate.client_window)
-                    if self._deflate is not None and first & _COMPRESSED
+                    if self._deflate is not None and first & COMPRESSED
                     else None,
                 )
             message.fragments += 1
@@ -346,7 +339,7 @@ class WebSocket:
         stop = min(position + frame.remaining, len(data))
         took = stop - position
         frame.remaining -= took
-        message = self._message if frame.first & 0x0F < _CLOSE else None
+        message = self._message if frame.first & 0x0F < CLOSE else None
         if message is None:
             frame.payload += self._unmask(frame.key, data[position:stop])
         elif not message.skipped:
@@ -358,7 +351,7 @@ class WebSocket:
         self._frame = None
         if message is None:
             self._control(frame.first & 0x0F, frame.payload, events)
-        elif frame.first & _FIN:
+        elif frame.first & FIN:
             self._message = None
             self._finish(message, events)
         return stop
@@ -394,9 +387,9 @@ class WebSocket:
             events.append(message.data.decode())
 
     def _control(self, opcode: int, payload: bytes, events: list[Event]) -> None:
-        if opcode == _PING:
+        if opcode == PING:
             events.append(Ping(payload))
-        elif opcode == _PONG:
+        elif opcode == PONG:
             events.append(Pong(payload))
         else:
             closed = _read_close(payload)
@@ -409,7 +402,7 @@ def _read_close(payload: bytes) -> Closed:
     if not payload:
         return Closed(CloseCode.NO_STATUS, "")
     code = int.from_bytes(payload[:2])
-    if len(payload) == 1 or not _may_send(code):
+    if len(payload) == 1 or not may_send(code):
         raise _Breach(CloseCode.PROTOCOL_ERROR, "a closing frame has no valid code")
     try:
         return Closed(code, payload[2:].decode())
@@ -417,78 +410,3 @@ def _read_close(payload: bytes) -> Closed:
         raise _Breach(
             CloseCode.INVALID_DATA, "the reason of a closing frame is not UTF-8"
         ) from None
-
-
-def _may_send(code: int) -> bool:
-    """Tell whether a closing frame may have this code (RFC 6455 section 7.4)."""
-    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
-
-
-def text_frame(payload: bytes, window: int = 0, *, compress_from: int = COMPRESS_FROM) -> bytes:
-    """Frame a text message, which must be UTF-8.
-
-    ``window``: the bits agreed on (9 to 15) for permessage-deflate, 0 for none; the frame depends
-    on no other message, so all receivers with this window can get it. ``compress_from``: bytes; a
-    shorter payload is left as it is.
-    """
-    return _message_frame(_FIN | _TEXT, payload, window, compress_from)
-
-
-def binary_frame(payload: bytes, window: int = 0, *, compress_from: int = COMPRESS_FROM) -> bytes:
-    """Frame a binary message. The options are those of :func:`text_frame`."""
-    return _message_frame(_FIN | _BINARY, payload, window, compress_from)
-
-
-def ping_frame(payload: bytes = b"") -> bytes:
-    """Frame a ping.
-
-    Raises:
-        ValueError: ``payload`` has more than 125 bytes.
-    """
-    return _control_frame(_FIN | _PING, payload)
-
-
-def pong_frame(payload: bytes) -> bytes:
-    """Frame the answer to a ping with this payload.
-
-    Raises:
-        ValueError: ``payload`` has more than 125 bytes.
-    """
-    return _control_frame(_FIN | _PONG, payload)
-
-
-def close_frame(code: int, reason: str = "") -> bytes:
-    """Frame the closing of a connection; 1005 makes one without a code.
-
-    A reason of more than 123 bytes of UTF-8 is cut after a whole character.
-
-    Raises:
-        ValueError: ``code`` may not be sent.
-    """
-    if code == CloseCode.NO_STATUS:
-        return _control_frame(_FIN | _CLOSE, b"")
-    if not _may_send(code):
-        raise ValueError(
-            f"close code {code} cannot be sent; "
-            "use 1000-1003, 1007-1014, or one of your own from 3000-4999"
-        )
-    text = reason.encode()[:123].decode(errors="ignore").encode()
-    return _control_frame(_FIN | _CLOSE, code.to_bytes(2) + text)
-
-
-def _message_frame(first: int, payload: bytes, window: int, compress_from: int) -> bytes:
-    if window and len(payload) >= compress_from:
-        first |= _COMPRESSED
-        payload = compress(payload, window)
-    size = len(payload)
-    if size < 126:
-        return bytes((first, size)) + payload
-    if size < 1 << 16:
-        return bytes((first, 126, size >> 8, size & 0xFF)) + payload
-    return bytes((first, 127)) + size.to_bytes(8) + payload
-
-
-def _control_frame(first: int, payload: bytes) -> bytes:
-    if len(payload) > 125:
-        raise ValueError(f"a control frame holds at most 125 bytes, not {len(payload)}")
-    return bytes((first, len(payload))) + payload

@@ -19,23 +19,12 @@ from aiohttp import web
 
 from openapi.errors import CloseCode, ConnectionClosed, ErrorCode, RpcError
 from openapi.protocol.frames import Codec, Reconnect
+from openapi.protocol.framing import binary_frame, ping_frame, pong_frame, text_frame
 from openapi.protocol.incoming import CallState, Incoming
 from openapi.protocol.jsonrpc import JSONRPC, is_jsonrpc
 from openapi.protocol.native import JSON
 from openapi.protocol.session import Session
-from openapi.protocol.websocket import (
-    Broken,
-    Closed,
-    Event,
-    Ping,
-    State,
-    TooBig,
-    WebSocket,
-    binary_frame,
-    ping_frame,
-    pong_frame,
-    text_frame,
-)
+from openapi.protocol.websocket import Broken, Closed, Event, Ping, State, TooBig, WebSocket
 from openapi.rpc.peer import Peer
 from openapi.rpc.running import current
 from openapi.ws.deliveries import Deliveries

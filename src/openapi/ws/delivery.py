@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from openapi.errors import InvalidData
 from openapi.protocol.frames import Codec, Message, written
+from openapi.protocol.framing import binary_frame, text_frame
 from openapi.protocol.native import JSON, MSGPACK
 from openapi.protocol.publication import Data
-from openapi.protocol.websocket import binary_frame, text_frame
 from openapi.schema import Schema
 from openapi.ws.rules import Slow
 
