@@ -45,9 +45,12 @@ class NatsBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised)
     ``history_messages`` for ``history_seconds`` are what a rule may promise at most.
     ``history_bytes`` bounds what is kept of all channels; None leaves it to the server.
     ``partitions`` is how many streams they are spread over, the same for all of one prefix.
-    ``storage`` and ``replicas`` are those of new streams. ``durable`` says that the server loses
-    nothing that it acknowledged, whatever happens to it, as by ``sync_interval: always``: then
-    streams have the same epoch behind a restart.
+    ``storage`` and ``replicas`` are those of new streams.
+
+    A restarted server may have lost its newest messages. So the streams get a new epoch then, and
+    clients that come back are told that they may have missed some; ``trust_restarts`` says that
+    nothing is lost at a restart, as with ``sync_interval: always``. A cluster's restarts are not
+    seen, and so trusted.
 
     ``timeout`` is how long the server may take to answer, ``probe_interval`` after how much silence
     it is asked whether it is there: seconds. ``clock`` gives seconds; without one it is the
@@ -67,7 +70,7 @@ class NatsBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised)
         partitions: int = 4,
         storage: Literal["file", "memory"] = "file",
         replicas: int = 1,
-        durable: bool = False,
+        trust_restarts: bool = False,
         tls: ssl.SSLContext | None = None,
         credentials: str | None = None,
         timeout: float = 2.0,
@@ -110,7 +113,7 @@ class NatsBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised)
             timeout=timeout,
             probe_interval=probe_interval,
             clock=clock,
-            durable=durable,
+            trust_restarts=trust_restarts,
             replicated=replicas > 1,
             joined=self._join,
             back=self._back,

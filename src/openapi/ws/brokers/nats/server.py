@@ -26,7 +26,7 @@ _TEND: Final = 30.0
 
 
 class Server:
-    """A server that may be away. ``durable`` is whether it loses nothing when it is restarted.
+    """A server that may be away. ``trust_restarts``: it loses nothing when it is restarted.
 
     ``joined`` is called with each new connection before it is of use to others; ``back`` when
     something may have been missed, and none is from then on.
@@ -41,7 +41,7 @@ class Server:
         timeout: float,
         probe_interval: float,
         clock: Callable[[], float] | None,
-        durable: bool,
+        trust_restarts: bool,
         replicated: bool,
         joined: Callable[[Link], Awaitable[None]],
         back: Callable[[], object],
@@ -58,7 +58,7 @@ class Server:
         self._server_clock = ServerClock()
         self.clock: Final = clock or self._server_clock
         """The time by which things are kept: seconds."""
-        self._durable = durable
+        self._trust_restarts = trust_restarts
         self._joined = joined
         self._back = back
         self._link: Link | None = None
@@ -117,8 +117,8 @@ class Server:
         link = await self._connect()
         try:
             await self._streams.prepare(link, self._server_clock)
-            known = self._durable or "cluster" in link.info
-            self.run = "-" if known else str(link.info["server_id"])[-16:]
+            trusted = self._trust_restarts or "cluster" in link.info
+            self.run = "-" if trusted else str(link.info["server_id"])[-16:]
             await self._joined(link)
             self._link = link
             up()
@@ -151,10 +151,6 @@ class Server:
             except BaseException:
                 await link.aclose()
                 raise
-        if isinstance(failed, nats.errors.Error) and "authorization" in str(failed).lower():
-            raise DeclarationError(
-                f"{self._address.name} refuses the account that the broker has: {failed}"
-            ) from failed
         raise failed
 
     async def _tend(self) -> None:
