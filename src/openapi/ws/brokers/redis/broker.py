@@ -69,7 +69,7 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
 
     ``clock`` gives the time of messages, in seconds; None is the server's own clock.
 
-    Raises :class:`DeclarationError` for a URL that cannot be read.
+    Raises :class:`DeclarationError` for a URL or a prefix that cannot be, ValueError for times.
     """
 
     def __init__(
@@ -83,6 +83,10 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
         trust_restarts: bool = False,
         clock: Callable[[], float] | None = None,
     ) -> None:
+        times = {"timeout": timeout, "probe_interval": probe_interval, "epoch_ttl": epoch_ttl}
+        for name, seconds in times.items():
+            if seconds <= 0:
+                raise ValueError(f"RedisBroker: {name} must be more than 0, not {seconds:g}")
         self.ignored = 0
         """Messages on the bus that were none, or of another version."""
         self._address = Address(url)
