@@ -158,5 +158,6 @@ class Supervisor:
             logger.warning("%s is away, and tried until it is back", reason)
         if self._first is not None and not self._first.done() and self._final(ended):
             self._first.set_exception(ended)
+            self._first.exception()  # nobody need wait for it
         if was_up:
             self._changed()

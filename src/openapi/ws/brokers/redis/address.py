@@ -8,10 +8,12 @@ from redis.asyncio.connection import Connection as TcpConnection
 from redis.asyncio.connection import parse_url
 
 from openapi.errors import DeclarationError
+from openapi.ws.brokers.redis.cluster import Cluster
 from openapi.ws.brokers.redis.connection import Connection
 from openapi.ws.brokers.redis.reader import Receive
 from openapi.ws.brokers.redis.servers import Servers
 from openapi.ws.brokers.redis.single import Single
+from openapi.ws.brokers.redis.topology import At
 
 __all__ = ["Address"]
 
@@ -47,6 +49,12 @@ class Address:
         if self.cluster and self._options.get("db"):
             raise DeclarationError("a Redis Cluster has no databases: leave the number out")
         self._kind: Callable[..., Connection] = self._options.pop("connection_class", TcpConnection)
+        try:
+            self.connection(*self.nodes[0])
+        except TypeError as exc:
+            raise DeclarationError(
+                f"the URL of the Redis broker has an option that redis-py has not: {exc}"
+            ) from None
 
     def connection(self, host: str, port: int) -> Connection:
         """A connection that is not connected yet."""
@@ -69,6 +77,16 @@ class Address:
         timeout: float,
     ) -> Servers:
         """The servers, not connected yet."""
+        if self.cluster:
+            return Cluster(
+                [At(*node) for node in self.nodes],
+                self.connection,
+                prefix=prefix,
+                receive=receive,
+                missed=missed,
+                probe_interval=probe_interval,
+                timeout=timeout,
+            )
         host, port = self.nodes[0]
         return Single(
             f"Redis at {host}:{port}",

@@ -30,7 +30,7 @@ from openapi.ws.brokers.redis.connection import Answer, Connect, Connection, pac
 from openapi.ws.brokers.redis.scripts import SCRIPTS, Script
 from openapi.ws.brokers.supervision import Supervisor, SupervisorState
 
-__all__ = ["Link", "first_of", "gone_wrong"]
+__all__ = ["Link", "first_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 #: behind would answer them too late.
 _CALLS: Final = 10_000
 _BYTES: Final = 16 * 1024 * 1024
+
+#: Seconds for an answer that came while the loop was busy with something else.
+_GRACE: Final = 0.05
 
 #: The oldest server whose scripts, streams and sharded channels are as they are used here.
 _OLDEST: Final = 7
@@ -87,6 +90,7 @@ class Link:
         self._bytes = 0
         self._news = asyncio.Event()
         self._busy = asyncio.Event()
+        self._said: set[str] = set()  # what the log was told of that this server refuses
         self._owner = Supervisor(
             name,
             self._session,
@@ -100,9 +104,18 @@ class Link:
         return self._owner.state is SupervisorState.UP
 
     @property
+    def begins(self) -> bool:
+        """Whether it is being connected for the first time, and nothing has gone wrong yet."""
+        return self._owner.state is SupervisorState.TRYING and self._owner.outage is None
+
+    @property
     def outage(self) -> Outage | None:
         """Why it is not up."""
         return self._owner.outage
+
+    def start(self) -> None:
+        """Begin to connect. Harmless the second time."""
+        self._owner.start()
 
     async def open(self, patience: float) -> None:
         """Connect, for so many seconds at most; behind that it is tried on.
@@ -115,27 +128,37 @@ class Link:
         """Disconnect. Calls that wait for an answer fail."""
         await self._owner.aclose()
 
-    def call(self, *command: bytes) -> "asyncio.Future[Answer]":
+    def call(self, *command: bytes, asking: bool = False) -> "asyncio.Future[Answer]":
         """Send a command with the others of this tick. The answer comes, or what is wrong with it.
 
-        Raises BrokerUnavailable, here or when it is awaited. Who does not await it cancels it.
+        ``asking`` is whether another node has said to ask here for once. Raises BrokerUnavailable,
+        here or when it is awaited. Who does not await it cancels it.
         """
         if not self.up:
             raise BrokerUnavailable
-        return self._send(command)
+        return self._send(command, asking=asking)
 
-    async def run_script(self, script: Script, keys: Sequence[bytes], *args: bytes) -> Answer:
+    async def run_script(
+        self, script: Script, keys: Sequence[bytes], *args: bytes, asking: bool = False
+    ) -> Answer:
         """Run a script. Raises BrokerUnavailable."""
         rest = (b"%d" % len(keys), *keys, *args)
         try:
-            return await self.call(b"EVALSHA", script.digest, *rest)
+            return await self.call(b"EVALSHA", script.digest, *rest, asking=asking)
         except NoScriptError:  # somebody flushed them
-            return await self.call(b"EVAL", script.source, *rest)
+            return await self.call(b"EVAL", script.source, *rest, asking=asking)
 
-    def _send(self, command: tuple[bytes, ...]) -> "asyncio.Future[Answer]":
+    def _send(
+        self, command: tuple[bytes, ...], *, asking: bool = False
+    ) -> "asyncio.Future[Answer]":
         size = sum(map(len, command))
         if len(self._waiting) >= _CALLS or self._bytes + size > _BYTES:
             raise BrokerUnavailable
+        if asking:  # it holds for the very next command
+            self._queue_up((b"ASKING",), 0).cancel()
+        return self._queue_up(command, size)
+
+    def _queue_up(self, command: tuple[bytes, ...], size: int) -> "asyncio.Future[Answer]":
         loop = asyncio.get_running_loop()
         call = _Call(loop.create_future(), loop.time() + self._timeout, size)
         self._bytes += size
@@ -148,8 +171,12 @@ class Link:
     async def _session(self, up: Callable[[], None]) -> None:
         connection = self._connect()
         try:
-            async with asyncio.timeout(self._timeout):
-                await connection.connect()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await connection.connect()
+            except TimeoutError:
+                raise self._no_answer() from None
+            self._said.clear()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._write(connection))
                 group.create_task(self._read(connection))
@@ -171,7 +198,8 @@ class Link:
             raise DeclarationError(
                 f"{self._owner.name} has version {version}: Redis or Valkey {_OLDEST} is needed"
             )
-        if (info.get(b"redis_mode") == b"cluster") is not self._cluster:
+        mode = info.get(b"server_mode", info.get(b"redis_mode"))  # Valkey's word, and Redis's
+        if (mode == b"cluster") is not self._cluster:
             is_, wanted = ("no", "redis") if self._cluster else ("a", "redis+cluster")
             raise DeclarationError(
                 f"{self._owner.name} is {is_} node of a cluster: its URL begins with {wanted}://"
@@ -202,7 +230,7 @@ class Link:
             if call.answered.done():
                 continue  # who asked was cancelled
             if isinstance(answer, ResponseError):
-                call.answered.set_exception(gone_wrong(answer))
+                call.answered.set_exception(self._gone_wrong(answer))
             else:
                 call.answered.set_result(answer)
             if isinstance(answer, ReadOnlyError):
@@ -218,7 +246,28 @@ class Link:
             elif (remaining := self._waiting[0].expires - loop.time()) > 0:
                 await asyncio.sleep(remaining)
             else:
-                raise ConnectionError(f"no answer within {self._timeout:g} s")
+                late = self._waiting[0]
+                await asyncio.sleep(_GRACE)
+                if self._waiting and self._waiting[0] is late:
+                    raise self._no_answer()
+
+    def _gone_wrong(self, exc: ResponseError) -> Exception:
+        """What a caller gets for an error: BrokerUnavailable where it says nothing of their call.
+
+        What concerns where in a cluster a key is, is the caller's to see.
+        """
+        if not isinstance(exc, _UNFIT) and not str(exc).startswith(_AWAY):
+            return exc
+        kind = str(exc).split(" ", 1)[0] if type(exc) is ResponseError else type(exc).__name__
+        if kind not in self._said:  # once in a connection: there may be many
+            self._said.add(kind)
+            logger.error("%s refuses what it is asked for: %s", self._owner.name, exc)
+        unavailable = BrokerUnavailable()
+        unavailable.__cause__ = exc
+        return unavailable
+
+    def _no_answer(self) -> ConnectionError:
+        return ConnectionError(f"no answer within {self._timeout:g} s")
 
     def _fail(self) -> None:
         """Nobody answers any more."""
@@ -234,25 +283,14 @@ class Link:
 
 
 def first_of(failed: ExceptionGroup[Exception]) -> Exception:
-    """One of several failures, a wrong declaration before others."""
+    """One of several failures, a wrong declaration before others, and what is behind it."""
     each: Exception = failed
     while isinstance(each, ExceptionGroup):
         wrong, rest = each.split(DeclarationError)
         each = (wrong or rest or each).exceptions[0]
-    return each
+    cause = each.__cause__
+    return cause if isinstance(each, BrokerUnavailable) and isinstance(cause, Exception) else each
 
 
 def _is_final(exc: Exception) -> bool:
     return isinstance(exc, DeclarationError)
-
-
-def gone_wrong(exc: ResponseError) -> Exception:
-    """What a caller gets for an error: BrokerUnavailable where it says nothing of their call.
-
-    What concerns where in a cluster a key is, is the caller's to see.
-    """
-    if isinstance(exc, _UNFIT) or str(exc).startswith(_AWAY):
-        unavailable = BrokerUnavailable()
-        unavailable.__cause__ = exc
-        return unavailable
-    return exc

@@ -43,6 +43,7 @@ class Names:
             )
         self.partitions: Final = partitions
         start = prefix.encode()
+        self._least: Final = len(start)  # which may have anything in it
         self._starts: Final = (
             [b"%b:{%b}" % (start, tag) for tag in _tags(partitions)] if partitions else [start]
         )
@@ -59,9 +60,13 @@ class Names:
         """The bus channel of a channel."""
         return self._named(b"b", channel)
 
+    def probe(self, partition: int, name: str) -> bytes:
+        """A bus channel in a partition that no channel has."""
+        return b"%b:probe:%b" % (self._starts[partition], name.encode())
+
     def channel_of(self, bus: bytes) -> str:
         """The channel of a bus channel."""
-        _, _, name = bus.partition(b":b:")
+        name = bus[bus.index(b":b:", self._least) + 3 :]
         return name.decode("utf-8", "surrogatepass")
 
     def stream(self, channel: str) -> tuple[bytes, bytes]:

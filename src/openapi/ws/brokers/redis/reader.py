@@ -12,9 +12,11 @@ messages go: a server may be alive and deliver nothing, as one that was replaced
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import Final, NamedTuple
+
+from redis.exceptions import MovedError
 
 from openapi.errors import BrokerUnavailable
 from openapi.ws.broker import Outage
@@ -22,7 +24,7 @@ from openapi.ws.brokers.redis.connection import Connect, Connection, packed
 from openapi.ws.brokers.redis.link import first_of
 from openapi.ws.brokers.supervision import Supervisor, SupervisorState
 
-__all__ = ["Reader", "Receive", "Verbs"]
+__all__ = ["Moved", "Reader", "Receive", "Verbs"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +32,9 @@ logger = logging.getLogger(__name__)
 _BATCH: Final = 512
 #: How fast a server confirms at least, behind the first seconds.
 _CONFIRMED_PER_SECOND: Final = 10_000
-#: Seconds in which a probe comes back.
-_ECHO: Final = 1.0
+#: Seconds in which a probe comes back, and more for one that came while the loop was busy.
+_ECHO: Final = 0.9
+_GRACE: Final = 0.05
 
 Receive = Callable[[bytes, bytes], Awaitable[None] | None]
 """Takes a bus channel and a message. What it returns is waited for before the next is read."""
@@ -45,11 +48,17 @@ class Verbs(NamedTuple):
     message: bytes
 
 
+class Moved(Exception):
+    """A bus channel is another server's."""
+
+
 class Reader:
     """A supervised connection. ``probe`` publishes a message to a bus channel.
 
-    ``moved`` is called with a bus channel that the server says is not its own any more. ``slot`` is
-    that of a bus channel, where one command may name those of one slot only.
+    ``missed`` is called with the bus channels that are subscribed to again, or were another
+    server's. ``moved`` is called with a bus channel that the server says is not its own any more,
+    and where it says that it is; then it is not wanted here any more. ``slot`` is that of a bus
+    channel, where one command may name those of one slot only.
     """
 
     def __init__(
@@ -59,13 +68,13 @@ class Reader:
         *,
         verbs: Verbs,
         receive: Receive,
-        missed: Callable[[], object],
+        missed: Callable[[Collection[bytes]], object],
         probe: Callable[[bytes, bytes], Awaitable[object]],
         probe_channel: bytes,
         probe_interval: float,
         timeout: float,
         changed: Callable[[], object] = lambda: None,
-        moved: Callable[[bytes], object] = lambda _: None,
+        moved: Callable[[bytes, MovedError | None], object] = lambda *_: None,
         slot: Callable[[bytes], int] = lambda _: 0,
     ) -> None:
         self._connect = connect
@@ -84,6 +93,8 @@ class Reader:
         self._confirmed = asyncio.Event()
         self._adding: dict[bytes, None] = {}
         self._removing: dict[bytes, None] = {}
+        self._adopted: set[bytes] = set()
+        self._landed: list[bytes] = []  # those of them that are confirmed
         self._news = asyncio.Event()
         self._heard = 0.0
         self._held_up = False
@@ -96,6 +107,11 @@ class Reader:
         return self._owner.state is SupervisorState.UP
 
     @property
+    def begins(self) -> bool:
+        """Whether it is being connected for the first time, and nothing has gone wrong yet."""
+        return self._owner.state is SupervisorState.TRYING and self._owner.outage is None
+
+    @property
     def outage(self) -> Outage | None:
         """Why none come."""
         return self._owner.outage
@@ -104,6 +120,14 @@ class Reader:
     def wanted(self) -> frozenset[bytes]:
         """What it is to be subscribed to."""
         return frozenset(self._wanted)
+
+    def probe_by(self, channel: bytes) -> None:
+        """Have another channel for probes. Harmless where it is the one."""
+        if channel != self._probe_channel:
+            self._removing[self._probe_channel] = None
+            self._probe_channel = channel
+        self._adding[channel] = None
+        self._news.set()
 
     def start(self) -> None:
         """Begin to connect."""
@@ -120,7 +144,8 @@ class Reader:
     async def want(self, bus: bytes) -> None:
         """Have messages of a bus channel; none is missed from now on.
 
-        Raises BrokerUnavailable where it is not up, or not in time; then it is not wanted.
+        Raises BrokerUnavailable where it is not up, or not in time, and Moved where it is another
+        server's; then it is not wanted.
         """
         asked = self._asked.get(bus)
         if asked is None:
@@ -140,13 +165,18 @@ class Reader:
     def adopt(self, buses: Iterable[bytes]) -> None:
         """Have messages of bus channels as soon as may be: they were another server's."""
         for bus in buses:
+            self._adopted.add(bus)
             self._add(bus)
 
-    def forget(self, bus: bytes) -> None:
-        """Have no messages of a bus channel any more. Harmless where none come."""
+    def forget(self, bus: bytes, why: Exception | None = None) -> None:
+        """Have no messages of a bus channel any more. Harmless where none come.
+
+        ``why`` is what :meth:`want` raises that waits for it, BrokerUnavailable unless given.
+        """
         if bus in self._wanted:
             self._wanted.discard(bus)
-            self._settle(bus, BrokerUnavailable())
+            self._adopted.discard(bus)
+            self._settle(bus, why or BrokerUnavailable())
             self._adding.pop(bus, None)
             self._removing[bus] = None
             self._news.set()
@@ -170,8 +200,11 @@ class Reader:
     async def _session(self, up: Callable[[], None]) -> None:
         connection = self._connect()
         try:
-            async with asyncio.timeout(self._timeout):
-                await connection.connect()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await connection.connect()
+            except TimeoutError:
+                raise ConnectionError(f"no answer within {self._timeout:g} s") from None
             self._sent.clear()
             self._removing.clear()
             self._adding = dict.fromkeys((self._probe_channel, *self._wanted))
@@ -181,8 +214,9 @@ class Reader:
                 group.create_task(self._read(connection))
                 await self._all_confirmed()
                 up()
+                self._adopted.clear()
                 if self._wanted:
-                    self._missed()
+                    self._missed(self.wanted)
                 await self._listen()
         except ExceptionGroup as failed:
             raise first_of(failed) from None
@@ -193,10 +227,14 @@ class Reader:
 
     async def _all_confirmed(self) -> None:
         """Wait until all that is wanted is subscribed to."""
-        async with asyncio.timeout(self._timeout + len(self._wanted) / _CONFIRMED_PER_SECOND):
-            while self._adding or self._sent:
-                self._confirmed.clear()
-                await self._confirmed.wait()
+        patience = self._timeout + len(self._wanted) / _CONFIRMED_PER_SECOND
+        try:
+            async with asyncio.timeout(patience):
+                while self._adding or self._sent:
+                    self._confirmed.clear()
+                    await self._confirmed.wait()
+        except TimeoutError:
+            raise ConnectionError(f"subscriptions took longer than {patience:g} s") from None
 
     async def _write(self, connection: Connection) -> None:
         while True:
@@ -222,22 +260,28 @@ class Reader:
     async def _read(self, connection: Connection) -> None:
         loop, message = asyncio.get_running_loop(), self._verbs.message
         while True:
-            kind, bus, data, *_ = await connection.read_response(
-                disable_decoding=True, timeout=math.inf, disconnect_on_error=False
-            )
+            try:
+                kind, bus, data, *_ = await connection.read_response(
+                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
+                )
+            except MovedError as exc:
+                self._turned_away(exc)
+                continue
             self._heard = loop.time()
             self._echo.set()
             if kind == message:
-                if bus != self._probe_channel and (wait := self._receive(bus, data)) is not None:
+                if bus in self._wanted and (wait := self._receive(bus, data)) is not None:
                     self._held_up = True
                     await wait
                     self._held_up = False
                     self._heard = loop.time()
             elif kind == self._verbs.subscribe.lower():
                 self._confirm(bus)
-            elif bus in self._wanted and bus not in self._sent and bus not in self._adding:
-                self._wanted.discard(bus)  # nobody here asked for that
-                self._moved(bus)
+            elif self._is_wanted(bus) and bus not in self._sent and bus not in self._adding:
+                self._lose(bus, None)  # nobody here asked for that
+
+    def _is_wanted(self, bus: bytes) -> bool:
+        return bus in self._wanted or bus == self._probe_channel
 
     def _confirm(self, bus: bytes) -> None:
         sent = self._sent.get(bus, 1) - 1
@@ -246,7 +290,31 @@ class Reader:
             return
         self._sent.pop(bus, None)
         self._settle(bus)
+        if bus in self._adopted and self.up:
+            self._adopted.discard(bus)
+            self._landed.append(bus)
+            if len(self._landed) == 1:
+                asyncio.get_running_loop().call_soon(self._land)
         self._confirmed.set()
+
+    def _land(self) -> None:
+        """Those that were another server's come from here now."""
+        landed, self._landed = self._landed, []
+        self._missed(landed)
+
+    def _turned_away(self, exc: MovedError) -> None:
+        """A command was refused, for its slot is another server's. What was to be left is."""
+        for bus in [bus for bus in self._sent if self._slot(bus) == exc.slot_id]:
+            del self._sent[bus]
+            if self._is_wanted(bus) and bus not in self._adding:
+                self._lose(bus, exc)
+        self._confirmed.set()
+
+    def _lose(self, bus: bytes, exc: MovedError | None) -> None:
+        self._wanted.discard(bus)
+        self._adopted.discard(bus)
+        self._moved(bus, exc)
+        self._settle(bus, Moved())
 
     async def _listen(self) -> None:
         """Return when nothing comes any more."""
@@ -267,4 +335,6 @@ class Reader:
                 async with asyncio.timeout(_ECHO):
                     await self._echo.wait()
             except TimeoutError:
-                raise ConnectionError("it is there, and delivers nothing") from None
+                await asyncio.sleep(_GRACE)
+                if not self._echo.is_set():
+                    raise ConnectionError("it is there, and delivers nothing") from None

@@ -48,7 +48,10 @@ class Servers(ABC):
 
     @abstractmethod
     def run_of(self, channel: str) -> bytes:
-        """What names this run of the server that has a channel; empty where it is not known."""
+        """What a script is given for the run of the server that has a channel, as it goes there.
+
+        Empty where it is not known.
+        """
 
     @abstractmethod
     async def subscribe(self, channel: str) -> None:

@@ -42,9 +42,9 @@ class Single(Servers):
             connect,
             verbs=_VERBS,
             receive=receive,
-            missed=lambda: missed(None),
+            missed=lambda _: missed(None),
             probe=self._probe,
-            probe_channel=f"{prefix}:probe:{token_hex(8)}".encode(),
+            probe_channel=self.names.probe(0, token_hex(8)),
             probe_interval=probe_interval,
             timeout=timeout,
         )
