@@ -83,7 +83,7 @@ async def _get(link: Link, stream: str, which: dict[str, Any]) -> Kept | None:
     except Refused as exc:
         if exc.code == _NO_MESSAGE:
             return None
-        raise _of(exc) from exc
+        raise _of(link, exc) from exc
     except NobodyAnswers as exc:
         raise NoStream from exc
     message = answer["message"]
@@ -103,7 +103,7 @@ async def store(link: Link, subject: str, payload: bytes, headers: dict[str, str
     except Refused as exc:
         if exc.code in _WRONG_LAST:
             raise Conflict from exc
-        raise _of(exc) from exc
+        raise _of(link, exc) from exc
     sequence: int = answer["seq"]
     return sequence
 
@@ -115,7 +115,8 @@ def _read(payload: bytes) -> dict[str, Any]:
     return answer
 
 
-def _of(refused: Refused) -> Exception:
+def _of(link: Link, refused: Refused) -> Exception:
     if refused.code == _NO_STREAM:
         return NoStream()
+    link.doubted.set()
     return BrokerUnavailable(f"NATS cannot keep messages now, try again later: {refused}")

@@ -40,6 +40,7 @@ _HEADERS: Final = 1024
 _PROBE: Final = 1.0
 #: Seconds that who was held up, or asleep, gets to read what has come meanwhile.
 _GRACE: Final = 0.05
+_CLOSED: Final = "the server closed the connection"
 #: Complaints of the server that are told, each once.
 _TOLD: Final = 100
 
@@ -89,11 +90,13 @@ class Link:
         self._last = 0
         self._asked: dict[str, _Asked] = {}
         self._fence: asyncio.Task[None] | None = None
-        self._doubt: asyncio.Task[None] | None = None
+        self._suspicion: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._why: Exception | None = None
         self._told: set[str] = set()
         self._heard = self._loop.time()
+        self.doubted = asyncio.Event()
+        """Whether something was not answered, or refused for now, since it was last cleared."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._ended.add_done_callback(_seen)
 
@@ -126,7 +129,7 @@ class Link:
             raise _plain(server)
         reading = client._reading_task  # its end is the connection's, whatever it was
         assert reading is not None
-        reading.add_done_callback(lambda _: self.end("the server closed the connection"))
+        reading.add_done_callback(lambda _: self.end(_CLOSED))
         address.discovered(client.discovered_servers)
         await self.listen(f"{self._own}.*", self._answered)
 
@@ -143,7 +146,7 @@ class Link:
     def end(self, why: str) -> None:
         """Have it ended: :meth:`watch` raises that."""
         if not self._ended.done():
-            self._ended.set_exception(ConnectionError(str(self._client.last_error or why)))
+            self._ended.set_exception(ConnectionError(why))
             for asked in self._asked.values():
                 if not asked.answered.done():
                     asked.answered.set_exception(BrokerUnavailable())
@@ -264,13 +267,17 @@ class Link:
         self, subject: str, payload: bytes, asked: _Asked, headers: dict[str, str] | None = None
     ) -> Msg:
         token, asked = self._expect(asked)
-        there = -1
+        there = 0
         try:
             await self.publish(subject, payload, reply=f"{self._own}.{token}", headers=headers)
-            while not await _in_time(asked.answered, self._timeout):
-                if len(asked.answers) <= max(there, 0):
-                    if self._doubt is None or self._doubt.done():
-                        self._doubt = self._spawn(self._probe())
+            while True:
+                if await _in_time(asked.answered, self._timeout / 2):
+                    break
+                self._suspect()  # what does not answer may be one stream, or all of the server
+                if await _in_time(asked.answered, self._timeout / 2):
+                    break
+                if len(asked.answers) == there:
+                    self.doubted.set()
                     raise _silent()
                 there = len(asked.answers)
         finally:
@@ -279,6 +286,10 @@ class Link:
         if _status(message) == "503":
             raise NobodyAnswers
         return message
+
+    def _suspect(self) -> None:
+        if self._suspicion is None or self._suspicion.done():
+            self._suspicion = self._spawn(self._probe())
 
     def _expect(self, asked: _Asked) -> tuple[str, _Asked]:
         self._check()
@@ -328,13 +339,13 @@ class Link:
         text = str(exc)
         if isinstance(exc, nats.errors.UnexpectedEOF | OSError):
             if self._client.is_connected:
-                self.end(text)
+                self.end(_CLOSED)
         elif text not in self._told and len(self._told) < _TOLD:
             self._told.add(text)
             logger.error("NATS refuses what is asked of it: %s", text)
 
     async def _closed(self) -> None:
-        self.end("the server closed the connection")
+        self.end(str(self._client.last_error or _CLOSED))
 
 
 def _status(message: Msg) -> str:

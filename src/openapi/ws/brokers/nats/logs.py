@@ -118,15 +118,16 @@ class Logs:
         """Append what waits, as much as is done together."""
         sequences: dict[str, int] = {}  # of keys that are there, and expired
         for tried in range(_TRIES):
-            turns = [turn for turn in turns if turn.wanted]
-            if not turns:
-                return
             try:
+                if tried:
+                    await self._look_up(channel, turns, sequences)
+                turns = [turn for turn in turns if turn.wanted]
+                if not turns:
+                    return
                 await self._try_to_append(channel, turns, sequences)
                 return
             except Conflict:
                 self._tops.forget(channel)
-                await self._look_up(channel, turns, sequences)
             except NoStream:
                 await self._server.mend()
             except Exception:
@@ -199,6 +200,8 @@ class Logs:
     async def _look_up(self, channel: str, turns: list[_Turn], sequences: dict[str, int]) -> None:
         """Find out which keys are there, and settle what was published with them."""
         keys = {turn.work.key for turn in turns[:_TOGETHER] if turn.work.key is not None}
+        if not keys:
+            return
         stream, link, now = self._stream(channel), self._server.link(), self._server.clock()
         kept = await asyncio.gather(
             *(jetstream.last(link, stream, self._names.key(channel, key)) for key in keys)

@@ -30,21 +30,23 @@ class Onces:
         subject = server.names.once(channel, key)
         payload = Envelope.write(event, data)
         sequence = 0
-        for _ in range(_TRIES):
-            headers = {EXPECTED: str(sequence), _AT: str(round(server.clock() * 1000))}
+        for tried in range(_TRIES):
             try:
+                if tried:
+                    kept = await jetstream.last(server.link(), server.names.onces, subject)
+                    sequence = 0 if kept is None else kept.sequence
+                    digest = kept and self._digest(channel, kept)
+                    if digest == data.digest(event):
+                        return
+                    if digest is not None:
+                        raise taken()
+                headers = {EXPECTED: str(sequence), _AT: str(round(server.clock() * 1000))}
                 await jetstream.store(server.link(), subject, payload, headers)
                 return
+            except Conflict:
+                continue  # the key is there, or has expired
             except NoStream:
                 await server.mend()
-            except Conflict:
-                kept = await jetstream.last(server.link(), server.names.onces, subject)
-                sequence = 0 if kept is None else kept.sequence
-                digest = kept and self._digest(channel, kept)
-                if digest:
-                    if digest != data.digest(event):
-                        raise taken() from None
-                    return
         raise BrokerUnavailable
 
     def _digest(self, channel: str, kept: Kept) -> bytes | None:

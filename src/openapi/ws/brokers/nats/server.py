@@ -3,16 +3,18 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import nats.errors
 
-from openapi.errors import BrokerUnavailable, CannotPublish, DeclarationError
+from openapi.errors import BrokerUnavailable, DeclarationError
 from openapi.ws.broker import Outage
 from openapi.ws.brokers.nats.address import Address
 from openapi.ws.brokers.nats.clock import ServerClock
-from openapi.ws.brokers.nats.link import Link
+from openapi.ws.brokers.nats.link import Link, NobodyAnswers
 from openapi.ws.brokers.nats.names import Names
 from openapi.ws.brokers.nats.streams import Streams
 from openapi.ws.brokers.supervision import Supervisor
@@ -21,8 +23,10 @@ __all__ = ["Server"]
 
 logger = logging.getLogger(__name__)
 
-#: How often it is seen to that all streams are there, and what time it is: seconds.
+#: How often it is seen to that all streams are there, and what time it is: seconds. While something
+#: is wrong with them, it is more often.
 _TEND: Final = 30.0
+_ILL: Final = 1.0
 
 
 class Server:
@@ -62,12 +66,13 @@ class Server:
         self._joined = joined
         self._back = back
         self._link: Link | None = None
+        self._ill: Outage | None = None
         self._mending: asyncio.Task[None] | None = None
         self._owner = self._new_owner()
 
     @property
     def outage(self) -> Outage | None:
-        return self._owner.outage
+        return self._owner.outage or self._ill
 
     def link(self) -> Link:
         """The connection. Raises BrokerUnavailable."""
@@ -102,7 +107,7 @@ class Server:
             if await self._streams.prepare(link, self._server_clock):
                 logger.error("streams of NATS were gone, with all that they kept, and are new")
                 self._back()
-        except (DeclarationError, CannotPublish) as exc:
+        except (DeclarationError, NobodyAnswers) as exc:
             raise BrokerUnavailable(f"NATS cannot keep messages now: {exc}") from exc
 
     def _new_owner(self) -> Supervisor:
@@ -124,11 +129,11 @@ class Server:
             up()
             if owner.sessions > 1:
                 self._back()
-            tending = asyncio.get_running_loop().create_task(self._tend())
+            tending = asyncio.get_running_loop().create_task(self._tend(link))
             try:
                 await link.watch(self._probe_interval)
             finally:
-                self._link = None
+                self._link = self._ill = None
                 tending.cancel()
                 await asyncio.wait([tending])
         finally:
@@ -153,13 +158,27 @@ class Server:
                 raise
         raise failed
 
-    async def _tend(self) -> None:
+    async def _tend(self, link: Link) -> None:
+        """Look after the streams: a server may be there, and what keeps them not."""
         while True:
-            await asyncio.sleep(_TEND)
+            if self._ill is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_TEND):
+                        await link.doubted.wait()
+            await asyncio.sleep(_ILL)  # not more often, whoever doubts
+            link.doubted.clear()
             try:
                 await self.mend()
             except BrokerUnavailable as exc:
-                logger.warning("the streams of NATS cannot be looked after: %s", exc)
+                if self._ill is None:
+                    reason = f"{self._address.name}: {exc.message}"
+                    self._ill = Outage(time.time(), reason)
+                    logger.warning("%s; it is tried until it is well", reason)
+            else:
+                if self._ill is not None:
+                    self._ill = None
+                    logger.info("%s is well again", self._address.name)
+                    self._back()
 
 
 def _seen(task: "asyncio.Task[None]") -> None:
