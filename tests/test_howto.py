@@ -200,7 +200,7 @@ class TestCarryMessages:
                     await publisher.call("publish", message)
                     assert await listener.message() == message
                     await listener.call("unsubscribe", {"channel": "c"})
-                    assert hub.channels == {}
+                    assert "c" not in hub.channels
                     await listener.call("subscribe", {"channel": "c"})
         assert hub.channels == {}
 

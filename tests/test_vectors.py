@@ -50,6 +50,7 @@ UNHURRIED_LIMITS = {
     "call_timeout",
     "close_timeout",
     "keys",
+    "node_interval",
     "outbox_bytes",
     "ping_interval",
     "pong_timeout",

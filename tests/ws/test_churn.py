@@ -140,8 +140,8 @@ async def test_ten_thousand_lives_leave_no_entry_no_count_and_no_object(
     assert len(sockets.ever) == 2 * CYCLES
     assert sockets.server_info() == {"connections": 0, "channels": {}}
     assert len(sockets.heartbeat) == 0
-    own, channels = vars(sockets), sockets.channels
-    directory, background = own["_SocketsManager__directory"], own["_SocketsManager__background"]
+    parts, channels = vars(sockets)["_SocketsManager__parts"], sockets.channels
+    directory, background = parts.directory, parts.background
     assert (len(directory), directory.users) == (0, 0)
     assert not background.own
     assert not background.outliving

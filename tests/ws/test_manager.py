@@ -87,26 +87,30 @@ def test_limits_that_are_none_are_refused_when_they_are_given() -> None:
 
 
 class Recorder(Broker):
-    """Notes what it is asked."""
+    """Notes what it is asked, but for what the nodes of an application say to each other."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.deliver: Deliver | None = None
+
+    def note(self, what: str, channel: str, event: str = "") -> None:
+        if not channel.startswith("$"):
+            self.asked.append(f"{what} {channel} {event}".rstrip())
 
     async def open(self, deliver: Deliver) -> None:
         self.asked.append("open")
         self.deliver = deliver
 
     async def publish(self, channel: str, event: str, data: object) -> None:
-        self.asked.append(f"publish {channel} {event}")
+        self.note("publish", channel, event)
         assert self.deliver is not None
         await self.deliver(channel, event, data)
 
     async def subscribe(self, channel: str) -> None:
-        self.asked.append(f"subscribe {channel}")
+        self.note("subscribe", channel)
 
     async def unsubscribe(self, channel: str) -> None:
-        self.asked.append(f"unsubscribe {channel}")
+        self.note("unsubscribe", channel)
 
     async def aclose(self) -> None:
         self.asked.append("close")

@@ -257,7 +257,8 @@ class Plain(Broker):
         self.deliver = deliver
 
     async def publish(self, channel: str, event: str, data: object) -> None:
-        self.published.append((channel, event, data))
+        if not channel.startswith("$"):  # the manager's own
+            self.published.append((channel, event, data))
         await self.deliver(channel, event, data)
 
     async def subscribe(self, channel: str) -> None:
@@ -299,18 +300,22 @@ def test_what_every_broker_can_keep_is_not_refused() -> None:
 
 
 class Watched(MemoryBroker):
-    """Notes whatever it is asked about a channel."""
+    """Notes whatever it is asked about a channel that is not the manager's own."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[str] = []
 
+    def note(self, channel: str) -> None:
+        if not channel.startswith("$"):
+            self.asked.append(channel)
+
     async def subscribe(self, channel: str) -> None:
-        self.asked.append(channel)
+        self.note(channel)
         await super().subscribe(channel)
 
     async def publish(self, channel: str, event: str, data: object) -> None:
-        self.asked.append(channel)
+        self.note(channel)
         await super().publish(channel, event, data)
 
     async def append(self, channel: str, *rest: Any, **options: Any) -> Position:

@@ -444,6 +444,7 @@ async def test_connections_say_who_is_there_and_what_they_have(serve: Serve) -> 
             started=by_user["anna"].started,
             channels={"a": ["x", "*"], "b": ["*"]},
             queued_bytes=0,
+            node=sockets.node,
         )
         assert found[None].channels == {}
         assert before <= found["anna"].started <= time.time()

@@ -40,8 +40,8 @@ async def gone(sockets: SocketsManager) -> None:
 
 def tables(sockets: SocketsManager) -> list[int]:
     """How many entries the manager has of sockets, users and tasks."""
-    own = vars(sockets)
-    directory, background = own["_SocketsManager__directory"], own["_SocketsManager__background"]
+    parts = vars(sockets)["_SocketsManager__parts"]
+    directory, background = parts.directory, parts.background
     return [len(directory), directory.users, len(background.own), len(background.outliving)]
 
 

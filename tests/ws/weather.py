@@ -85,6 +85,12 @@ class Weather(MemoryBroker):
         await self.wait()
         return page
 
+    async def aclose(self) -> None:
+        """Carry nothing any more."""
+        await super().aclose()
+        for task in self._tasks:
+            task.cancel()
+
     def top(self, channel: str) -> tuple[str, int]:
         """The epoch of the newest stream that anybody knows of, and how many messages it had."""
         epoch, events = list(self.streams[channel].items())[-1]

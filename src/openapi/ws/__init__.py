@@ -14,8 +14,10 @@ from openapi.protocol.stream import Position
 from openapi.ws.broker import Broker, Member
 from openapi.ws.channel import Channel, Event
 from openapi.ws.channels import Channels
-from openapi.ws.manager import ConnectionInfo, Reply, SocketsManager, WsHandlerType
+from openapi.ws.directory import ConnectionInfo
+from openapi.ws.manager import SocketsManager, WsHandlerType
 from openapi.ws.middleware import Call, Middleware, Next
+from openapi.ws.partial import Count, Found, Missing, NodeInfo, Reply
 from openapi.ws.path import WsPathMixin
 from openapi.ws.publisher import Publisher
 from openapi.ws.rules import ChannelRule, Latest
@@ -32,13 +34,17 @@ __all__ = [
     "ChannelRule",
     "Channels",
     "ConnectionInfo",
+    "Count",
     "Event",
+    "Found",
     "Latest",
     "Limits",
     "Member",
     "Message",
     "Middleware",
+    "Missing",
     "Next",
+    "NodeInfo",
     "Position",
     "PositionLost",
     "Publisher",

@@ -10,6 +10,7 @@
 import asyncio
 from collections.abc import Callable, Collection
 from enum import Enum
+from typing import Final
 
 from openapi.ws.broker import Broker, Deliver, Outage, Supervised, broker_from_url
 
@@ -25,17 +26,22 @@ class CarrierState(Enum):
 
 
 class Carrier:
-    """Owns the broker of a manager. ``missed`` is what :meth:`Supervised.watch` is given."""
+    """Owns the broker of a manager. ``missed`` is what :meth:`Supervised.watch` is given.
+
+    ``ready`` is called with the broker when it is open.
+    """
 
     def __init__(
         self,
         broker: str | Broker,
         deliver: Deliver,
         missed: Callable[[Collection[str] | None], object],
+        ready: Callable[[Broker], object] = lambda _: None,
     ) -> None:
-        self._broker = broker_from_url(broker) if isinstance(broker, str) else broker
+        self.broker: Final = broker_from_url(broker) if isinstance(broker, str) else broker
         self._deliver = deliver
         self._missed = missed
+        self._ready = ready
         self._turn = asyncio.Lock()
         self.state = CarrierState.NEW
 
@@ -44,17 +50,18 @@ class Carrier:
         if self.state is CarrierState.NEW:
             async with self._turn:
                 if self.state is CarrierState.NEW:
-                    if isinstance(self._broker, Supervised):
-                        self._broker.watch(self._missed)
-                    await self._broker.open(self._deliver)
+                    if isinstance(self.broker, Supervised):
+                        self.broker.watch(self._missed)
+                    await self.broker.open(self._deliver)
                     self.state = CarrierState.OPEN
-        return self._broker if self.state is CarrierState.OPEN else None
+                    self._ready(self.broker)
+        return self.broker if self.state is CarrierState.OPEN else None
 
     @property
     def outage(self) -> Outage | None:
         """Whether the broker's server is away. It is not known before it was opened."""
-        if isinstance(self._broker, Supervised) and self.state is CarrierState.OPEN:
-            return self._broker.outage
+        if isinstance(self.broker, Supervised) and self.state is CarrierState.OPEN:
+            return self.broker.outage
         return None
 
     async def aclose(self) -> None:
@@ -62,4 +69,4 @@ class Carrier:
         async with self._turn:
             before, self.state = self.state, CarrierState.CLOSED
             if before is CarrierState.OPEN:
-                await self._broker.aclose()
+                await self.broker.aclose()

@@ -20,12 +20,18 @@ class ConnectionInfo:
     """``{channel: [pattern, …]}``"""
     queued_bytes: int
     """What waits for its client to read."""
+    node: str
+    """The id of its process: see :attr:`SocketsManager.node`."""
 
 
 class Directory:
-    """The sockets of one manager. What leaves costs no more than what came."""
+    """The sockets of one manager. What leaves costs no more than what came.
 
-    def __init__(self) -> None:
+    ``node`` is the id of this process.
+    """
+
+    def __init__(self, node: str) -> None:
+        self._node = node
         self._by_id: dict[str, Websocket] = {}
         self._by_user: dict[Hashable, set[Websocket]] = {}
 
@@ -62,6 +68,10 @@ class Directory:
         """
         if (user is None) == (socket_id is None):
             raise ValueError(f"{method}() is of a user or of a socket_id: give one of them")
+        return self.among(user, socket_id)
+
+    def among(self, user: Hashable, socket_id: str | None) -> Collection[Websocket]:
+        """The sockets of a user, or the one of an id."""
         if socket_id is None:
             return tuple(self._by_user.get(user, ()))
         ws = self._by_id.get(socket_id)
@@ -76,6 +86,7 @@ class Directory:
                 started=ws.started,
                 channels=ws.channels.get_subscribed(ws.connection),
                 queued_bytes=ws.connection.queued_bytes,
+                node=self._node,
             )
             for ws in self._by_id.values()
             if user is None or ws.user == user

@@ -2,49 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import (
-    Callable,
-    Collection,
-    Coroutine,
-    Hashable,
-    Iterator,
-    Sequence,
-)
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
+from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, overload
 
-from openapi.errors import (
-    CallFailed,
-    CannotPublish,
-    CannotSubscribe,
-    CloseCode,
-    ConnectionClosed,
-    DeclarationError,
-    ErrorCode,
-    InvalidData,
-    OpenApiError,
-    RpcError,
-    UnexpectedData,
-    Unserializable,
-)
-from openapi.protocol.handshake import check_origins
+from openapi.errors import CannotSubscribe, CloseCode
 from openapi.protocol.limits import Limits
 from openapi.protocol.stream import Position
-from openapi.protocol.topics import SERVER_EVENT
-from openapi.schema import Schema, encode_json
-from openapi.ws.background import Background
-from openapi.ws.broker import Broker, KeepsHistory, Outage, PublishesOnce, broker_from_url
-from openapi.ws.carrier import Carrier
+from openapi.ws.broker import Broker, Outage, broker_from_url
 from openapi.ws.channels import Channels
-from openapi.ws.directory import ConnectionInfo, Directory
-from openapi.ws.drain import Drain
+from openapi.ws.directory import ConnectionInfo
 from openapi.ws.heartbeat import Heartbeat
-from openapi.ws.middleware import Middleware, check_middleware
+from openapi.ws.middleware import Middleware
+from openapi.ws.options import Options
 from openapi.ws.outbox import Flusher
+from openapi.ws.partial import Count, Found, Reply
+from openapi.ws.parts import Parts
+from openapi.ws.publishing import remembers_no_keys
 from openapi.ws.rules import ChannelRule, ChannelRules
-from openapi.ws.shutdown import ShutdownWatch
 from openapi.ws.socket import Websocket
 from openapi.ws.subscription import Subscription
 
@@ -53,7 +29,7 @@ if TYPE_CHECKING:
 
     from openapi.ws.connection import Connection
 
-__all__ = ["ConnectionInfo", "Reply", "SocketsManager", "WsHandlerType"]
+__all__ = ["SocketsManager", "WsHandlerType"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,18 +38,7 @@ T = TypeVar("T")
 WsHandlerType: TypeAlias = Callable[[str, Any], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What one connection said to :meth:`SocketsManager.call`: a result, or why there is none."""
-
-    socket_id: str
-    result: Any = None
-    error: OpenApiError | TimeoutError | None = None
-    """CallFailed, ConnectionClosed, UnexpectedData, TimeoutError; or Unserializable, where the
-    payload has a JSON form and none in the dialect of this connection."""
-
-
-class SocketsManager:
+class SocketsManager(Options):
     """The sockets of an application and their publish/subscribe. Put it in ``app["web_sockets"]``.
 
     ``broker`` is the URL of what carries the messages, or a :class:`~openapi.ws.broker.Broker`;
@@ -95,14 +60,11 @@ class SocketsManager:
     ``__init__``, and may set ``limits``, ``origins``, ``deflate`` and ``middleware`` in its class.
     """
 
-    limits: Limits = Limits()
-    origins: Collection[str] | None = None
-    deflate: bool = False
-    middleware: Sequence[Middleware] = ()
     # What is the manager's own has two underscores: a subclass, which need not know of this
     # class's __init__, shall not meet it by accident.
     __broker: str | Broker = "memory://"
-    __shielded: int = 0
+    __alone: bool = True
+    __found: bool = False
     __rules: Sequence[ChannelRule] = ()
 
     def __init__(
@@ -116,18 +78,11 @@ class SocketsManager:
         middleware: Sequence[Middleware] | None = None,
     ) -> None:
         self.__broker = broker_from_url(broker) if isinstance(broker, str) else broker
+        # One of one process that was made here is nobody else's.
+        self.__alone = isinstance(broker, str) and not self.__broker.spans_processes
         self.__rules = channels
         self.rules.check(type(self).__qualname__, self.__broker)
-        # What is not given is the class's own: a subclass may have set it there.
-        if limits is not None:
-            self.limits = _checked(type(self).__qualname__, limits)
-        if origins is not None:
-            check_origins(origins)
-            self.origins = origins
-        if deflate is not None:
-            self.deflate = deflate
-        if middleware is not None:
-            self.middleware = check_middleware(type(self).__qualname__, middleware)
+        self._set_options(limits, origins, deflate, middleware)
 
     @cached_property
     def sockets(self) -> set[Websocket]:
@@ -137,7 +92,7 @@ class SocketsManager:
     @cached_property
     def channels(self) -> Channels:
         """The channels that somebody in this process is subscribed to."""
-        return Channels(self, lambda: self.__carrier.opened())
+        return Channels(self, lambda: self.__parts.carrier.opened())
 
     @cached_property
     def rules(self) -> ChannelRules:
@@ -155,28 +110,19 @@ class SocketsManager:
         return Heartbeat(asyncio.get_running_loop(), self.limits)
 
     @cached_property
-    def __directory(self) -> Directory:
-        return Directory()
+    def __parts(self) -> Parts:
+        return Parts(self, self.__broker, alone=self.__alone)
 
-    @cached_property
-    def __subscriptions(self) -> set[Subscription[Any]]:
-        return set()
+    @property
+    def spans_processes(self) -> bool:
+        """Whether what is published reaches the sockets of other processes."""
+        overridden = type(self).publish is not SocketsManager.publish
+        return overridden or self.__parts.carrier.broker.spans_processes
 
-    @cached_property
-    def __background(self) -> Background:
-        return Background()
-
-    @cached_property
-    def __drain(self) -> Drain:
-        return Drain(self.limits, self.__connections, self.__background, self.__let_go)
-
-    @cached_property
-    def __watch(self) -> ShutdownWatch:
-        return ShutdownWatch(self.__drain.begin, self.__drain.finish)
-
-    @cached_property
-    def __carrier(self) -> Carrier:
-        return Carrier(self.__broker, self.channels.deliver, self.channels.feeds.missed)
+    @property
+    def node(self) -> str:
+        """The id of this process among those of the application: random, new in each."""
+        return self.__parts.nodes.id
 
     def add(self, ws: Websocket) -> None:
         """A socket connected."""
@@ -186,8 +132,21 @@ class SocketsManager:
         """A socket is gone."""
         self.sockets.discard(ws)
 
-    def server_info(self) -> dict[str, Any]:
-        """``{"connections": n, "channels": {channel: {event: subscribers}}}``"""
+    @overload
+    def server_info(self, *, cluster: Literal[False] = ...) -> dict[str, Any]: ...
+    @overload
+    def server_info(self, *, cluster: Literal[True]) -> Coroutine[Any, Any, dict[str, Any]]: ...
+    def server_info(
+        self, *, cluster: bool = False
+    ) -> dict[str, Any] | Coroutine[Any, Any, dict[str, Any]]:
+        """``{"connections": n, "channels": {channel: {event: subscribers}}}``, of this process.
+
+        ``await server_info(cluster=True)`` has the sums of all, and besides ``"nodes"``, a list of
+        ``{"id", "host", "pid", "connections"}``, and ``"missing"``, a list of the same with the
+        ``"reason"`` why there is no answer; all but that is None where the others are not known.
+        """
+        if cluster:
+            return self.__parts.reach.info()
         return {"connections": len(self.sockets), "channels": self.channels.info()}
 
     async def publish(self, channel: str, event: str, data: Any) -> Position | None:
@@ -198,13 +157,7 @@ class SocketsManager:
         Raises CannotPublish where the channel cannot be published to; InvalidData for data that is
         not of the channel's type; Unserializable for data that has no JSON form.
         """
-        rule, broker = await self.__publishing(channel)
-        own = event.startswith(SERVER_EVENT)
-        if own or not rule.history:
-            await broker.publish(channel, event, data if own else rule.plain(data))
-            return None
-        assert isinstance(broker, KeepsHistory)  # or the rule had been refused
-        return await broker.append(channel, event, rule.kept(data), retention=rule.retention)
+        return await self.__parts.publishing.publish(channel, event, data)
 
     async def publish_once(
         self, channel: str, event: str, data: Any, *, key: str
@@ -217,29 +170,16 @@ class SocketsManager:
         Raises as :meth:`publish`; InvalidData for a key that another message had, or where nobody
         remembers keys; RpcError (LIMIT_EXCEEDED) where no more keys can be remembered.
         """
-        if event.startswith(SERVER_EVENT):
-            raise InvalidData({"event": f"{event!r} is the server's own, and has no key"})
-        rule, broker = await self.__publishing(channel)
-        carrier: object = broker
         if type(self).publish is not SocketsManager.publish:
-            carrier = self  # it may never reach the broker
-        elif rule.history:
-            assert isinstance(broker, KeepsHistory)  # or the rule had been refused
-            return await broker.append(
-                channel, event, rule.kept(data), retention=rule.retention, key=key
-            )
-        elif isinstance(broker, PublishesOnce):
-            await broker.publish_once(channel, event, rule.checked(data), key=key)
-            return None
-        name = type(carrier).__name__
-        raise InvalidData({"key": f"{name} remembers no keys: leave it out"})
+            raise remembers_no_keys(self)  # it may never reach the broker
+        return await self.__parts.publishing.publish_once(channel, event, data, key=key)
 
     async def subscribe(self, channel: str) -> None:
         """Have the messages of a channel carried here: its first subscriber is about to come.
 
         Raises CannotSubscribe where that cannot be.
         """
-        broker = await self.__carrier.opened()
+        broker = await self.__parts.carrier.opened()
         if broker is None:
             raise CannotSubscribe("the server has shut down")
         await broker.subscribe(channel)
@@ -249,7 +189,7 @@ class SocketsManager:
 
     async def unsubscribe(self, channel: str) -> None:
         """Have the messages of a channel no longer carried here: its last subscriber left."""
-        broker = await self.__carrier.opened()
+        broker = await self.__parts.carrier.opened()
         if broker is not None:
             await broker.unsubscribe(channel)
 
@@ -296,7 +236,7 @@ class SocketsManager:
             recover=recover,
             type=type,
             queue_bytes=queue_bytes,
-            opened=self.__subscriptions,
+            opened=self.__parts.subscriptions,
         )
 
     async def subscribe_socket(
@@ -306,28 +246,27 @@ class SocketsManager:
         *,
         user: Hashable = None,
         socket_id: str | None = None,
-    ) -> int:
+    ) -> Count:
         """Subscribe one connection, or all of a user, to a channel; returns how many it were.
 
         Their clients are told ``$subscribed``. Nobody asks ``authorize``, but
         :meth:`Websocket.reauthorize` does later, of these as of all others. One that is another
-        user's by the time that the channel is open is left out.
+        user's by the time that the channel is open is left out. They are found as by :meth:`call`.
 
         Raises ValueError unless exactly one of ``user`` and ``socket_id`` is given; InvalidData
-        where the channel is refused; RpcError where one has as many channels as it may.
+        where the channel is refused; RpcError where one has as many channels as it may. Then others
+        may be subscribed.
         """
-        found = self.__directory.find("subscribe_socket", user, socket_id)
-        return sum([await self.__invite(ws, channel, event, user) for ws in found])
+        return await self.__parts.reach.subscribe(channel, event, user=user, socket_id=socket_id)
 
     async def unsubscribe_socket(
         self, channel: str, *, user: Hashable = None, socket_id: str | None = None
-    ) -> int:
+    ) -> Count:
         """Take a channel from one connection, or from all of a user; returns from how many.
 
         Their clients are told ``$unsubscribed``. Raises ValueError as :meth:`subscribe_socket`.
         """
-        found = self.__directory.find("unsubscribe_socket", user, socket_id)
-        return sum(self.channels.expel(ws.connection.deliveries, channel) for ws in found)
+        return await self.__parts.reach.unsubscribe(channel, user=user, socket_id=socket_id)
 
     async def disconnect(
         self,
@@ -336,19 +275,21 @@ class SocketsManager:
         socket_id: str | None = None,
         code: int = CloseCode.DISCONNECTED,
         reason: str = "",
-    ) -> int:
+    ) -> Count:
         """Close one connection, or all of a user; returns how many it were.
 
         Raises ValueError as :meth:`subscribe_socket`.
         """
-        found = self.__directory.find("disconnect", user, socket_id)
-        for ws in found:
-            ws.connection.close(code, reason)
-        return len(found)
+        return await self.__parts.reach.disconnect(
+            user=user, socket_id=socket_id, code=code, reason=reason
+        )
 
-    async def connections(self, *, user: Hashable = None) -> list[ConnectionInfo]:
-        """Who is connected, in the order in which they came; with ``user`` only their own."""
-        return self.__directory.info(user)
+    async def connections(self, *, user: Hashable = None) -> Found[ConnectionInfo]:
+        """Who is connected, to each process in the order in which they came; of ``user``, if given.
+
+        A user of another process that is neither str nor int is told as its text.
+        """
+        return await self.__parts.reach.connections(user)
 
     async def call(
         self,
@@ -359,46 +300,34 @@ class SocketsManager:
         socket_id: str | None = None,
         returns: object = Any,
         timeout: float | None = 30.0,
-    ) -> list[Reply]:
-        """Call a method of clients: of one connection, or of all that a user has.
+    ) -> Found[Reply]:
+        """Call a method of clients: of one connection, or of all that a user has, in all processes.
 
         Returns a reply of each, none if there is no such connection; one that fails, or goes away,
-        spoils no other. ``user`` is what an endpoint put into :attr:`Websocket.user`. ``returns``
-        and ``timeout`` are those of :meth:`Websocket.call`.
+        spoils no other, and a process that does not answer is ``missing`` in what is returned.
+        ``user`` is what an endpoint put into :attr:`Websocket.user`: one that is neither str nor
+        int is found in this process only. ``returns`` and ``timeout`` are those of
+        :meth:`Websocket.call`. From other processes, a result comes in its JSON form.
 
         Raises ValueError unless exactly one of ``user`` and ``socket_id`` is given, Unserializable
         for a payload that has no JSON form.
         """
-        found = self.__directory.find("call", user, socket_id)
-        encode_json({} if payload is None else payload)
-        schema = Schema.of(returns)
-
-        async def ask(ws: Websocket) -> Reply:
-            try:
-                result = await ws.call(method, payload, returns=schema, timeout=timeout)
-            except (
-                CallFailed,
-                ConnectionClosed,
-                UnexpectedData,
-                Unserializable,  # in this socket's dialect: JSON's was tried above
-                TimeoutError,
-            ) as exc:
-                return Reply(ws.socket_id, error=exc)
-            return Reply(ws.socket_id, result)
-
-        return await asyncio.gather(*map(ask, found))
+        return await self.__parts.reach.call(
+            method, payload, user=user, socket_id=socket_id, returns=returns, timeout=timeout
+        )
 
     async def open(self) -> None:
         """Open the broker now, and not when it is first needed: at the start of the application.
 
         Raises what it cannot mend, as a server that is too old; one that is away is come back to.
         """
-        await self.__carrier.opened()
+        await self.__parts.carrier.opened()
+        await self.__parts.nodes.tried()
 
     @property
     def outage(self) -> Outage | None:
         """Since when, and why, the broker's server is away; None while it is there."""
-        return self.__carrier.outage
+        return self.__parts.carrier.outage
 
     async def drain(self) -> None:
         """Let go of every socket without losing an answer. The server's shutdown does this.
@@ -407,11 +336,11 @@ class SocketsManager:
         do not all come at once; calls in flight have ``limits.drain_window`` to finish; then the
         sockets are closed with 1012, and the broker last.
         """
-        await asyncio.shield(self.__drain.begin())
+        await asyncio.shield(self.__parts.drain.begin())
 
     async def close_sockets(self) -> None:
         """Close every socket with 1001 and wait until they are gone."""
-        connections = self.__connections()
+        connections = self.__parts.connections()
         for connection in connections:
             connection.close(CloseCode.GOING_AWAY, "the server closes")
         await asyncio.gather(*(connection.wait_closed() for connection in connections))
@@ -419,7 +348,7 @@ class SocketsManager:
     @property
     def draining(self) -> bool:
         """Whether no new connection is taken."""
-        return self.__drain.begun
+        return self.__parts.drain.begun
 
     async def __aenter__(self) -> Self:
         """Own the manager's life, where no socket may ever come: leaving it drains it."""
@@ -428,53 +357,37 @@ class SocketsManager:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.drain()
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if cls.origins is not None:
-            check_origins(cls.origins)
-        _checked(cls.__qualname__, cls.limits)
-        cls.middleware = check_middleware(cls.__qualname__, cls.middleware)
-
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something in the background. It belongs to the manager, which logs its failure."""
-        return self.__background.spawn(coroutine)
+        return self.__parts.background.spawn(coroutine)
 
     def adopt(self, task: asyncio.Task[None]) -> None:
         """Take care of a task that outlives its connection. The drain waits for it in its window.
 
         Whoever started it sees its failure.
         """
-        self.__background.adopt(task)
+        self.__parts.background.adopt(task)
 
-    @contextmanager
-    def shielding(self) -> Iterator[None]:
+    def shielding(self) -> AbstractContextManager[None]:
         """Count a shielded call. Raises RpcError where there are too many in the process."""
-        most = self.limits.shielded
-        if self.__shielded >= most:
-            raise RpcError(
-                ErrorCode.TOO_MANY_CALLS,
-                f"{most} shielded calls are in flight, try again later",
-                data={"limit": "shielded", "max": most},
-            )
-        self.__shielded += 1
-        try:
-            yield
-        finally:
-            self.__shielded -= 1
+        return self.__parts.shielded.one()
 
     def rename(self, ws: Websocket, old: Hashable, new: Hashable) -> None:
         """Called by a socket whose user is another one now."""
-        if self.__directory.rename(ws, old, new):
+        if self.__parts.directory.rename(ws, old, new):
             self.channels.renamed(ws.connection)
 
     def connected(self, ws: Websocket, request: "web.BaseRequest") -> None:
         """Called by an endpoint that accepted a connection."""
-        self.__watch.watch(request)
-        self.__directory.add(ws)
+        self.__parts.watch.watch(request)
+        self.__parts.directory.add(ws)
         self.add(ws)
         self.heartbeat.add(ws.connection)
-        if self.__watch.too_late(request):
-            self.__drain.begin()
+        if not (self.__alone or self.__found):
+            self.__found = True
+            self.spawn(self.open())  # the other nodes ask for its sockets
+        if self.__parts.watch.too_late(request):
+            self.__parts.drain.begin()
         if self.draining:  # it began during the handshake
             ws.connection.restart()
 
@@ -482,56 +395,9 @@ class SocketsManager:
         """Called by a connection that is gone."""
         self.heartbeat.remove(connection)
         self.channels.leave(connection)
-        self.__directory.remove(ws)
+        self.__parts.directory.remove(ws)
         try:
             self.remove(ws)
         except Exception:
             # A subclass's own code: the end of a connection must get to its end.
             logger.exception("removing socket %s failed", ws)
-
-    async def __invite(self, ws: Websocket, channel: str, event: str, user: Hashable) -> bool:
-        deliveries, may = ws.connection.deliveries, True
-
-        def is_theirs(rights: int | None = None) -> bool:
-            is_same = user is None or ws.user == user
-            return is_same and (rights is None or deliveries.has_rights(rights))
-
-        while may and is_theirs():
-            current = partial(is_theirs, deliveries.rights)
-            if await self.channels.invite(deliveries, channel, event, current=current):
-                return True
-            # What is on its way is asked for as well, where everything is asked for anew.
-            may = not deliveries.gone and await ws.allows("subscribe", channel, event)
-        return False
-
-    async def __publishing(self, channel: str) -> tuple[ChannelRule, Broker]:
-        rule = self.rules.of(channel)
-        if rule.refused:
-            raise CannotPublish(f"the rule for {rule.name!r} refuses the channel {channel!r}")
-        broker = await self.__carrier.opened()
-        if broker is None:
-            raise CannotPublish("the server has shut down")
-        return rule, broker
-
-    def __connections(self) -> "list[Connection]":
-        return [ws.connection for ws in self.sockets]
-
-    async def __let_go(self) -> None:
-        for subscription in tuple(self.__subscriptions):
-            subscription.end(None)
-            self.channels.leave(subscription)
-        await self.channels.aclose()
-        # Channels that have nobody now, on_disconnect, and what the stopped ones clean up.
-        await self.__background.wind_up(self.limits.close_timeout)
-        try:
-            async with asyncio.timeout(self.limits.close_timeout):
-                await self.__carrier.aclose()
-        except Exception:
-            # The application has more to clean up behind this.
-            logger.exception("closing the broker failed")
-
-
-def _checked(where: str, limits: object) -> Limits:
-    if not isinstance(limits, Limits):
-        raise DeclarationError(f"{where}: limits is a `Limits(…)`, not {limits!r}")
-    return limits

@@ -1,0 +1,392 @@
+"""The nodes of one application: processes that find each other over the broker that they share.
+
+| state   | start()        | both channels subscribed | aclose()               |
+|---------|----------------|--------------------------|------------------------|
+| NEW     | JOINING        |                          | CLOSED                 |
+| JOINING |                | JOINED, says ``hello``   | CLOSED                 |
+| JOINED  |                |                          | CLOSED, says ``bye``   |
+| CLOSED  |                |                          |                        |
+
+A node says ``here`` each ``limits.node_interval``, and again at once when the broker's server is
+back. Whoever hears a ``hello`` answers with a ``here``. No ability of brokers is needed, and
+nothing has to arrive: what is lost is said again, or is missing in an answer that names it.
+
+A broker that a manager made itself, for itself, is nobody else's: then this is ``alone``, and
+nothing is ever said.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from enum import Enum
+from itertools import count
+from typing import Any, Final, TypeVar
+
+from openapi.errors import InvalidData
+from openapi.protocol.backoff import delays
+from openapi.protocol.envelope import Unreadable
+from openapi.protocol.limits import Limits
+from openapi.ws.answering import Answering, Items, Work
+from openapi.ws.asking import Asking, Gathered
+from openapi.ws.broker import Broker
+from openapi.ws.node_messages import (
+    ALL,
+    VERSION,
+    Answer,
+    CannotSay,
+    Message,
+    Question,
+    Sign,
+    Stop,
+    Taken,
+    inbox_of,
+    read,
+    said,
+)
+from openapi.ws.node_table import NodeTable
+from openapi.ws.partial import Missing, NodeInfo
+
+__all__ = ["NodeState", "Nodes"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds in which a node says that it heard a question.
+_PATIENCE: Final = 2.0
+#: Seconds behind a hello, in which those are waited for who may be there.
+_SETTLING: Final = 0.25
+#: The pauses between tries to join: the first ceiling, and the last.
+_FIRST, _CAP = 0.1, 2.0
+#: What a node announces at most.
+_LONGEST_INTERVAL: Final = 3600.0
+#: Seconds for the last word.
+_FAREWELL: Final = 1.0
+#: Questions of this node that are not answered yet.
+_QUESTIONS: Final = 1024
+
+
+class NodeState(Enum):
+    """See the table of the module."""
+
+    NEW = "new"
+    JOINING = "joining"
+    JOINED = "joined"
+    CLOSED = "closed"
+
+
+class Nodes:
+    """This node, and what it knows of the others.
+
+    ``opened`` gives the broker, open; None when the server has shut down. ``connections`` counts
+    those here. ``answer`` is that of :class:`~openapi.ws.answering.Answering`.
+    """
+
+    def __init__(
+        self,
+        *,
+        alone: bool,
+        limits: Limits,
+        opened: Callable[[], Awaitable[Broker | None]],
+        connections: Callable[[], int],
+        answer: Callable[[Question], Items | Work],
+        spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"],
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self.id: Final = secrets.token_hex(8)
+        self.alone: Final = alone
+        self.state = NodeState.NEW
+        self.table = NodeTable()
+        self.answering = Answering(self.id, answer=answer, say=self._tell, spawn=spawn)
+        self.ignored = 0
+        """Messages of other nodes that could not be read."""
+        self._interval = min(limits.node_interval, _LONGEST_INTERVAL)
+        self._opened = opened
+        self._connections = connections
+        self._spawn = spawn
+        self._random = random
+        self._broker: Broker | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticking: asyncio.Task[None] | None = None
+        self._again = False
+        self._pauses = delays(random, first=_FIRST, cap=_CAP)
+        self._tried = asyncio.Event()
+        self._due = 0.0
+        self._settled = 0.0
+        self._failing = False
+        self._greeting: set[str] = set()
+        self._ids = count(1)
+        self._asking: dict[int, Asking[Any]] = {}
+
+    @property
+    def info(self) -> NodeInfo:
+        """This node."""
+        return NodeInfo(self.id, socket.gethostname(), os.getpid(), self._connections())
+
+    def start(self, broker: Broker) -> None:
+        """The broker is open: join the others. Harmless the second time."""
+        if self.state is NodeState.NEW and not self.alone:
+            self.state = NodeState.JOINING
+            self._broker = broker
+            self._go()
+
+    async def tried(self) -> None:
+        """Wait until this node has tried to join, if it was started."""
+        if self.state is NodeState.JOINING:
+            await self._tried.wait()
+
+    def back(self, channels: Collection[str] | None) -> None:
+        """Some messages may have been missed, or all (None): the broker's server was away."""
+        if channels is None or ALL in channels or inbox_of(self.id) in channels:
+            self.table.excuse(self._now())
+            if self._timer is not None:
+                self._timer.cancel()
+                self._go()
+            elif self._ticking is not None:
+                self._again = True
+
+    async def receive(self, channel: str, event: str, data: object) -> None:
+        """A message on a channel of the nodes. Nothing suspends here."""
+        try:
+            message = read(event, data)
+            if message.node != self.id:
+                self._receive(channel, event, message)
+        except (Unreadable, InvalidData) as exc:
+            self.ignored += 1
+            if self.ignored == 1:
+                logger.warning("a message of another node is ignored, as are more: %s", exc)
+
+    async def ask(
+        self,
+        question: Callable[..., Question],
+        item: type[T],
+        *,
+        longest: float | None,
+        first: bool = False,
+    ) -> Gathered[T]:
+        """Ask all other nodes; whoever does not answer is named, and it raises nothing.
+
+        ``question`` makes the question, given its ``id`` and ``node``. The rest is that of
+        :class:`~openapi.ws.asking.Asking`.
+        """
+        if self.alone:
+            return Gathered()
+        try:
+            if await self._opened() is None:
+                return Gathered()  # the server has shut down: there is nobody any more
+            async with asyncio.timeout(_PATIENCE):
+                await self.tried()
+        except Exception as exc:
+            return self.nobody(f"the broker is away: {_text(exc)}")
+        if self.state is NodeState.JOINING:
+            return self.nobody("the broker is away")
+        if self.state is NodeState.CLOSED or (not self.table and self._settled <= self._now()):
+            return Gathered()
+        if len(self._asking) >= _QUESTIONS:
+            return self.nobody(f"{_QUESTIONS} questions are waiting for answers here")
+        asking = Asking(
+            item, patience=_PATIENCE, longest=longest, first=first, settled=self._settled
+        )
+        return await self._ask(asking, question)
+
+    def nobody(self, reason: str) -> Gathered[Any]:
+        """What is gathered where nobody can be asked."""
+        known = [Missing(each.info, reason) for each in self.table.all]
+        if not known and self.state is not NodeState.JOINED and not self.alone:
+            known = [Missing(None, reason)]
+        return Gathered(missing=tuple(known))
+
+    async def aclose(self, timeout: float) -> None:
+        """Answer what was asked, for so many seconds at most, and say bye."""
+        before, self.state = self.state, NodeState.CLOSED
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.wait([self._ticking])
+        for asking in self._asking.values():
+            asking.all_lost("this process shuts down")
+        await self.answering.finish(timeout)
+        if before is NodeState.JOINED:
+            try:
+                await self._say(ALL, self._sign(), "bye", within=_FAREWELL)
+            except Exception as exc:
+                # They find it out by themselves.
+                logger.info("the other nodes could not be told that this one ends: %r", exc)
+
+    # Life
+
+    def _arm(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._go)
+
+    def _go(self) -> None:
+        self._timer = None
+        self._ticking = self._spawn(self._tick())
+
+    async def _tick(self) -> None:
+        pause = self._interval
+        try:
+            if self.state is NodeState.JOINED:
+                await self._beat()
+            elif not await self._join():
+                pause = next(self._pauses)
+        finally:
+            self._tried.set()
+            if self.state is not NodeState.CLOSED:
+                # Not in step with others that were started at the same time.
+                self._arm(0.0 if self._again else pause * (0.8 + 0.2 * self._random()))
+                self._again = False
+
+    async def _join(self) -> bool:
+        assert self._broker is not None
+        try:
+            async with asyncio.timeout(self._interval):
+                await self._broker.subscribe(ALL)
+                await self._broker.subscribe(inbox_of(self.id))
+            self._settled = self._now() + _SETTLING
+            await self._say(ALL, self._sign(), "hello", within=self._interval)
+        except Exception as exc:
+            self._failed(exc)
+            return False
+        self._failing = False
+        self._due = self._now()
+        self.state = NodeState.JOINED
+        return True
+
+    async def _beat(self) -> None:
+        late = self._now() - self._due > 2 * self._interval  # this process was stopped
+        self._due = self._now()
+        try:
+            await self._say(ALL, self._sign(), "here", within=self._interval)
+            self._failing = False
+        except Exception as exc:
+            self._failed(exc)
+            late = True
+        if late:
+            self.table.excuse(self._now())
+        self._sweep()
+
+    def _failed(self, exc: Exception) -> None:
+        if not self._failing:
+            self._failing = True
+            logger.warning("the other nodes cannot be told that this one is here: %r", exc)
+
+    def _sweep(self) -> None:
+        now = self._now()
+        for node in self.table.all:
+            if (reason := node.unfit(now)) is not None:
+                self._lost(node.sign.node, reason)
+        for id in self.table.sweep(now):
+            self.answering.gone(id)
+
+    def _sign(self) -> Sign:
+        me = self.info
+        return Sign(me.id, me.host, me.pid, VERSION, self._interval, me.connections)
+
+    # The bus
+
+    def _receive(self, channel: str, event: str, message: Message) -> None:
+        if self.state is NodeState.CLOSED:
+            return
+        known = self.table.get(message.node)
+        if known is not None:
+            known.heard = self._now()
+        match message:
+            case Sign():
+                self._heard(event, message, to_all=channel == ALL)
+            case Question():
+                self.answering.receive(message)
+            case Stop():
+                self.answering.stop(message)
+            case Taken():
+                if (asking := self._asking.get(message.id)) is not None:
+                    asking.taken(message.node)
+            case Answer():
+                if (asking := self._asking.get(message.id)) is not None:
+                    asking.answered(message)
+
+    def _heard(self, event: str, sign: Sign, *, to_all: bool) -> None:
+        if event == "bye":
+            self.table.remove(sign.node)
+            self._lost(sign.node, "it has shut down")
+            self.answering.gone(sign.node)
+            return
+        if not self.table.hear(sign, self._now()):
+            raise Unreadable(f"there are {len(self.table)} nodes, and no room for one more")
+        if event == "hello":
+            if sign.node not in self._greeting:
+                self._greeting.add(sign.node)
+                self._spawn(self._greet(sign.node))
+        elif not to_all:
+            # It has answered our hello, so it hears what we asked behind that.
+            for asking in self._asking.values():
+                self._expect(asking, sign.node)
+
+    async def _greet(self, node: str) -> None:
+        try:
+            await self._tell(node, self._sign(), "here")
+        except Exception as exc:
+            self._failed(exc)
+        finally:
+            self._greeting.discard(node)
+
+    def _lost(self, node: str, reason: str) -> None:
+        for asking in self._asking.values():
+            asking.lost(node, reason)
+
+    async def _tell(self, node: str, message: Message, sign: str = "") -> None:
+        await self._say(inbox_of(node), message, sign, within=_PATIENCE)
+
+    async def _say(self, channel: str, message: Message, sign: str = "", *, within: float) -> None:
+        event, data = said(message, sign)
+        assert self._broker is not None  # nothing is said before it is there
+        async with asyncio.timeout(within):
+            await self._broker.publish(channel, event, data)
+
+    # Questions
+
+    async def _ask(self, asking: Asking[T], question: Callable[..., Question]) -> Gathered[T]:
+        id = next(self._ids)
+        for node in self.table.all:
+            self._expect(asking, node.sign.node)
+        self._asking[id] = asking
+        try:
+            await self._say(ALL, question(id=id, node=self.id), within=_PATIENCE)
+            await asking.answers()
+        except asyncio.CancelledError:
+            self._spawn(self._stop(id))
+            raise
+        except CannotSay as exc:
+            return self.nobody(f"it cannot be asked: {exc}")
+        except Exception as exc:
+            return self.nobody(f"the broker is away: {_text(exc)}")
+        finally:
+            del self._asking[id]
+        return asking.gathered(self._described)
+
+    def _expect(self, asking: Asking[Any], id: str) -> None:
+        node = self.table.get(id)
+        assert node is not None
+        asking.expect(id, node.info, node.unfit(self._now()))
+
+    async def _stop(self, id: int) -> None:
+        try:
+            await self._say(ALL, Stop(id, self.id), within=_FAREWELL)
+        except Exception as exc:
+            # What they do ends at its own deadline.
+            logger.info("the other nodes could not be told to stop: %r", exc)
+
+    def _described(self, id: str) -> NodeInfo:
+        node = self.table.get(id)
+        return NodeInfo(id, "?", 0, 0) if node is None else node.info
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _text(exc: Exception) -> str:
+    return str(exc) or type(exc).__name__
