@@ -29,8 +29,7 @@ from openapi.errors import (
     InvalidData,
 )
 from openapi.ws import ChannelRule, Limits, SocketsManager, drain
-from openapi.ws.brokers import memory
-from openapi.ws.brokers.memory import MemoryBroker
+from openapi.ws.brokers.memory import MemoryBroker, streams
 from tests.conftest import Serve
 from tests.pages import blocks_of, conversation, converse
 from tests.relay import Relay, relayed
@@ -43,7 +42,7 @@ from tests.ws.tcp import Frame, served
 def epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams have the epochs of the pages, one after the other."""
     names = iter(["k3Wq9ZtB", "p7Rd2LmX"])
-    monkeypatch.setattr(memory, "token_urlsafe", lambda size: next(names))
+    monkeypatch.setattr(streams, "token_urlsafe", lambda size: next(names))
 
 
 class Copy(miss_nothing.Copy):
