@@ -15,6 +15,7 @@ and sent later. What is known of it, and minded here:
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from secrets import token_hex
 from typing import Any, Final
 
@@ -168,10 +169,10 @@ class Link:
         writer = getattr(self._client._transport, "_io_writer", None)
         if writer is not None:
             writer.transport.abort()  # or it would wait for one who reads no more
-        try:
+        if self._client._reading_task is None:
+            return  # it was never connected, and waits for ever where TLS had failed
+        with suppress(OSError):  # there was more to say
             await self._client.close()
-        except OSError as exc:
-            logger.debug("there was more to say: %s", exc)
 
     async def listen(self, subject: str, receive: Callable[[Msg], object]) -> Subscription:
         """Subscribe. It is so when a fence that is asked for behind this has been passed."""

@@ -24,6 +24,7 @@ _MARKS: Final = 16
 #: What remembers the number of partitions, for which each channel has its place.
 _PARTITIONS: Final = "openapi.partitions"
 
+_NOT_ENABLED: Final = frozenset({10039, 10076})
 _OTHER_CONFIG: Final = 10058
 _NO_STREAM: Final = 10059
 _NANOSECONDS: Final = 10**9
@@ -169,6 +170,6 @@ class Streams:
 
 def _not_now(refused: Refused) -> BrokerUnavailable | None:
     """What may be otherwise soon, as a leader is chosen."""
-    if refused.status == 503:
+    if refused.status == 503 and refused.code not in _NOT_ENABLED:
         return BrokerUnavailable(f"JetStream is not ready: {refused}")
     return None

@@ -1,0 +1,296 @@
+"""What the NATS broker asks of its server, and how it refuses one that has not got it."""
+
+import asyncio
+import json
+import ssl
+import subprocess
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import nats
+import pytest
+
+from openapi.errors import BrokerUnavailable, CannotPublish, CannotSubscribe, DeclarationError
+from openapi.protocol.stream import Retention
+from openapi.ws import ChannelRule, SocketsManager
+from openapi.ws.brokers.nats import NatsBroker
+from tests.servers.fixtures import StartNats
+from tests.servers.nats import NatsServer
+from tests.servers.process import HOST
+from tests.ws.broker_nodes import Message, Node
+from tests.ws.brokers.nats_world import NatsWorld
+
+KEPT = Retention(messages=100, seconds=60.0)
+PATIENCE = 20.0
+
+
+@asynccontextmanager
+async def opened(broker: NatsBroker) -> AsyncIterator[Node]:
+    node = Node(broker, PATIENCE)
+    await node.open()
+    try:
+        yield node
+    finally:
+        await broker.aclose()
+
+
+async def refusal(broker: NatsBroker) -> str:
+    """Why a broker cannot be opened. Nothing is left of it then, and it can be tried again."""
+    before, texts = asyncio.all_tasks(), set()
+    for _ in range(2):
+        with pytest.raises(DeclarationError) as refused:
+            await broker.open(Node(broker, PATIENCE).deliver)
+        texts.add(str(refused.value))
+    assert asyncio.all_tasks() == before
+    await broker.aclose()
+    return texts.pop()
+
+
+@asynccontextmanager
+async def greeting(**info: object) -> AsyncIterator[str]:
+    """A server that says so of itself, and understands no more than it must to be connected to."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        said = {"server_id": "N", "headers": True, "max_payload": 1 << 20, **info}
+        writer.write(b"INFO %b\r\n" % json.dumps(said).encode())
+        while line := await reader.readline():
+            heard.append(line)
+            if line == b"PING\r\n":
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    heard: list[bytes] = []
+    server = await asyncio.start_server(serve, HOST, 0)
+    async with server:
+        yield f"nats://{HOST}:{server.sockets[0].getsockname()[1]}"
+    assert not any(b"s3cret" in line for line in heard)
+
+
+# --- servers that are of no use -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["2.11.9", "2.9.10", "2.11.0-preview.1"])
+async def test_a_server_that_is_too_old_is_refused_when_it_is_opened(version: str) -> None:
+    async with greeting(version=version) as url:
+        text = await refusal(NatsBroker(url))
+    assert f"is of version {version}: 2.12 or newer is needed" in text
+
+
+async def test_a_server_of_ones_own_making_is_taken_as_it_is() -> None:
+    async with greeting(version="dev") as url, opened(NatsBroker(url, timeout=0.1)) as node:
+        outage = node.supervised.outage
+        assert outage is not None
+        assert "version" not in outage.reason
+
+
+async def test_a_server_without_jetstream_is_refused_by_a_sentence_that_names_the_setting(
+    start_nats: StartNats,
+) -> None:
+    text = await refusal(NatsBroker(start_nats(jetstream=False).url))
+    assert "NATS is there without JetStream" in text
+    assert "`jetstream {}` in the server's configuration, or its option -js" in text
+
+
+async def test_an_account_without_jetstream_is_refused(start_nats: StartNats) -> None:
+    accounts = "accounts { A { jetstream: enabled }, B { users: [{user: me, password: s3cret}] } }"
+    server = start_nats(config=accounts, user="me", password="s3cret")
+    text = await refusal(NatsBroker(server.url))
+    assert "refuses JetStream to this account" in text
+    assert "s3cret" not in text
+
+
+async def test_an_account_that_may_not_have_so_many_streams_is_refused(
+    start_nats: StartNats,
+) -> None:
+    accounts = (
+        "accounts { A { jetstream: { max_streams: 3 }, users: [{user: me, password: s3cret}] } }"
+    )
+    server = start_nats(config=accounts, user="me", password="s3cret")
+    text = await refusal(NatsBroker(server.url))
+    assert "NATS refuses the stream openapi_" in text
+    assert "the limits of the server or the account" in text
+
+
+async def test_more_replicas_than_there_are_servers_are_refused(shared_nats: NatsServer) -> None:
+    text = await refusal(NatsWorld(shared_nats).broker(replicas=3))
+    assert "replicas > 1 not supported in non-clustered mode" in text
+
+
+async def test_a_password_that_is_wrong_is_an_outage_that_says_so(
+    start_nats: StartNats, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start_nats("--user", "me", "--pass", "right", user="me", password="s3cret")
+    async with opened(NatsBroker(server.url)) as node:
+        outage = node.supervised.outage
+        assert outage is not None
+        assert "Authorization Violation" in outage.reason
+        assert "s3cret" not in outage.reason + caplog.text
+        with pytest.raises(BrokerUnavailable):
+            await node.broker.publish("c", "", 1)
+    token = start_nats("--auth", "t0ken")
+    async with opened(NatsBroker(token.url.replace("//", "//t0ken@"))) as node:
+        assert node.supervised.outage is None
+
+
+async def test_permissions_that_are_missing_are_an_outage_and_in_the_log(
+    start_nats: StartNats, caplog: pytest.LogCaptureFixture
+) -> None:
+    users = (
+        "authorization { users: [{user: me, password: s3cret,"
+        ' permissions: { subscribe: ["other.>"] }}] }'
+    )
+    server = start_nats(config=users, user="me", password="s3cret")
+    async with opened(NatsBroker(server.url, timeout=0.2)) as node:
+        assert node.supervised.outage is not None
+    (told, *_) = [each for each in caplog.records if "refuses what is asked" in each.message]
+    assert 'permissions violation for subscription to "openapi.own.' in told.message
+
+
+# --- encryption -----------------------------------------------------------------------------------
+
+
+async def test_nothing_secret_is_said_to_a_server_that_does_not_encrypt() -> None:
+    async with greeting(version="2.12.0") as url:
+        tls = url.replace("nats://", "tls://")
+        for account in ("", "me:s3cret@", "s3cret@"):
+            text = await refusal(NatsBroker(tls.replace("//", f"//{account}")))
+            assert "does not encrypt: have the server do it by its setting tls" in text
+            assert "s3cret" not in text
+
+
+def certify(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine, and its key."""
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost".split()
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command, *names, *files], check=True, capture_output=True)
+    return certificate, key
+
+
+async def test_a_server_that_encrypts_is_spoken_to_in_secret(
+    start_nats: StartNats, tmp_path: Path
+) -> None:
+    certificate, key = certify(tmp_path)
+    tls = f'tls {{ cert_file: "{certificate}", key_file: "{key}" }}'
+    server = start_nats("--user", "me", "--pass", "s3cret", config=tls)
+    url = f"tls://me:s3cret@localhost:{server.port}"
+    context = ssl.create_default_context(cafile=str(certificate))
+    async with opened(NatsBroker(url, tls=context)) as node:
+        await node.broker.subscribe("c")
+        await node.broker.publish("c", "", 1)
+        assert await node.so_far("c", node) == [Message("", 1)]
+    async with opened(NatsBroker(url)) as node:  # nobody vouches for it
+        outage = node.supervised.outage
+        assert outage is not None
+        assert "certificate verify failed" in outage.reason
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def test_settings_that_leave_no_room_are_refused() -> None:
+    for name in ("history_messages", "partitions", "replicas", "history_bytes"):
+        with pytest.raises(ValueError, match=f"NatsBroker: {name} must be 1 or more, not 0"):
+            NatsBroker(**{name: 0})  # type: ignore[arg-type]
+    for name in ("history_seconds", "timeout", "probe_interval"):
+        with pytest.raises(ValueError, match=f"NatsBroker: {name} must be more than 0, not -1"):
+            NatsBroker(**{name: -1.0})  # type: ignore[arg-type]
+
+
+def test_a_rule_that_promises_more_than_it_keeps_is_refused() -> None:
+    broker = NatsBroker(history_messages=50)
+    with pytest.raises(DeclarationError, match="NatsBroker keeps at most 50 for 86400 seconds"):
+        SocketsManager(broker=broker, channels=[ChannelRule("*", history=51)])
+
+
+async def test_all_of_one_prefix_have_as_many_partitions(shared_nats: NatsServer) -> None:
+    world = NatsWorld(shared_nats)
+    async with opened(world.broker()):
+        text = await refusal(world.broker(partitions=3))
+    assert "was made for partitions=2, and this broker has partitions=3" in text
+    await world.clear()
+
+
+async def test_a_stream_keeps_as_much_as_any_of_its_nodes_asks_for(
+    shared_nats: NatsServer,
+) -> None:
+    world = NatsWorld(shared_nats)
+
+    async def kept() -> tuple[int, float | None]:
+        client = await nats.connect(shared_nats.url)
+        config = (await client.jsm().stream_info(world.names.logs[1])).config
+        await client.close()
+        return config.max_msgs_per_subject, config.max_age
+
+    day = 86400.0
+    for messages, seconds, there in (
+        (100, 1.0, (116, 30 * day)),
+        (500, 1.0, (516, 30 * day)),
+        (50, 60 * day, (516, 60 * day)),
+        (50, 1.0, (516, 60 * day)),
+    ):
+        async with opened(world.broker(history_messages=messages, history_seconds=seconds)):
+            assert await kept() == there
+    await world.clear()
+
+
+async def test_what_is_kept_of_all_channels_may_be_bounded(shared_nats: NatsServer) -> None:
+    world = NatsWorld(shared_nats, history_bytes=100_000)
+    async with opened(world.broker()) as node:
+        for _ in range(99):
+            await node.history.append("c", "", "x" * 5000, retention=KEPT)
+        top = await node.history.append("c", "", "x", retention=KEPT)
+        page = await node.history.history("c", retention=KEPT, limit=1000)
+        assert 5 <= len(page.messages) <= 10
+        assert page.messages[-1].offset == page.top.offset == top.offset == 100
+    await world.clear()
+
+
+async def test_without_a_clock_the_time_is_the_servers(shared_nats: NatsServer) -> None:
+    world = NatsWorld(shared_nats, clock=None)
+    async with opened(world.broker()) as node, opened(world.broker()) as other:
+        before = node.history.now()
+        await node.history.append("c", "", 1, retention=KEPT)
+        page = await other.history.history("c", retention=KEPT, limit=1)
+        # Both take it to be the same, but for the time that an answer takes.
+        assert abs(page.messages[0].at - before) < 5
+        assert abs(other.history.now() - node.history.now()) < 5
+    await world.clear()
+
+
+# --- its life -------------------------------------------------------------------------------------
+
+
+async def test_one_broker_of_two_managers_is_refused_and_one_may_be_opened_again(
+    shared_nats: NatsServer,
+) -> None:
+    world = NatsWorld(shared_nats)
+    broker = world.broker()
+    node = Node(broker, PATIENCE)
+    for _ in range(2):
+        await node.open()
+        with pytest.raises(DeclarationError, match="this NatsBroker is open already"):
+            await broker.open(node.deliver)
+        await broker.subscribe("c")
+        await broker.publish("c", "", 1)
+        await node.so_far("c", node)
+        await broker.aclose()
+    await world.clear()
+
+
+async def test_before_it_is_open_nothing_is_published_and_nobody_subscribes() -> None:
+    broker = NatsBroker()
+    for call in (
+        broker.publish("c", "", 1),
+        broker.append("c", "", 1, retention=KEPT),
+        broker.publish_once("c", "", 1, key="k"),
+    ):
+        with pytest.raises(CannotPublish, match="the broker is not open"):
+            await call
+    with pytest.raises(CannotSubscribe, match="the broker is not open"):
+        await broker.subscribe("c")
+    await broker.unsubscribe("c")
+    assert broker.outage is None
