@@ -23,7 +23,7 @@ ENVIRONMENT = {**os.environ, "TERM": "xterm-256color", "PYTHONUNBUFFERED": "1"}
 for _name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
     ENVIRONMENT.pop(_name, None)
 
-DEADLINE = 20.0
+DEADLINE = 45.0
 """Seconds within which whatever is waited for must have happened."""
 
 

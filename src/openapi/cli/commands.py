@@ -14,12 +14,15 @@ from aiohttp import web
 from yarl import URL
 
 from openapi import __version__
-from openapi.cli import INTERRUPTED, remote
+from openapi.cli import INTERRUPTED, outside, remote
 from openapi.cli.answers import ASK, can_ask
+from openapi.cli.listening import CannotListen
 from openapi.cli.load import BrokenApplication, NoApplication, load
+from openapi.cli.managers import Refused
 from openapi.cli.output import CannotWrite, Output
-from openapi.cli.serve import CannotListen
 from openapi.cli.serve import serve as serve_until_stopped
+from openapi.cli.station import Station
+from openapi.cli.workers import supervise
 from openapi.errors import InvalidData
 from openapi.schema import Schema, is_json
 
@@ -27,6 +30,8 @@ __all__ = ["call", "listen", "openapi", "publish", "serve"]
 
 _SHOWN: Final = 60
 """How much of a wrong argument is repeated: characters."""
+
+_WITHOUT: Final = f"{__name__}.without_url"
 
 _anything: Final = Schema[Any](Any)
 
@@ -86,6 +91,10 @@ def _text(ctx: click.Context, param: click.Parameter, value: str) -> str:
     except UnicodeEncodeError as exc:
         raise click.BadParameter(f"{value!r} is not UTF-8") from exc
     return value
+
+
+def _key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else _text(ctx, param, value)
 
 
 def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> object:
@@ -178,6 +187,20 @@ _answer_option = click.option(
 )
 
 
+class _Publish(click.Command):
+    """With --broker there is no URL of a server in front of the other arguments."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        params = super().get_params(ctx)
+        return [each for each in params if each.name != "url"] if _WITHOUT in ctx.meta else params
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        if "broker" in given:
+            ctx.meta[_WITHOUT] = True
+        return super().parse_args(ctx, args)
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="openapi", message="%(prog)s %(version)s")
 def openapi() -> None:
@@ -206,9 +229,19 @@ def openapi() -> None:
     show_default=True,
     help="Event loop; auto takes uvloop where it is installed.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="So many processes that share the port; their messages need a broker that they share.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Do not log requests.")
 @_json_option
-def serve(app: str, host: str, port: int, loop: str, quiet: bool, as_json: bool) -> None:
+def serve(
+    app: str, host: str, port: int, loop: str, workers: int, quiet: bool, as_json: bool
+) -> None:
     """Serve an application until Ctrl-C or SIGTERM.
 
     MODULE is a dotted name or the path of a file. APP is an aiohttp Application, a function or
@@ -216,7 +249,7 @@ def serve(app: str, host: str, port: int, loop: str, quiet: bool, as_json: bool)
 
     \b
     openapi serve examples/monitor.py:create_app
-    openapi serve package.module:app --port 9000
+    openapi serve package.module:app --port 9000 --workers 4
     """
     out = Output(as_json=as_json)
     logging.basicConfig(
@@ -226,14 +259,26 @@ def serve(app: str, host: str, port: int, loop: str, quiet: bool, as_json: bool)
     )
     # The documented application has its manager under a string.
     warnings.simplefilter("ignore", web.NotAppKeyWarning)
+    station = Station.found()
+    loop_factory = _loop_factory(loop)
     try:
+        if workers > 1 and station is None:
+            asyncio.run(supervise(out, workers=workers, host=host, port=port))
+            return
         factory = load(app)
-        with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
-            runner.run(serve_until_stopped(out, factory, host=host, port=port, quiet=quiet))
-    except NoApplication as exc:
-        raise click.UsageError(str(exc)) from exc
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            serving = serve_until_stopped(
+                out, factory, host=host, port=port, quiet=quiet, workers=workers, station=station
+            )
+            runner.run(serving)
+    except (NoApplication, Refused) as exc:
+        if station is None:
+            raise click.UsageError(str(exc)) from exc
+        station.failed(str(exc), misused=True)
     except (BrokenApplication, CannotListen) as exc:
-        _fail(out, str(exc))
+        if station is None:
+            _fail(out, str(exc))
+        station.failed(str(exc), misused=False)
     except CannotWrite as exc:
         out.abandon()
         _fail(out, str(exc))
@@ -327,26 +372,72 @@ def listen(
     _finish(out, listening, stopped=0)
 
 
-@openapi.command()
+@openapi.command(cls=_Publish)
 @click.argument("url", callback=_url)
 @click.argument("channel", callback=_text)
 @click.argument("event", callback=_text)
 @click.argument("data", callback=_json, metavar="JSON")
+@click.option(
+    "--broker",
+    metavar="URL",
+    help="In place of the URL of a server: that of the broker that the servers share.",
+)
+@click.option(
+    "--app",
+    metavar="MODULE:APP",
+    help="With --broker: the application whose channel rules hold.",
+)
+@click.option(
+    "--key",
+    callback=_key,
+    metavar="KEY",
+    help="Nothing is published if the channel had this key within 5 minutes.",
+)
 @_timeout_option
 @_json_option
 def publish(
-    url: str, channel: str, event: str, data: object, timeout: float, as_json: bool
+    channel: str,
+    event: str,
+    data: object,
+    broker: str | None,
+    app: str | None,
+    key: str | None,
+    timeout: float,
+    as_json: bool,
+    url: str = "",
 ) -> None:
     """Publish a message, and show what was published.
 
     JSON is the data of the message, anything; - reads it from standard input.
 
+    With --broker no server is asked, nor what it allows. The message goes to the sockets of all
+    servers that share the broker, and what is shown is its position, if the channel keeps history.
+    Such a channel is refused without --app: its rule says how much is kept.
+
     \b
     openapi publish ws://localhost:8080/stream notes note '{"text": "hello"}'
+    openapi publish --broker redis://localhost notes note '{"text": "hello"}'
     """
     out = Output(as_json=as_json)
-    payload = {"channel": channel, "event": event, "data": data}
-    _finish(out, remote.call(out, url, "publish", payload, timeout=timeout, given={}))
+    if broker is None:
+        if app is not None:
+            raise click.UsageError("--app is for --broker: a server knows its own rules")
+        payload = {"channel": channel, "event": event, "data": data}
+        if key is not None:
+            payload["key"] = key
+        _finish(out, remote.call(out, url, "publish", payload, timeout=timeout, given={}))
+    # What it says of an outage is said by the failure of the command.
+    logging.getLogger("openapi").addHandler(logging.NullHandler())
+    warnings.simplefilter("ignore", web.NotAppKeyWarning)
+    publishing = outside.publish(
+        out, broker, channel, event, data, key=key, app=app, timeout=timeout
+    )
+    try:
+        _finish(out, publishing)
+    except Refused as exc:
+        raise click.UsageError(str(exc)) from exc
+    except BrokenApplication as exc:
+        _fail(out, str(exc))
 
 
 def _finish(

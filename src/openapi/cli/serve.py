@@ -1,16 +1,10 @@
 """The command that serves an application until it is asked to stop."""
 
-import asyncio
-import errno
 import inspect
 import logging
-import os
-import signal
-import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -19,24 +13,25 @@ from rich.text import Text
 from yarl import URL
 
 from openapi import __version__
+from openapi.cli.ending import Ending
+from openapi.cli.listening import listen, url_of
 from openapi.cli.load import BrokenApplication, Factory, said
+from openapi.cli.managers import Found, check_workers, opened
 from openapi.cli.output import Output, printable
+from openapi.cli.station import Station
 from openapi.spec.operation import METHODS
 from openapi.spec.routes import handlers
 from openapi.ws import WsPathMixin
 
-__all__ = ["CannotListen", "Route", "routes_of", "serve"]
+__all__ = ["STOPPING", "Route", "announce", "routes_of", "serve"]
+
+STOPPING: Final = "\nstopping; Ctrl-C again does not wait for what is still running"
 
 #: What a request in flight is given to end at a shutdown: seconds.
 _REQUEST_TIMEOUT: Final = 10.0
 
 
-class CannotListen(Exception):
-    """The address cannot be had. Its text says why, and what to try."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """One line of what is served. ``method`` is ``WS`` for a WebSocket endpoint."""
 
     method: str
@@ -44,45 +39,53 @@ class Route:
     summary: str
 
 
-async def serve(out: Output, factory: Factory, *, host: str, port: int, quiet: bool) -> None:
+async def serve(
+    out: Output,
+    factory: Factory,
+    *,
+    host: str,
+    port: int,
+    quiet: bool,
+    workers: int = 1,
+    station: Station | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM, then drain. A second signal does not wait for that.
 
-    A signal before it serves cancels it. Raises CannotListen, and BrokenApplication where
-    the application fails.
+    One of several ``workers`` has a ``station``: it is asked to end there too, and a signal is one
+    however often it comes.
+
+    A signal before it serves cancels it. Raises CannotListen; BrokenApplication where the
+    application fails; Refused where it cannot be served so.
     """
-    stop, now = asyncio.Event(), asyncio.Event()
-    starting = asyncio.current_task()
-
-    def asked() -> None:
-        if stop.is_set():
-            now.set()
-        stop.set()
-        if starting is not None:
-            starting.cancel()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked)
+    ending = Ending()
+    ending.listen(twice=station is None)
+    if station is not None:
+        station.obey(ending)
+        port = station.port
     app = await factory()
+    check_workers(app, workers)
     runner = web.AppRunner(
         app,
         access_log=None if quiet else logging.getLogger("openapi.cli.requests"),
         access_log_class=_requests_on(out),
         shutdown_timeout=_REQUEST_TIMEOUT,
     )
+    found: list[Found] = []
     try:
         await _started(runner)
-        await _listening(runner, host, port)
-        starting = None
-        _announce(out, _url(runner, host), list(routes_of(app)))
-        await stop.wait()
-        out.note("\nstopping; Ctrl-C again does not wait for what is still running")
+        check_workers(app, workers)  # those that came as it started
+        found = await opened(app, (station or out).warning)
+        await listen(runner, host, port, shared=station is not None)
+        ending.started()
+        if station is not None:
+            station.serving(routes_of(app))
+        else:
+            announce(out, url_of(host, runner.addresses[0][1]), list(routes_of(app)))
+        await ending.wait()
+        if station is None:
+            out.note(STOPPING)
     finally:
-        cleaning, pressed = asyncio.create_task(runner.cleanup()), asyncio.create_task(now.wait())
-        await asyncio.wait([cleaning, pressed], return_when=asyncio.FIRST_COMPLETED)
-        for task in (cleaning, pressed):
-            task.cancel()
-        await asyncio.wait([cleaning])
+        cleaning = await ending.patiently(_stopped(runner, found))
     exc = None if cleaning.cancelled() else cleaning.exception()
     if exc is not None:
         raise BrokenApplication(f"the application did not stop well: {said(exc)}") from exc
@@ -95,19 +98,17 @@ async def _started(runner: web.AppRunner) -> None:
         raise BrokenApplication(f"the application did not start: {said(exc)}") from exc
 
 
-async def _listening(runner: web.AppRunner, host: str, port: int) -> None:
+async def _stopped(runner: web.AppRunner, found: Sequence[Found]) -> None:
+    failure: Exception | None = None
     try:
-        await web.TCPSite(runner, host, port).start()
-    except socket.gaierror as exc:
-        text = f"cannot listen on {host}: {exc.strerror}; give an address of this machine as --host"
-        raise CannotListen(text) from exc
-    except OSError as exc:
-        if exc.errno in (errno.EADDRNOTAVAIL, None):  # None: asyncio, where none was available
-            advice = "give an address of this machine as --host, or 0.0.0.0 for all of them"
-        else:
-            advice = "try another --port"
-        why = os.strerror(exc.errno or errno.EADDRNOTAVAIL)
-        raise CannotListen(f"cannot listen on {host}:{port}: {why}; {advice}") from exc
+        await runner.cleanup()
+    except Exception as exc:
+        failure = exc
+    # The server drains those only that have had a socket. None of it where this is cancelled.
+    for each in found:
+        await each.manager.drain()
+    if failure is not None:
+        raise failure
 
 
 def routes_of(app: web.Application) -> Iterator[Route]:
@@ -131,20 +132,18 @@ def _summary(function: object) -> str:
     return (inspect.getdoc(function) or "").partition("\n")[0]
 
 
-def _url(runner: web.AppRunner, host: str) -> URL:
-    port = runner.addresses[0][1]
-    # Nobody can connect to "every address".
-    return URL.build(
-        scheme="http", host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port=port
-    )
-
-
-def _announce(out: Output, url: URL, routes: list[Route]) -> None:
+def announce(
+    out: Output, url: URL, routes: Sequence[Route], *, workers: Sequence[int] | None = None
+) -> None:
+    """Say what is served, where, and by which ``workers``, by their process ids."""
     if not out.human:
-        shown = [{"method": r.method, "path": r.path, "summary": r.summary} for r in routes]
-        out.show({"url": str(url), "routes": shown})
+        document = {"url": str(url), "routes": [route._asdict() for route in routes]}
+        out.show(document if workers is None else {**document, "workers": workers})
         return
-    out.render(Text.assemble(("openapi ", "dim"), (__version__, "dim"), "  ", (str(url), "bold")))
+    by = "" if workers is None else f"  {len(workers)} workers"
+    out.render(
+        Text.assemble(("openapi ", "dim"), (__version__, "dim"), "  ", (str(url), "bold"), by)
+    )
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="cyan")
     table.add_column()

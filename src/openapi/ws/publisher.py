@@ -18,13 +18,17 @@ from openapi.ws.carrier import Carrier
 from openapi.ws.publishing import Publishing
 from openapi.ws.rules import ChannelRule, ChannelRules
 
-__all__ = ["Publisher"]
+__all__ = ["NoRule", "Publisher"]
 
 #: Channels of which it is remembered that they may be published to: to ask takes a round trip.
 _REMEMBERED: Final = 4096
 
 #: Nothing is read with it but where the stream ends.
 _UNREAD: Final = Retention(messages=1, seconds=1.0)
+
+
+class NoRule(CannotPublish):
+    """The channel keeps history, and no rule that was given says so."""
 
 
 class Publisher:
@@ -61,9 +65,10 @@ class Publisher:
         Returns its position on a channel that keeps history, otherwise None. The broker has it
         then; whether anybody is subscribed is not known.
 
-        Raises CannotPublish where the channel cannot be published to, or keeps history and no rule
-        says so; InvalidData for data that is not of the channel's type; Unserializable for data
-        that has no JSON form; BrokerUnavailable where the broker is away.
+        Raises CannotPublish where the channel cannot be published to, and NoRule, which is one, if
+        it keeps history and no rule says so; InvalidData for data that is not of the channel's
+        type; Unserializable for data that has no JSON form; BrokerUnavailable where the broker is
+        away.
         """
         await self._check(channel)
         return await self._publishing.publish(channel, event, data)
@@ -114,7 +119,7 @@ class Publisher:
         return broker
 
     async def _check(self, channel: str) -> None:
-        """Raise CannotPublish for a channel that keeps history without a rule that says so."""
+        """Raise NoRule for a channel that keeps history without a rule that says so."""
         if channel in self._checked:
             return
         rule = self.rules.of(channel)
@@ -125,7 +130,7 @@ class Publisher:
             if isinstance(broker, KeepsHistory):
                 page = await broker.history(channel, retention=_UNREAD, limit=0)
                 if page.top.offset:
-                    raise CannotPublish(
+                    raise NoRule(
                         f"{channel!r} keeps history, and a message without a number is an error"
                         " there: give the rules of the application, as"
                         " channels=[ChannelRule(…, history=…)]"
