@@ -1,11 +1,20 @@
 """The broker over Redis or Valkey: what every broker must do, and what is its own."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from openapi.errors import BrokerUnavailable, CannotPublish, CannotSubscribe, DeclarationError
+from openapi.protocol.envelope import VERSION, Envelope
+from openapi.protocol.stream import Position, Retention
+from openapi.ws.broker import Member, broker_from_url
+from openapi.ws.brokers.redis import RedisBroker
+from openapi.ws.brokers.redis.names import Names
+from tests.servers.encrypted import AUTHORITY, encrypted
 from tests.servers.valkey import ValkeyServer
-from tests.ws.broker_nodes import World
+from tests.ws.broker_nodes import Message, Node, World, offsets_of, values_of
 from tests.ws.brokers.redis_world import RedisWorld
 from tests.ws.conformance import (
     Carrying,
@@ -32,3 +41,302 @@ class TestRedisBroker(
         world = RedisWorld(valkey)
         yield world
         await world.back()
+
+
+KEPT = Retention(messages=100, seconds=60.0)
+PATIENCE = 20.0
+NAMES = Names("openapi")
+
+Opened = Callable[..., Awaitable[Node]]
+
+
+@pytest.fixture
+async def opened(valkey: ValkeyServer) -> AsyncIterator[Opened]:
+    """Open brokers of the shared server, or of another URL."""
+    nodes: list[Node] = []
+
+    async def start(
+        url: str = valkey.url,
+        pause: Callable[[], Awaitable[object]] | None = None,
+        **options: object,
+    ) -> Node:
+        node = Node(RedisBroker(url, **options), PATIENCE, pause)  # type: ignore[arg-type]
+        nodes.append(node)
+        await node.open()
+        return node
+
+    yield start
+    for node in nodes:
+        await node.broker.aclose()
+
+
+# --- its life -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster", "rediss+cluster"])
+def test_it_is_what_these_urls_name(scheme: str) -> None:
+    assert isinstance(broker_from_url(f"{scheme}://127.0.0.1:1"), RedisBroker)
+
+
+async def test_one_broker_of_two_managers_is_refused(opened: Opened) -> None:
+    node = await opened()
+    with pytest.raises(DeclarationError, match="this RedisBroker is open already"):
+        await node.broker.open(node.deliver)
+
+
+async def test_before_it_is_open_nothing_is_published_and_nobody_subscribes() -> None:
+    broker = RedisBroker()
+    with pytest.raises(CannotPublish, match="the broker is not open"):
+        await broker.publish("c", "", 1)
+    with pytest.raises(CannotPublish, match="the broker is not open"):
+        await broker.append("c", "", 1, retention=KEPT)
+    with pytest.raises(CannotPublish, match="the broker is not open"):
+        await broker.publish_once("c", "", 1, key="k")
+    with pytest.raises(CannotSubscribe, match="the broker is not open"):
+        await broker.subscribe("c")
+
+
+async def test_when_it_is_closed_its_connections_are_and_its_deliveries_have_ended(
+    valkey: ValkeyServer, opened: Opened
+) -> None:
+    cleaned: list[str] = []
+
+    async def wait_and_clean_up() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append("up")
+
+    node = await opened(pause=wait_and_clean_up)
+    await node.broker.subscribe("c")
+    await node.broker.publish("c", "", 1)
+    await node.messages("c", 1)
+    await node.broker.aclose()
+    assert cleaned == ["up"]
+    async with asyncio.timeout(PATIENCE):
+        while valkey.clients():  # noqa: ASYNC110 # the server is not told at once
+            await asyncio.sleep(0.005)
+
+
+# --- what is in the server ------------------------------------------------------------------------
+
+
+async def test_brokers_of_other_prefixes_have_nothing_in_common(opened: Opened) -> None:
+    one, other = await opened(prefix="one"), await opened(prefix="other")
+    for node in (one, other):
+        await node.broker.subscribe("c")
+        await node.broker.publish("c", "", 1)
+        position = await node.history.append("c", "", 2, retention=KEPT, key="k")
+        assert position.offset == 1
+        await node.once.publish_once("c", "", 3, key="k")
+        await node.presence.enter("c", {"1": Member("ada")}, ttl=60)
+    for node in (one, other):
+        assert [each.data for each in await node.so_far("c", node)] == [1, 2, 3]
+        assert list(await node.presence.members("c")) == [Member("ada")]
+
+
+@pytest.mark.parametrize("prefix", ["", "a{b", "a}b"])
+def test_a_prefix_that_would_mean_something_else_is_refused(prefix: str) -> None:
+    with pytest.raises(DeclarationError, match="the prefix of a Redis broker is a text without"):
+        RedisBroker(prefix=prefix)
+
+
+async def test_nothing_is_kept_for_ever(valkey: ValkeyServer, opened: Opened) -> None:
+    node = await opened()
+    await node.history.append("appended", "", 1, retention=KEPT)
+    await node.history.append("with a key", "", 1, retention=KEPT, key="k")
+    await node.history.history("only read", retention=KEPT, limit=1)
+    await node.once.publish_once("once", "", 1, key="k")
+    await node.presence.enter("present", {"1": Member("ada")}, ttl=60)
+    keys = valkey.execute("KEYS", "*")
+    assert len(keys) == 9
+    assert {key: valkey.execute("PTTL", key) > 0 for key in keys} == dict.fromkeys(keys, True)
+    await node.presence.leave("present", ["1"])
+    assert len(valkey.execute("KEYS", "*")) == 7
+
+
+async def test_the_clock_of_messages_is_the_servers(valkey: ValkeyServer, opened: Opened) -> None:
+    node = await opened()
+    before = seconds(valkey)
+    await node.history.append("c", "", 1, retention=KEPT)
+    page = await node.history.history("c", retention=KEPT, limit=1)
+    assert before - 0.001 <= page.messages[0].at <= seconds(valkey)
+    assert before - 0.001 <= node.history.now() <= seconds(valkey) + 0.1
+
+
+def seconds(server: ValkeyServer) -> float:
+    """The time on a server's clock."""
+    whole, micros = server.execute("TIME")
+    return int(whole) + int(micros) / 1_000_000
+
+
+async def test_large_offsets_are_exact(valkey: ValkeyServer, opened: Opened) -> None:
+    node, large = await opened(), 2**53 - 10
+    await node.broker.subscribe("c")
+    first = await node.history.append("c", "", 0, retention=KEPT)
+    meta, log = NAMES.stream("c")
+    valkey.execute("HSET", meta, "o", large)
+    valkey.execute("DEL", log)
+    for number in range(1, 6):
+        position = await node.history.append("c", "", number, retention=KEPT)
+        assert position == Position(large + number, first.epoch)
+    top = Position(large + 5, first.epoch)
+    page = await node.history.history("c", retention=KEPT, limit=10, since=top, reverse=True)
+    assert offsets_of(page) == [large + number for number in (4, 3, 2, 1)]
+    delivered = await node.streamed("c", top)
+    assert [each.position for each in delivered[1:]] == [
+        Position(large + number, first.epoch) for number in range(1, 6)
+    ]
+
+
+# --- what is not ours -----------------------------------------------------------------------------
+
+
+async def test_messages_that_cannot_be_read_are_ignored_counted_and_said_once(
+    valkey: ValkeyServer, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = await opened()
+    await node.broker.subscribe("c")
+    newer = b"2" + Envelope.write("", 1)[len(VERSION) :]
+    for message in (b"", b"nonsense", newer):
+        valkey.execute("PUBLISH", NAMES.bus("c"), message)
+    await node.broker.publish("c", "", "ours")
+    assert await node.so_far("c", node) == [Message("", "ours")]
+    assert isinstance(node.broker, RedisBroker)
+    assert node.broker.ignored == 3
+    said = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert len(said) == 1
+    assert "under the prefix 'openapi' is ignored" in said[0].getMessage()
+
+
+async def test_what_is_kept_and_cannot_be_read_is_left_out(
+    valkey: ValkeyServer, opened: Opened
+) -> None:
+    node = await opened()
+    await node.history.append("c", "", 1, retention=KEPT)
+    meta, log = NAMES.stream("c")
+    valkey.execute("XADD", log, f"2-{seconds(valkey) * 1000:.0f}", "m", b"2\nnewer")
+    valkey.execute("HSET", meta, "o", 2)
+    await node.history.append("c", "", 3, retention=KEPT)
+    page = await node.history.history("c", retention=KEPT, limit=10)
+    assert (offsets_of(page), values_of(page)) == ([1, 3], [1, 3])
+    assert isinstance(node.broker, RedisBroker)
+    assert node.broker.ignored == 1
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+async def test_a_message_that_is_too_large_is_refused(opened: Opened) -> None:
+    node, large = await opened(), "x" * (16 * 1024 * 1024)
+    for refused in (
+        node.broker.publish("c", "", large),
+        node.history.append("c", "", large, retention=KEPT),
+        node.once.publish_once("c", "", large, key="k"),
+    ):
+        with pytest.raises(CannotPublish, match="16777216 may be carried"):
+            await refused
+    assert (await node.history.append("c", "", 1, retention=KEPT)).offset == 1
+
+
+@pytest.mark.parametrize(("calls", "size"), [(10_000, 1), (16, 1_000_000)])
+async def test_more_than_may_wait_for_an_answer_is_refused_at_once(
+    valkey: ValkeyServer, opened: Opened, calls: int, size: int
+) -> None:
+    node, data = await opened(timeout=PATIENCE), "x" * size
+    valkey.pause()
+    try:
+        waiting = [
+            asyncio.create_task(node.broker.publish("c", "", data)) for _ in range(calls + 1)
+        ]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        refused = [task for task in waiting if task.done()]
+        assert len(refused) == 1
+        for task in refused:
+            with pytest.raises(BrokerUnavailable):
+                task.result()
+    finally:
+        valkey.resume()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert sum(result is None for result in results) == calls
+    assert node.supervised.outage is None
+
+
+async def test_while_too_many_deliveries_wait_no_more_messages_are_read(opened: Opened) -> None:
+    freed = asyncio.Event()
+    node, other, count = await opened(pause=freed.wait), await opened(), 3000
+    await node.broker.subscribe("c")
+    await asyncio.gather(*(other.broker.publish("c", "", number) for number in range(count)))
+    delivered = await node.messages("c", 1001)
+    assert len(delivered) == 1001
+    freed.set()
+    assert [each.data for each in await node.messages("c", count)] == list(range(count))
+
+
+async def test_a_delivery_that_fails_is_said_and_the_next_are_made(
+    opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        raise LookupError("a bug")
+
+    node = await opened(pause=fail)
+    await node.broker.subscribe("c")
+    for number in range(2):
+        await node.broker.publish("c", "", number)
+    assert [each.data for each in await node.messages("c", 2)] == [0, 1]
+    async with asyncio.timeout(PATIENCE):
+        while len(caplog.records) < 2:  # noqa: ASYNC110 # nobody tells when it is said
+            await asyncio.sleep(0.005)
+    assert {each.getMessage() for each in caplog.records} == {
+        "a message that came over Redis was not delivered"
+    }
+
+
+# --- URLs -----------------------------------------------------------------------------------------
+
+
+async def test_over_tls_messages_come_as_without(valkey: ValkeyServer, opened: Opened) -> None:
+    async with encrypted(valkey.port) as port:
+        node = await opened(f"rediss://localhost:{port}?ssl_ca_certs={AUTHORITY}")
+        assert node.supervised.outage is None
+        await node.broker.subscribe("c")
+        for data in (1, "x" * 1_000_000, 2):
+            await node.broker.publish("c", "", data)
+        assert [each.data for each in await node.messages("c", 3)] == [1, "x" * 1_000_000, 2]
+        await node.broker.aclose()
+
+
+async def test_a_server_whose_certificate_nobody_trusts_is_an_outage_that_says_so(
+    valkey: ValkeyServer, opened: Opened
+) -> None:
+    async with encrypted(valkey.port) as port:
+        node = await opened(f"rediss://localhost:{port}")
+        assert node.supervised.outage is not None
+        assert "certificate verify failed" in node.supervised.outage.reason
+        await node.broker.aclose()
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("redis://localhost:port", "cannot be read"),
+        ("redis://localhost:6379/?socket_timeout=soon", "cannot be read"),
+        ("redis://a:1,b:2", "names one server; several of a cluster are redis"),
+        ("redis+cluster://a:1,b:2/3", "has no databases"),
+        ("redis://:s3cret@localhost:port", "cannot be read"),
+        ("redis://:s3cret@localhost?nonsense=1", "an option that redis-py has not"),
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_refused_without_its_password(url: str, wrong: str) -> None:
+    with pytest.raises(DeclarationError, match=wrong) as refusal:
+        RedisBroker(url)
+    assert "s3cret" not in str(refusal.value)
+
+
+async def test_a_database_may_be_named(valkey: ValkeyServer, opened: Opened) -> None:
+    first, second = await opened(), await opened(f"{valkey.url}/1")
+    one = await first.history.append("c", "", 1, retention=KEPT)
+    other = await second.history.append("c", "", 1, retention=KEPT)
+    assert one.epoch != other.epoch
