@@ -3,7 +3,6 @@
 import asyncio
 import json
 import ssl
-import subprocess
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import nats
 import pytest
+import trustme
 
 from openapi.errors import BrokerUnavailable, CannotPublish, CannotSubscribe, DeclarationError
 from openapi.protocol.stream import Retention
@@ -160,24 +160,18 @@ async def test_nothing_secret_is_said_to_a_server_that_does_not_encrypt() -> Non
             assert "s3cret" not in text
 
 
-def certify(folder: Path) -> tuple[Path, Path]:
-    """A certificate for this machine, and its key."""
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost".split()
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*command, *names, *files], check=True, capture_output=True)
-    return certificate, key
-
-
 async def test_a_server_that_encrypts_is_spoken_to_in_secret(
     start_nats: StartNats, tmp_path: Path
 ) -> None:
-    certificate, key = certify(tmp_path)
+    authority, certificate, key = trustme.CA(), tmp_path / "certificate.pem", tmp_path / "key.pem"
+    issued = authority.issue_cert("localhost", HOST)
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
     tls = f'tls {{ cert_file: "{certificate}", key_file: "{key}" }}'
     server = start_nats("--user", "me", "--pass", "s3cret", config=tls)
     url = f"tls://me:s3cret@localhost:{server.port}"
-    context = ssl.create_default_context(cafile=str(certificate))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
     async with opened(NatsBroker(url, tls=context)) as node:
         await node.broker.subscribe("c")
         await node.broker.publish("c", "", 1)
