@@ -52,6 +52,7 @@ from openapi.ws import (
     SocketsManager,
     Websocket,
     WsPathMixin,
+    healthz,
     ws_rpc,
 )
 from openapi.ws.pubsub import Publish, Subscribe
@@ -496,6 +497,7 @@ def create_app(logs: Path | None = None) -> web.Application:
     app[MACHINE] = Machine()
     app[LOGS] = Logs(logs)
     app.add_routes(routes)
+    app.router.add_get("/healthz", healthz)
     app.cleanup_ctx.extend([keep_journal, keep_publishing])
     app.on_shutdown.append(end_tails)
     Documents(title="Monitor", version="1.0.0").setup(app)

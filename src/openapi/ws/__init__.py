@@ -15,6 +15,7 @@ from openapi.ws.broker import Broker, Member
 from openapi.ws.channel import Channel, Event
 from openapi.ws.channels import Channels
 from openapi.ws.directory import ConnectionInfo
+from openapi.ws.health import health_of, healthz
 from openapi.ws.manager import SocketsManager, WsHandlerType
 from openapi.ws.middleware import Call, Middleware, Next
 from openapi.ws.partial import Count, Found, Missing, NodeInfo, Reply
@@ -55,5 +56,7 @@ __all__ = [
     "Websocket",
     "WsHandlerType",
     "WsPathMixin",
+    "health_of",
+    "healthz",
     "ws_rpc",
 ]

@@ -11,6 +11,7 @@ from openapi.errors import CannotSubscribe, CloseCode
 from openapi.protocol.limits import Limits
 from openapi.protocol.stream import Position
 from openapi.ws.broker import Broker, Outage, broker_from_url
+from openapi.ws.carrier import CarrierState
 from openapi.ws.channels import Channels
 from openapi.ws.directory import ConnectionInfo
 from openapi.ws.heartbeat import Heartbeat
@@ -323,6 +324,11 @@ class SocketsManager(Options):
         """
         await self.__parts.carrier.opened()
         await self.__parts.nodes.tried()
+
+    @property
+    def opened(self) -> bool:
+        """Whether the broker is open: its server may be away, see :attr:`outage`."""
+        return self.__parts.carrier.state is CarrierState.OPEN
 
     @property
     def outage(self) -> Outage | None:

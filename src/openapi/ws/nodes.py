@@ -208,6 +208,7 @@ class Nodes:
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.wait([self._ticking])
+        self._tried.set()
         for asking in self._asking.values():
             asking.all_lost("this process shuts down")
         await self.answering.finish(timeout)
