@@ -98,6 +98,8 @@ class Hopping:
             fleet.reset()
         assert [f"{each.number}: {fault}" for each in listeners for fault in each.faults] == []
         sys.stdout.write(f"{figures}\n")
+        # Who is told of a loss goes on from another position, and may have been behind that.
+        assert all(each.flagged or each.heard == sorted(set(each.heard)) for each in listeners)
         return figures
 
     async def away(self, hopping: int) -> int:

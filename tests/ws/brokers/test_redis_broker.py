@@ -309,13 +309,16 @@ async def test_over_tls_messages_come_as_without(valkey: ValkeyServer, opened: O
 
 
 async def test_a_server_whose_certificate_nobody_trusts_is_an_outage_that_says_so(
-    valkey: ValkeyServer, opened: Opened
+    valkey: ValkeyServer,
 ) -> None:
     async with encrypted(valkey.port) as port:
-        node = await opened(f"rediss://localhost:{port}")
+        node = Node(RedisBroker(f"rediss://localhost:{port}"), PATIENCE)
+        opening = asyncio.create_task(node.open())
+        await node.until_away()
         assert node.supervised.outage is not None
         assert "certificate verify failed" in node.supervised.outage.reason
         await node.broker.aclose()
+        await opening
 
 
 @pytest.mark.parametrize(

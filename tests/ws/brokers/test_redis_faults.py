@@ -12,8 +12,10 @@ from collections.abc import Callable, Collection
 
 import pytest
 
-from openapi.errors import BrokerUnavailable, DeclarationError
+from openapi.errors import BrokerUnavailable, DeclarationError, ErrorCode
+from openapi.protocol.limits import Limits
 from openapi.protocol.stream import Retention
+from openapi.ws import ChannelRule, SocketsManager
 from openapi.ws.brokers.redis import RedisBroker
 from openapi.ws.brokers.redis.names import Names
 from tests.servers.fixtures import StartValkey
@@ -22,6 +24,8 @@ from tests.ws.broker_nodes import Node
 from tests.ws.brokers.ledger import Figures
 from tests.ws.brokers.stage import CHANNEL, Play, open_files, stage
 from tests.ws.brokers.tampering import tampering
+from tests.ws.endpoints import application
+from tests.ws.tcp import Client, served
 
 NAMES = Names("openapi")
 META, LOG = NAMES.stream(CHANNEL)
@@ -309,6 +313,23 @@ async def test_a_stream_that_is_lost_is_flagged_to_everybody(
     assert figures.heard == figures.expected
 
 
+@pytest.mark.parametrize("command", [("FLUSHALL",), ("DEL", META)], ids=["FLUSHALL", "meta"])
+async def test_what_nobody_heard_of_a_stream_that_is_lost_is_flagged(
+    start_valkey: StartValkey, command: tuple[str | bytes, ...]
+) -> None:
+    server, unheard = start_valkey(), 20
+    async with tampering(server.port) as relay, stage(lambda: RedisBroker(relay.url)) as play:
+        await play.go_on()
+        relay.swallow()
+        await play.ledger.publish_many(play.managers, unheard)
+        server.execute(*command)
+        server.execute("CLIENT", "KILL", "TYPE", "pubsub")
+        figures = await play.recovers()
+    assert_nothing_silent(play, figures, f"{unheard} messages unheard, and {command}")
+    assert figures.told == len(play.witnesses)
+    assert figures.flagged >= unheard * len(play.witnesses)
+
+
 async def test_messages_that_are_lost_and_were_heard_are_nobodys_loss(
     start_valkey: StartValkey,
 ) -> None:
@@ -403,9 +424,11 @@ async def test_a_password_that_is_wrong_or_missing_is_an_outage_until_it_is_righ
 ) -> None:
     server = start_valkey(password="first")
     urls = [server.url.replace("first", "s3cret"), server.url.replace(":first@", "")]
-    wrong, missing = await asyncio.gather(*(opened(RedisBroker(url)) for url in urls))
+    wrong, missing = (Node(RedisBroker(url), PATIENCE) for url in urls)
+    opening = asyncio.gather(wrong.open(), missing.open())
     try:
         for node, said in ((wrong, "password"), (missing, "uthentication")):
+            await node.until_away()
             assert said in reason(node)
             with pytest.raises(BrokerUnavailable):
                 await node.broker.publish("c", "", 1)
@@ -414,6 +437,7 @@ async def test_a_password_that_is_wrong_or_missing_is_an_outage_until_it_is_righ
         await wrong.until_back()
         server.execute("CONFIG", "SET", "requirepass", "")
         await missing.until_back()
+        await opening
         await missing.broker.subscribe("c")
         await wrong.broker.publish("c", "", 1)
         assert len(await missing.messages("c", 1)) == 1
@@ -446,3 +470,53 @@ async def test_a_server_that_was_replaced_by_one_that_is_too_old_is_an_outage(
             await node.until_back()
         finally:
             await node.broker.aclose()
+
+
+# --- who is present -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("appendonly", [False, True], ids=["nothing kept", "all written down"])
+async def test_who_is_present_is_so_again_when_the_server_is_back_and_who_left_is_not(
+    start_valkey: StartValkey, appendonly: bool
+) -> None:
+    server = start_valkey(appendonly=appendonly)
+    limits = Limits(presence_interval=0.2, presence_ttl=PATIENCE, presence_grace=0.01)
+    rules = [ChannelRule("room", presence=True)]
+    near, far = (
+        SocketsManager(broker=RedisBroker(server.url), channels=rules, limits=limits)
+        for _ in range(2)
+    )
+    async with served(application(sockets=near)) as a, served(application(sockets=far)) as b:
+        stays, leaves, ends = [await Client.open(url) for url in (a, b, b)]
+        for client in (stays, leaves, ends):
+            await client.call("subscribe", {"channel": "room"})
+        await until_present(stays, 3)
+        server.kill()
+        await until(lambda: bool(near.outage and far.outage))
+        refusal = await stays.ask("presence", {"channel": "room"})
+        assert refusal["error"]["code"] == ErrorCode.BROKER_UNAVAILABLE
+        await leaves.call("unsubscribe", {"channel": "room"})
+        ends.reset()
+        server.start()
+        began = time.perf_counter()
+        await until_present(leaves, 1)
+        sys.stdout.write(f"present again after {time.perf_counter() - began:.2f} s\n")
+        assert await present(stays) == 1
+        for client in (stays, leaves):
+            client.reset()
+
+
+async def until_present(client: Client, count: int) -> None:
+    """Wait until so many are in the room, as the server of one client says."""
+    async with asyncio.timeout(PATIENCE):
+        while await present(client) != count:  # noqa: ASYNC110 # that server is not told at once
+            await asyncio.sleep(0.01)
+
+
+async def present(client: Client) -> int | None:
+    """How many are in the room, as one server says; None while nobody can tell."""
+    answer = await client.ask("presence", {"channel": "room"})
+    if "error" in answer:
+        assert answer["error"]["code"] == ErrorCode.BROKER_UNAVAILABLE
+        return None
+    return len(answer["response"]["members"])
