@@ -94,8 +94,7 @@ class Gates:
     def gates(self) -> Sequence[Gate]:
         """New gates, not open yet."""
         return [
-            Gate(node.port, port)
-            for node, port in zip(self.cluster.nodes, self.ports, strict=True)
+            Gate(node.port, port) for node, port in zip(self.cluster.nodes, self.ports, strict=True)
         ]
 
     @property

@@ -34,8 +34,10 @@ from openapi.ws.brokers.supervision import Supervisor
 
 __all__ = ["Cluster"]
 
-#: Nodes that are asked at a time who has which slot.
+#: Nodes that are asked at a time who has which slot, and more if they have not said that they can
+#: be used.
 _ASKED: Final = 3
+_ASKED_AT_MOST: Final = 16
 #: The ceiling of the first pause before they are asked again, and of the longest: seconds.
 _FIRST: Final = 0.05
 _CAP: Final = 1.0
@@ -81,7 +83,7 @@ class Cluster(Servers):
         ]
         self._of_slot = {self.names.slot(each.number): each for each in self._partitions}
         self._topology: Topology | None = None
-        self._faulty: Outage | None = None  # as the nodes say
+        self._lacking: float | None = None  # since when slots are nobody's
         self._hint: At | None = None  # who knows best
         self._stale = asyncio.Event()
         self._asking: asyncio.Future[None] | None = None  # those who wait for the next answer
@@ -97,16 +99,20 @@ class Cluster(Servers):
     @property
     def outage(self) -> Outage | None:
         """See :attr:`Servers.outage`: which nodes are away, and how many slots they have."""
-        away = [(node.at, node.outage) for node in self._nodes.values() if node.outage]
-        if not away or self._topology is None:
-            return self._owner.outage or self._faulty
-        return Outage(
-            min(outage.since for _, outage in away),
-            "; ".join(
-                f"{outage.reason} ({self._topology.slots(at)} of {SLOTS} slots)"
-                for at, outage in away
-            ),
-        )
+        topology = self._topology
+        if topology is None:
+            return self._owner.outage
+        away = [
+            Outage(each.since, f"{each.reason} ({topology.slots(node.at)} of {SLOTS} slots)")
+            for node in self._nodes.values()
+            if (each := node.outage) is not None
+        ]
+        if self._lacking is not None:
+            reason = f"{self._owner.name}: {topology.unassigned} of {SLOTS} slots are nobody's"
+            away.append(Outage(self._lacking, reason))
+        if not away:
+            return self._owner.outage
+        return Outage(min(each.since for each in away), "; ".join(each.reason for each in away))
 
     async def open(self, patience: float) -> None:
         """See :meth:`Servers.open`."""
@@ -239,8 +245,10 @@ class Cluster(Servers):
             hint, self._hint = self._hint, None
             up = [node for node in self._nodes.values() if node.link.up]
             random.shuffle(up)
-            up.sort(key=lambda node: node.at != hint)
-            said = await self._said(node.topology() for node in up[:_ASKED])
+            up.sort(key=lambda node: (node.at != hint, node.sure))
+            unsure = sum(not node.sure for node in up)
+            asked = up[: min(max(unsure, _ASKED), _ASKED_AT_MOST)]
+            said = await self._said(node.topology() for node in asked)
             if not any(isinstance(each, Topology) for each in said):
                 known = self._topology.nodes if self._topology is not None else frozenset()
                 said = await self._said(
@@ -266,7 +274,10 @@ class Cluster(Servers):
     def _apply(self, topology: Topology) -> None:
         """Have everything where it is said to be."""
         self._topology = topology
-        self._faulty = self._fault(topology)
+        if not topology.unassigned:
+            self._lacking = None
+        elif self._lacking is None:
+            self._lacking = time.time()
         for partition in self._partitions:
             at = topology.owner(self.names.slot(partition.number))
             self._place(partition, None if at is None else self._node(at))
@@ -277,21 +288,10 @@ class Cluster(Servers):
             if not node.partitions:
                 self._drop(node)
 
-    def _fault(self, topology: Topology) -> Outage | None:
-        """What the nodes say is wrong with the cluster."""
-        if not topology.ok:
-            reason = "the cluster says that it is down"
-        elif topology.unassigned:
-            reason = f"{topology.unassigned} of {SLOTS} slots are nobody's"
-        else:
-            return None
-        since = time.time() if self._faulty is None else self._faulty.since
-        return Outage(since, f"{self._owner.name}: {reason}")
-
     @property
     def _is_whole(self) -> bool:
         """Whether all is as it should be; otherwise it is asked again and again."""
-        return self._faulty is None and all(node.up for node in self._nodes.values())
+        return self._lacking is None and all(node.sure for node in self._nodes.values())
 
     def _node(self, at: At) -> Node:
         if self._closed:

@@ -49,6 +49,9 @@ _OLDEST: Final = 7
 _AWAY: Final = ("BUSY", "MISCONF", "NOREPLICAS")
 
 
+#: What a node says of all slots; of one that nobody has, it says another thing.
+_DOWN: Final = "The cluster is down"
+
 _UNFIT: Final = (
     OutOfMemoryError,
     ReadOnlyError,
@@ -204,6 +207,11 @@ class Link:
             raise DeclarationError(
                 f"{self._owner.name} is {is_} node of a cluster: its URL begins with {wanted}://"
             )
+        if self._cluster:
+            state = await self._send((b"CLUSTER", b"INFO"))
+            if b"cluster_state:ok" not in state:
+                # So one says that was restarted, for two seconds, to hear whether it was replaced.
+                raise ConnectionError("it says that the cluster is down")
         self.run = info.get(b"run_id", b"")
         for script in SCRIPTS:
             await self._send((b"SCRIPT", b"LOAD", script.source))
@@ -235,6 +243,8 @@ class Link:
                 call.answered.set_result(answer)
             if isinstance(answer, ReadOnlyError):
                 raise answer  # it was made a replica: there is another one to write to
+            if isinstance(answer, ClusterDownError) and _DOWN in str(answer):
+                raise answer  # it is of no use until it says that it is
 
     async def _watch(self) -> None:
         """End the connection when the oldest call has no answer in time."""

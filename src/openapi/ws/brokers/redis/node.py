@@ -1,6 +1,7 @@
 """A node of a cluster: a connection for commands, and one for messages where it has channels."""
 
 import asyncio
+import time
 from collections.abc import Callable, Collection
 from secrets import token_hex
 from typing import Final
@@ -49,9 +50,15 @@ class Node:
         self._lost = lost
         self._timeout = timeout
         self._token = token_hex(8)
+        self._changed = changed
+        self._faulty: Outage | None = None
         self._probed = -1  # the partition that has the probe; one there is, or will be
         self.link: Final = Link(
-            f"Redis at {at} (commands)", connect, timeout=timeout, cluster=True, changed=changed
+            f"Redis at {at} (commands)",
+            connect,
+            timeout=timeout,
+            cluster=True,
+            changed=self._link_changed,
         )
         self.reader: Final = Reader(
             f"Redis at {at} (messages)",
@@ -70,19 +77,19 @@ class Node:
         self.link.start()
 
     @property
-    def up(self) -> bool:
-        """Whether all of it is there that is needed."""
-        return self.link.up and (self.reader.up or not self.partitions)
-
-    @property
     def begins(self) -> bool:
         """Whether it is being connected for the first time, and nothing has gone wrong yet."""
         return self.link.begins or self.reader.begins
 
     @property
     def outage(self) -> Outage | None:
-        """Whether it is away."""
-        return self.link.outage or self.reader.outage
+        """Whether it is away, or says that it cannot be used."""
+        return self.link.outage or self.reader.outage or self._faulty
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is there, and has not said that it cannot be used."""
+        return self.link.up and (self.reader.up or not self.partitions) and self._faulty is None
 
     def add(self, partition: int) -> None:
         """It has a partition."""
@@ -112,7 +119,17 @@ class Node:
     async def topology(self) -> Topology:
         """Who has which slot, as it says. Raises what :func:`~.topology.ask` does."""
         answers = await asyncio.gather(*(self.link.call(*each) for each in QUESTIONS))
-        return Topology.read(*answers, asked=self.at)
+        topology = Topology.read(*answers, asked=self.at)
+        if topology.ok:
+            self._faulty = None
+        elif self._faulty is None:
+            reason = f"Redis at {self.at}: it says that the cluster is down"
+            self._faulty = Outage(time.time(), reason)
+        return topology
+
+    def _link_changed(self) -> None:
+        self._faulty = None  # it is found out anew
+        self._changed()
 
     def _probe_in(self, partition: int) -> None:
         self._probed = partition

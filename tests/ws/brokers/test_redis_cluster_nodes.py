@@ -1,0 +1,306 @@
+"""Nodes of a cluster that go away: what they had is refused or elsewhere, and the rest goes on.
+
+Real nodes, killed and stopped. What is lost on a channel with history is flagged, never lost
+silently. The figures are in the output.
+"""
+
+import asyncio
+import re
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import pytest
+
+from openapi.errors import BrokerUnavailable, DeclarationError
+from openapi.protocol.stream import Retention
+from openapi.ws.brokers.redis import RedisBroker
+from tests.servers.cluster import ClusterNode, ValkeyCluster
+from tests.servers.valkey import ValkeyServer
+from tests.ws.broker_nodes import Node
+from tests.ws.brokers.cluster_world import NAMES
+from tests.ws.brokers.ledger import Figures
+from tests.ws.brokers.stage import CHANNEL, Play, stage
+
+KEPT: Final = Retention(messages=100, seconds=60.0)
+PATIENCE: Final = 20.0
+
+#: Within which everybody hears again once the node is back: two seconds are promised, and a machine
+#: that does other things as well takes longer.
+BACK: Final = 10.0
+
+#: A cluster goes on with the slots that it has.
+_PARTLY: Final = ("--cluster-require-full-coverage", "no")
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[ValkeyCluster]:
+    """Three primaries."""
+    with ValkeyCluster(*_PARTLY) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def replicated() -> Iterator[ValkeyCluster]:
+    """Three primaries with a replica each."""
+    with ValkeyCluster(*_PARTLY, replicas=1) as cluster:
+        yield cluster
+
+
+def slot_of(channel: str) -> int:
+    return NAMES.slot(NAMES.partition(channel))
+
+
+def others_say(cluster: ValkeyCluster, slot: int, owner: ClusterNode) -> bool:
+    """Whether all who run, but for a node, say that somebody else has its slot."""
+    return all(
+        primary[2] != owner.id
+        for node in cluster.nodes
+        if node.runs and node is not owner
+        for low, high, primary, *_ in node.execute("CLUSTER", "SLOTS")
+        if low <= slot <= high
+    )
+
+
+async def until(there: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not there():  # noqa: ASYNC110 # nobody tells of it
+            await asyncio.sleep(0.005)
+
+
+async def refusal(call: Awaitable[object]) -> float:
+    """How long a call took to be refused: seconds."""
+    began = time.perf_counter()
+    with pytest.raises(BrokerUnavailable):
+        await call
+    return time.perf_counter() - began
+
+
+@asynccontextmanager
+async def brokers(url: str, count: int = 1) -> AsyncIterator[list[Node]]:
+    """Brokers of their own, open."""
+    nodes = [Node(RedisBroker(url), PATIENCE) for _ in range(count)]
+    for node in nodes:
+        await node.open()
+    yield nodes
+    for node in nodes:
+        await node.broker.aclose()
+
+
+def assert_nothing_silent(play: Play, figures: Figures, what: str) -> None:
+    play.report(what, figures)
+    assert (figures.silent, figures.repeated, figures.swapped) == (0, 0, 0), figures
+    assert figures.heard + figures.flagged == figures.expected
+    assert play.back_after < BACK
+
+
+# --- failover -------------------------------------------------------------------------------------
+
+
+async def test_where_a_replica_takes_over_nothing_is_lost_silently(
+    replicated: ValkeyCluster,
+) -> None:
+    slot = slot_of(CHANNEL)
+    async with stage(lambda: RedisBroker(replicated.url)) as play:
+        await play.go_on()
+        dead = replicated.node_of(slot)
+        replicated.kill(dead)
+        began = time.perf_counter()
+        await play.until(lambda: all(each.outage for each in play.managers))
+        await play.until(lambda: others_say(replicated, slot, dead))
+        took = time.perf_counter() - began
+        figures = await play.recovers()
+        replicated.start_again(dead)
+        await play.go_on()
+    sys.stdout.write(f"taken over after {took:.2f} s\n")
+    assert_nothing_silent(play, figures, "a primary killed, its replica took over")
+    assert figures.told == len(play.witnesses)
+
+
+async def test_a_primary_that_stood_still_and_wakes_up_replaced_leads_nobody_astray(
+    replicated: ValkeyCluster,
+) -> None:
+    slot = slot_of(CHANNEL)
+    async with stage(lambda: RedisBroker(replicated.url)) as play:
+        await play.go_on()
+        still = replicated.node_of(slot)
+        still.pause()
+        await play.until(lambda: others_say(replicated, slot, still))
+        figures = await play.recovers()
+        still.resume()
+        await play.until(lambda: still.execute("ROLE")[0] == "slave")
+        await play.go_on()
+        figures = play.ledger.judge(play.witnesses)
+    replicated.wait()
+    assert_nothing_silent(play, figures, "a primary stopped, replaced and woken up")
+
+
+async def test_a_failover_in_good_order_delivers_nothing_twice(
+    replicated: ValkeyCluster,
+) -> None:
+    slot = slot_of("c")
+    async with brokers(replicated.url, 2) as (one, other):
+        await one.broker.subscribe("c")
+        before = replicated.node_of(slot)
+        replica = next(
+            node
+            for node in replicated.nodes
+            if (role := node.execute("ROLE"))[0] == "slave" and role[2] == before.port
+        )
+        replica.execute("CLUSTER", "FAILOVER")
+        count = 0
+        async with asyncio.timeout(PATIENCE):
+            while not any(told is None or "c" in told for told in one.missed):
+                count += 1
+                try:
+                    await other.broker.publish("c", "", count)
+                except BrokerUnavailable:
+                    await asyncio.sleep(0.01)  # it is between the two
+        await other.broker.publish("c", "", count + 1)
+        heard = [each.data for each in await one.so_far("c", other)]
+        assert heard == sorted(set(heard))
+        assert heard[-1] == count + 1
+    replicated.wait()
+
+
+# --- a node without a replica ---------------------------------------------------------------------
+
+
+async def test_without_a_replica_the_rest_of_the_cluster_goes_on(alone: ValkeyCluster) -> None:
+    dead = alone.nodes[0]  # the one that the URL names
+    channels = [f"c{number}" for number in range(60)]
+    lost = sorted(each for each in channels if alone.node_of(slot_of(each)) is dead)
+    there = [each for each in channels if each not in lost]
+    kept = next(each for each in map("d{}".format, range(999)) if slot_of(each) == slot_of(lost[0]))
+    async with brokers(alone.url, 2) as (one, other):
+        await asyncio.gather(*map(one.broker.subscribe, channels))
+        before = await other.history.append(kept, "", 0, retention=KEPT)
+        alone.kill(dead)
+        for node in (one, other):
+            await node.until_away()
+            outage = node.supervised.outage
+            assert outage is not None
+            assert f"Redis at 127.0.0.1:{dead.port} " in outage.reason
+            assert "5461 of 16384 slots" in outage.reason
+        for channel in lost:
+            assert await refusal(other.broker.publish(channel, "", 1)) < 1
+            assert await refusal(other.history.append(channel, "", 1, retention=KEPT)) < 1
+        assert await refusal(one.broker.subscribe(kept)) < 1
+        for channel in there:
+            await other.broker.publish(channel, "", channel)
+            assert [each.data for each in await one.messages(channel, 1)] == [channel]
+        assert one.missed == []
+
+        dead.start()
+        began = time.perf_counter()
+        await until(lambda: one.missed)
+        took = time.perf_counter() - began
+        for channel in lost:  # a node that was restarted takes no writing for two seconds
+            await until_done(lambda channel=channel: other.broker.publish(channel, "", channel))  # type: ignore[misc]
+            assert [each.data for each in await one.messages(channel, 1)] == [channel]
+        assert [sorted(told or []) for told in one.missed] == [lost]
+        for node in (one, other):
+            await node.until_back()
+        after = await other.history.append(kept, "", 1, retention=KEPT)
+        assert after.epoch != before.epoch
+        alone.wait()
+    sys.stdout.write(f"subscribed again {took:.2f} s after the node answered\n")
+    assert took < BACK
+
+
+async def until_refused(call: Callable[[], Awaitable[object]]) -> None:
+    with pytest.raises(BrokerUnavailable):
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                await call()
+
+
+async def until_done(call: Callable[[], Awaitable[object]]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                await call()
+                return
+            except BrokerUnavailable:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_slot_that_is_nobodys_is_refused_until_it_is_somebodys(
+    alone: ValkeyCluster,
+) -> None:
+    slot = slot_of("c")
+    owner = alone.node_of(slot)
+    async with brokers(alone.url) as (node,):
+        await node.broker.subscribe("c")
+        for each in alone.nodes:
+            each.execute("CLUSTER", "DELSLOTS", slot)
+        await node.until_away()
+        outage = node.supervised.outage
+        assert outage is not None
+        assert "1 of 16384 slots are nobody's" in outage.reason
+        await refusal(node.broker.publish("c", "", 1))
+        await refusal(node.broker.subscribe("c"))
+        owner.execute("CLUSTER", "ADDSLOTS", slot)
+        await node.until_back()
+        await node.broker.subscribe("c")
+        await node.broker.publish("c", "", 2)
+        assert (await node.messages("c", 1))[0].data == 2
+    alone.wait()
+
+
+async def test_a_cluster_that_says_it_is_down_is_an_outage(alone: ValkeyCluster) -> None:
+    slot = slot_of("c")
+    gone = next(each for each in map("d{}".format, range(100)) if slot_of(each) != slot)
+    owner = alone.node_of(slot_of(gone))
+    async with brokers(alone.url) as (node,):
+        for each in alone.nodes:
+            each.execute("CONFIG", "SET", "cluster-require-full-coverage", "yes")
+            each.execute("CLUSTER", "DELSLOTS", slot_of(gone))
+        await until_refused(lambda: node.history.append("c", "", 1, retention=KEPT))
+        await node.until_away()
+        outage = node.supervised.outage
+        assert outage is not None
+        assert re.search(r"\(commands\): .*[Tt]he cluster is down \(\d+ of", outage.reason)
+        owner.execute("CLUSTER", "ADDSLOTS", slot_of(gone))
+        for each in alone.nodes:
+            each.execute("CONFIG", "SET", "cluster-require-full-coverage", "no")
+        await node.until_back()
+        await until_done(lambda: node.history.append("c", "", 1, retention=KEPT))
+    alone.wait()
+
+
+# --- the wrong URL --------------------------------------------------------------------------------
+
+
+async def test_a_server_that_is_alone_is_no_cluster(valkey: ValkeyServer) -> None:
+    broker = RedisBroker(valkey.url.replace("redis://", "redis+cluster://"))
+    with pytest.raises(DeclarationError) as refused:
+        await broker.open(Node(broker, PATIENCE).deliver)
+    await broker.aclose()
+    assert str(refused.value) == (
+        f"Redis at 127.0.0.1:{valkey.port} is no node of a cluster: its URL begins with redis://"
+    )
+
+
+async def test_a_node_of_a_cluster_is_no_server_alone(alone: ValkeyCluster) -> None:
+    port = alone.nodes[0].port
+    broker = RedisBroker(f"redis://127.0.0.1:{port}")
+    with pytest.raises(DeclarationError) as refused:
+        await broker.open(Node(broker, PATIENCE).deliver)
+    await broker.aclose()
+    assert str(refused.value).endswith(
+        "is a node of a cluster: its URL begins with redis+cluster://"
+    )
+
+
+async def test_of_several_nodes_in_the_url_one_that_answers_is_enough(
+    alone: ValkeyCluster,
+) -> None:
+    url = f"redis+cluster://127.0.0.1:1,127.0.0.1:{alone.nodes[1].port},127.0.0.1:2"
+    async with brokers(url) as (node,):
+        assert node.supervised.outage is None
+        await node.broker.subscribe("c")
+        await node.broker.publish("c", "", 1)
+        await node.messages("c", 1)
