@@ -230,7 +230,7 @@ async def test_streams_that_cannot_be_had_again_are_an_outage_of_a_part_until_th
         await manager.add_stream(name=f"{world.prefix}_other", subjects=[f"{world.prefix}.once.>"])
         with pytest.raises(BrokerUnavailable, match="subjects overlap with an existing stream"):
             await append(node, [1])
-        nats_of(node)._server.link().doubted.set()
+        nats_of(node)._server.link().doubt_it()
         await node.until_away()
         outage = node.supervised.outage
         assert outage is not None

@@ -118,5 +118,5 @@ def _read(payload: bytes) -> dict[str, Any]:
 def _of(link: Link, refused: Refused) -> Exception:
     if refused.code == _NO_STREAM:
         return NoStream()
-    link.doubted.set()
+    link.doubt_it()
     return BrokerUnavailable(f"NATS cannot keep messages now, try again later: {refused}")

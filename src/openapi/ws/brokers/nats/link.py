@@ -96,8 +96,7 @@ class Link:
         self._why: Exception | None = None
         self._told: set[str] = set()
         self._heard = self._loop.time()
-        self.doubted = asyncio.Event()
-        """Whether something was not answered, or refused for now, since it was last cleared."""
+        self._doubted: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._ended.add_done_callback(_seen)
 
@@ -107,23 +106,34 @@ class Link:
         Raises DeclarationError where the server does not encrypt, and is to; OSError.
         """
         client = self._client
+        connecting = self._loop.create_task(
+            client.connect(
+                servers=[server],
+                name="aio-openapi",
+                allow_reconnect=False,
+                max_reconnect_attempts=1,  # 0 would be without end
+                reconnect_time_wait=0,
+                ping_interval=5,
+                pending_size=0,
+                flusher_queue_size=0,
+                error_cb=self._failed,
+                closed_cb=self._closed,
+                **self._trusting(address, server),
+            )
+        )
+        # A task of its own: the client has time-outs too, and one who is told of two at the same
+        # moment may be cancelled by the second one later, wherever they are then.
         try:
-            async with asyncio.timeout(self._timeout):
-                await client.connect(
-                    servers=[server],
-                    name="aio-openapi",
-                    allow_reconnect=False,
-                    max_reconnect_attempts=1,  # 0 would be without end
-                    reconnect_time_wait=0,
-                    ping_interval=5,
-                    pending_size=0,
-                    flusher_queue_size=0,
-                    error_cb=self._failed,
-                    closed_cb=self._closed,
-                    **self._trusting(address, server),
-                )
-        except TimeoutError:
+            await asyncio.wait([connecting], timeout=self._timeout)
+        finally:
+            connecting.cancel()
+            await asyncio.wait([connecting])
+        if connecting.cancelled():
             raise ConnectionError(f"{server} does not answer") from self._why
+        try:
+            connecting.result()
+        except TimeoutError as exc:
+            raise ConnectionError(f"{server} does not answer") from exc
         except nats.errors.NoServersError:
             raise ConnectionError(f"{server}: {self._why}") from self._why
         if address.encrypted and not self.info.get("tls_required"):
@@ -151,6 +161,17 @@ class Link:
             for asked in self._asked.values():
                 if not asked.answered.done():
                     asked.answered.set_exception(BrokerUnavailable())
+
+    def doubt_it(self) -> None:
+        """Something was not answered, or refused for now."""
+        if not self._doubted.done():
+            self._doubted.set_result(None)
+
+    async def doubted(self, within: float) -> None:
+        """Wait until something was not answered since, for so many seconds at most."""
+        await asyncio.wait([self._doubted], timeout=within)
+        if self._doubted.done():
+            self._doubted = self._loop.create_future()
 
     async def watch(self, interval: float) -> None:
         """Wait until it ends, and raise why. After so many seconds of silence it is probed."""
@@ -278,7 +299,7 @@ class Link:
                 if await _in_time(asked.answered, self._timeout / 2):
                     break
                 if len(asked.answers) == there:
-                    self.doubted.set()
+                    self.doubt_it()
                     raise _silent()
                 there = len(asked.answers)
         finally:

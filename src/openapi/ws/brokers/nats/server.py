@@ -5,7 +5,6 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 
 import nats.errors
@@ -129,15 +128,26 @@ class Server:
             up()
             if owner.sessions > 1:
                 self._back()
-            tending = asyncio.get_running_loop().create_task(self._tend(link))
-            try:
-                await link.watch(self._probe_interval)
-            finally:
-                self._link = self._ill = None
-                tending.cancel()
-                await asyncio.wait([tending])
+            await self._keep(link)
         finally:
             await link.aclose()
+
+    async def _keep(self, link: Link) -> None:
+        """Watch a connection until it ends, and look after the streams meanwhile."""
+        loop = asyncio.get_running_loop()
+        both = [
+            loop.create_task(link.watch(self._probe_interval)),
+            loop.create_task(self._tend(link)),
+        ]
+        try:
+            (ended, *_), _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            ended.result()
+        finally:
+            self._link = self._ill = None
+            for each in both:
+                each.add_done_callback(_seen)
+                each.cancel()
+            await asyncio.wait(both)
 
     async def _connect(self) -> Link:
         """Connect to any of the servers."""
@@ -162,11 +172,8 @@ class Server:
         """Look after the streams: a server may be there, and what keeps them not."""
         while True:
             if self._ill is None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_TEND):
-                        await link.doubted.wait()
+                await link.doubted(_TEND)
             await asyncio.sleep(_ILL)  # not more often, whoever doubts
-            link.doubted.clear()
             try:
                 await self.mend()
             except BrokerUnavailable as exc:
