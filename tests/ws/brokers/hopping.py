@@ -29,7 +29,7 @@ CHANNEL: Final = "news"
 MESSAGES: Final = 200
 HISTORY: Final = 300
 RATE: Final = 40  # messages a second of the schedule
-LASTING: Final = 1.5  # seconds of the schedule: a connection, in the mean
+LASTING: Final = 2.5  # seconds of the schedule: a connection, in the mean
 AWAY: Final = 0.2  # seconds of the schedule: 8 messages
 SEED: Final = 20_261
 

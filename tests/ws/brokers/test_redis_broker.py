@@ -12,7 +12,6 @@ from openapi.protocol.stream import Position, Retention
 from openapi.ws.broker import Member, broker_from_url
 from openapi.ws.brokers.redis import RedisBroker
 from openapi.ws.brokers.redis.names import Names
-from tests.servers.encrypted import AUTHORITY, encrypted
 from tests.servers.valkey import ValkeyServer
 from tests.ws.broker_nodes import Message, Node, World, offsets_of, values_of
 from tests.ws.brokers.redis_world import RedisWorld
@@ -295,30 +294,6 @@ async def test_a_delivery_that_fails_is_said_and_the_next_are_made(
 
 
 # --- URLs -----------------------------------------------------------------------------------------
-
-
-async def test_over_tls_messages_come_as_without(valkey: ValkeyServer, opened: Opened) -> None:
-    async with encrypted(valkey.port) as port:
-        node = await opened(f"rediss://localhost:{port}?ssl_ca_certs={AUTHORITY}")
-        assert node.supervised.outage is None
-        await node.broker.subscribe("c")
-        for data in (1, "x" * 1_000_000, 2):
-            await node.broker.publish("c", "", data)
-        assert [each.data for each in await node.messages("c", 3)] == [1, "x" * 1_000_000, 2]
-        await node.broker.aclose()
-
-
-async def test_a_server_whose_certificate_nobody_trusts_is_an_outage_that_says_so(
-    valkey: ValkeyServer,
-) -> None:
-    async with encrypted(valkey.port) as port:
-        node = Node(RedisBroker(f"rediss://localhost:{port}"), PATIENCE)
-        opening = asyncio.create_task(node.open())
-        await node.until_away()
-        assert node.supervised.outage is not None
-        assert "certificate verify failed" in node.supervised.outage.reason
-        await node.broker.aclose()
-        await opening
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ async def test_a_thousand_clients_that_hop_between_servers_get_every_message_onc
     async with two_servers(lambda: RedisBroker(valkey.url)) as servers:
         figures = await servers.hop(clients=CLIENTS)
     assert figures.expected == figures.delivered == 201 * CLIENTS
-    assert figures.resets > 2 * CLIENTS
+    assert figures.resets > CLIENTS
     assert (figures.flagged, figures.silent, figures.refused) == (0, 0, 0), figures
     assert (figures.repeated, figures.swapped) == (0, 0), figures
 
