@@ -7,7 +7,7 @@ import os
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -37,9 +37,11 @@ from openapi.ws import (
     nodes,
     reach,
 )
+from openapi.ws.answering import Items, Work
 from openapi.ws.broker import Deliver
 from openapi.ws.brokers.memory import MemoryBroker
-from openapi.ws.node_messages import MOST_BYTES
+from openapi.ws.faults import Fault
+from openapi.ws.node_messages import MOST_BYTES, Question, ReplyItem
 from openapi.ws.nodes import Nodes, NodeState
 from tests.conftest import Serve
 from tests.ws.endpoints import Endpoint, application
@@ -588,6 +590,80 @@ async def test_an_answer_that_is_too_long_is_named_in_its_place(cluster: Cluster
         assert isinstance(replies[0].error, UnexpectedData)
         assert "too long to travel between processes" in str(replies[0].error)
         assert replies[1].result == "y" * (MOST_BYTES // 2)
+
+
+async def test_an_error_of_a_kind_that_is_not_known_here_is_an_error_all_the_same(
+    cluster: Cluster,
+) -> None:
+    one, other = [await cluster.start() for _ in range(2)]
+    asking = one.nodes.answering._answer
+
+    def answer(question: Question) -> Items | Work:
+        return [ReplyItem("s", fault=Fault("QuotaExceeded", "too much"))]
+
+    other.nodes.answering._answer = answer
+    (reply,) = await one.sockets.call("ask", user="anna")
+    assert isinstance(reply.error, UnexpectedData)
+    assert str(reply.error) == "an error that is not known here: too much"
+    other.nodes.answering._answer = asking
+
+
+async def test_a_node_whose_sockets_never_subscribed_is_found(serve: Serve) -> None:
+    memory = MemoryBroker()
+    one, other = (SocketsManager(broker=Wire(memory), limits=QUIET) for _ in range(2))
+    async with AsyncExitStack() as stack:
+        for sockets in (one, other):
+            url = await serve(application(Named, sockets)) / "stream"
+            await stack.enter_async_context(peer(url))
+        await until(lambda: len(node_of(one).table) == 1)
+        assert len(await one.connections()) == 2
+
+
+async def test_a_broker_that_could_not_be_opened_is_tried_again_with_the_next_connection(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Late(Wire):
+        tries = 0
+
+        async def open(self, deliver: Deliver) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                raise OSError("not yet")
+            await super().open(deliver)
+
+    sockets = SocketsManager(broker=Late(MemoryBroker()), limits=QUIET)
+    url = await serve(application(Named, sockets)) / "stream"
+    async with peer(url) as first:
+        await first.call("info")
+        assert not sockets.opened
+        async with peer(url) as second, peer(url) as third:
+            for each in (second, third):
+                await each.call("info")
+            await until(lambda: sockets.opened)
+    assert "not yet" in caplog.text
+
+
+def test_whether_a_manager_reaches_other_processes_is_known() -> None:
+    class Own(SocketsManager):
+        def __init__(self) -> None:
+            pass
+
+        async def publish(self, channel: str, event: str, data: Any) -> None:
+            raise NotImplementedError
+
+    class Subclass(SocketsManager):
+        def __init__(self) -> None:
+            pass
+
+    for sockets, spans in (
+        (SocketsManager(), False),
+        (SocketsManager(broker=MemoryBroker()), False),
+        (SocketsManager(broker=Wire(MemoryBroker())), True),
+        (Subclass(), False),
+        (Own(), True),
+    ):
+        assert sockets.spans_processes is spans
+        assert len(sockets.node) == 16
 
 
 # --- cancelling ---------------------------------------------------------------------------------

@@ -472,6 +472,35 @@ def test_there_is_a_bound_to_the_questions_that_wait() -> None:
     told(scenario, seeds=1)
 
 
+def test_who_is_cancelled_while_the_broker_is_away_leaves_it_at_that(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(one: One, other: One) -> None:
+        other.wire.cut = True
+        asking = asyncio.create_task(one.sockets.connections())
+        await asyncio.sleep(0.1)
+        one.wire.away = True
+        asking.cancel()
+        await asyncio.sleep(0.1)
+        assert asking.cancelled()
+        one.wire.away = False
+
+    with caplog.at_level(logging.INFO):
+        told(scenario, seeds=1)
+    assert "the other nodes could not be told to stop" in caplog.text
+
+
+def test_a_node_that_has_said_bye_hears_nothing_any_more() -> None:
+    async def scenario(one: One, other: One) -> None:
+        await one.sockets.drain()
+        await one.nodes.receive(ALL, "here", sign())
+        await one.nodes.receive(ALL, "nonsense", sign())
+        assert STRANGER not in one.nodes.table
+        assert one.nodes.ignored == 1
+
+    told(scenario, seeds=1)
+
+
 # --- a question that is out ---------------------------------------------------------------------
 
 
@@ -726,6 +755,47 @@ def test_what_fails_here_is_logged_here_and_only_that_is_said(
     run(0, scenario)
     assert "a secret of this process" in caplog.text
     assert "a question of another node failed" in caplog.text
+
+
+def test_an_error_that_is_too_long_to_travel_is_said_to_be_so() -> None:
+    async def scenario() -> None:
+        def answer(question: Question) -> Items:
+            raise RpcError(5, "no", data="x" * MOST_BYTES)
+
+        asker = Asker(answer)
+        asker.answering.receive(question(1))
+        await asker.settle()
+        (said,) = asker.heard
+        assert isinstance(said, Answer)
+        assert said.fault == Fault("", "it refused: an error that is too long to travel, no")
+
+    run(0, scenario)
+
+
+def test_an_answer_that_cannot_be_sent_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async def work() -> Items:
+            await asyncio.sleep(1)
+            return ()
+
+        async def fail(node: str, message: Message) -> None:
+            raise BrokerUnavailable
+
+        asker = Asker(lambda question: () if question.id == 1 else work(), most=2)
+        asker.answering._say = fail
+        for id in (1, 2, 3):
+            asker.answering.receive(question(id))
+        await asyncio.sleep(2)
+        assert len(asker.answering) == 0
+
+    with caplog.at_level(logging.WARNING):
+        run(0, scenario)
+    texts = [each.getMessage().partition(":")[0] for each in caplog.records]
+    assert sorted(texts) == [
+        "an answer to another node could not be sent",
+        "an answer to another node could not be sent",
+        "another node could not be told that this one is busy",
+    ]
 
 
 def test_an_answer_without_end_is_cut_and_says_so() -> None:

@@ -106,31 +106,39 @@ class Answering:
             if isinstance(answer, Coroutine):
                 try:
                     await self._say(question.node, Taken(question.id, self._node))
-                except BaseException:
-                    answer.close()
-                    raise
-                items = await answer
+                    items = await answer
+                finally:
+                    answer.close()  # harmless where it has begun
             else:
                 items = answer
         except Exception as exc:
             fault = self._fault(question, exc)
-        for part in self._parts(question, items, fault):
-            await self._say(question.node, part)
+        try:
+            for part in self._parts(question, items, fault):
+                await self._say(question.node, part)
+        except Exception as exc:
+            # Whoever asked names this node as one that did not answer.
+            logger.warning("an answer to another node could not be sent: %r", exc)
 
     def _fault(self, question: Question, exc: Exception) -> Fault:
         try:
             fault = fault_of(exc)
         except (InvalidData, Unserializable):  # the data that somebody gave it
             fault = None
+        if fault is not None and len(encode_json(fault)) > _ITEM_BYTES:
+            return Fault("", f"it refused: an error that is too long to travel, {fault.text[:100]}")
         if fault is not None:
             return fault
-        logger.error("a question of another node failed: %r", question, exc_info=exc)
+        name = type(question).__name__
+        logger.error("a question of another node failed: %s", name, exc_info=exc)
         return Fault("", "it failed there, and the log says how")
 
     async def _refuse(self, question: Question) -> None:
         try:
             busy = Fault("", f"it is busy: {self._most} questions are worked on")
             await self._say(question.node, Answer(question.id, self._node, 0, True, [], busy))
+        except Exception as exc:
+            logger.warning("another node could not be told that this one is busy: %r", exc)
         finally:
             self._refusing -= 1
 

@@ -97,6 +97,8 @@ class Asking(Generic[T]):
 
     def expect(self, node: str, info: NodeInfo, unfit: str | None = None) -> None:
         """Wait for a node, or say why that would be in vain."""
+        if self._found and self._first:
+            return
         expected = _Expected(info, self._time() + self._patience)
         if unfit is not None:
             expected.miss(unfit)

@@ -65,7 +65,6 @@ class SocketsManager(Options):
     # class's __init__, shall not meet it by accident.
     __broker: str | Broker = "memory://"
     __alone: bool = True
-    __found: bool = False
     __rules: Sequence[ChannelRule] = ()
 
     def __init__(
@@ -389,9 +388,7 @@ class SocketsManager(Options):
         self.__parts.directory.add(ws)
         self.add(ws)
         self.heartbeat.add(ws.connection)
-        if not (self.__alone or self.__found):
-            self.__found = True
-            self.spawn(self.open())  # the other nodes ask for its sockets
+        self.__parts.be_found()
         if self.__parts.watch.too_late(request):
             self.__parts.drain.begin()
         if self.draining:  # it began during the handshake

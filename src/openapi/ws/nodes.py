@@ -58,10 +58,13 @@ T = TypeVar("T")
 
 #: Seconds in which a node says that it heard a question.
 _PATIENCE: Final = 2.0
+#: Seconds for each of two steps to join; then it is tried again.
+_JOINING: Final = 5.0
 #: Seconds behind a hello, in which those are waited for who may be there.
 _SETTLING: Final = 0.25
 #: The pauses between tries to join: the first ceiling, and the last.
-_FIRST, _CAP = 0.1, 2.0
+_FIRST: Final = 0.1
+_CAP: Final = 2.0
 #: What a node announces at most.
 _LONGEST_INTERVAL: Final = 3600.0
 #: Seconds for the last word.
@@ -245,11 +248,11 @@ class Nodes:
     async def _join(self) -> bool:
         assert self._broker is not None
         try:
-            async with asyncio.timeout(self._interval):
+            async with asyncio.timeout(_JOINING):
                 await self._broker.subscribe(ALL)
                 await self._broker.subscribe(inbox_of(self.id))
             self._settled = self._now() + _SETTLING
-            await self._say(ALL, self._sign(), "hello", within=self._interval)
+            await self._say(ALL, self._sign(), "hello", within=_JOINING)
         except Exception as exc:
             self._failed(exc)
             return False

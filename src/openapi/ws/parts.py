@@ -15,7 +15,7 @@ from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT
 from openapi.ws.background import Background
 from openapi.ws.broker import Broker
-from openapi.ws.carrier import Carrier
+from openapi.ws.carrier import Carrier, CarrierState
 from openapi.ws.directory import Directory
 from openapi.ws.drain import Drain
 from openapi.ws.nodes import Nodes
@@ -43,6 +43,7 @@ class Parts:
         self.subscriptions: Final[set[Subscription[Any]]] = set()
         self.background: Final = Background()
         self._sockets = sockets
+        self._opening: asyncio.Task[None] | None = None
 
     @cached_property
     def carrier(self) -> Carrier:
@@ -91,6 +92,14 @@ class Parts:
         """What learns of the end."""
         return ShutdownWatch(self.drain.begin, self.drain.finish)
 
+    def be_found(self) -> None:
+        """Somebody is connected, for whom other nodes may ask: have the broker open."""
+        carrier = self.carrier
+        if self.alone or carrier.state is not CarrierState.NEW:
+            return
+        if self._opening is None or self._opening.done():
+            self._opening = self.background.spawn(self._join())
+
     def connections(self) -> "list[Connection]":
         """Those that there are."""
         return [ws.connection for ws in self._sockets.sockets]
@@ -111,6 +120,9 @@ class Parts:
         if broker is None:
             raise CannotPublish("the server has shut down")
         return broker
+
+    async def _join(self) -> None:
+        await self.carrier.opened()
 
     async def _let_go(self) -> None:
         channels, timeout = self._sockets.channels, self._sockets.limits.close_timeout
