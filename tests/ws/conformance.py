@@ -1089,7 +1089,7 @@ def _found(refreshed: Refreshed) -> tuple[list[str], list[Member]]:
 
 
 #: Turns of the loop in which a call surely returns that waits for nobody.
-TURNS: Final = 50
+TURNS: Final = 10
 #: Calls at once while the server is away.
 MANY: Final = 500
 

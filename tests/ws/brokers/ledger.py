@@ -22,7 +22,7 @@ from openapi.protocol.stream import Position
 from openapi.ws import SocketsManager
 from tests.ws.tcp import Client, Frame
 
-__all__ = ["Figures", "Ledger", "Witness"]
+__all__ = ["Figures", "Ledger", "Witness", "all_hear"]
 
 _EVENT: Final = "n"
 

@@ -21,7 +21,7 @@ from openapi.ws.brokers.redis.names import Names
 from tests.servers.fixtures import StartValkey
 from tests.servers.valkey import ValkeyServer
 from tests.ws.broker_nodes import Node
-from tests.ws.brokers.ledger import Figures
+from tests.ws.brokers.ledger import Figures, all_hear
 from tests.ws.brokers.stage import CHANNEL, Play, open_files, stage
 from tests.ws.brokers.tampering import tampering
 from tests.ws.endpoints import application
@@ -171,6 +171,24 @@ async def test_messages_that_come_while_nobody_is_subscribed_are_read_from_histo
         assert server.execute("CLIENT", "KILL", "TYPE", "pubsub") == 2
         figures = await play.recovers()
     assert_nothing_silent(play, figures, "50 messages unheard, then CLIENT KILL TYPE pubsub")
+    assert (figures.told, figures.heard) == (0, figures.expected)
+
+
+async def test_what_was_missed_is_heard_at_once_though_nothing_comes_any_more(
+    start_valkey: StartValkey,
+) -> None:
+    server = start_valkey()
+    async with tampering(server.port) as relay, stage(lambda: RedisBroker(relay.url)) as play:
+        await play.go_on()
+        assert relay.swallow() == 2
+        await play.ledger.publish_many(play.managers, 50)
+        began = time.perf_counter()
+        assert server.execute("CLIENT", "KILL", "TYPE", "pubsub") == 2
+        async with asyncio.timeout(PATIENCE):
+            await all_hear(play.witnesses, play.ledger.published)
+        sys.stdout.write(f"heard after {time.perf_counter() - began:.2f} s\n")
+        figures = play.ledger.judge(play.witnesses)
+    assert_nothing_silent(play, figures, "50 messages unheard, and none behind them")
     assert (figures.told, figures.heard) == (0, figures.expected)
 
 
