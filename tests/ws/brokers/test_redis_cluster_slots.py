@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -76,9 +76,11 @@ async def until(there: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def brokers(cluster: ValkeyCluster, count: int = 1) -> AsyncIterator[list[Node]]:
+async def brokers(
+    cluster: ValkeyCluster, count: int = 1, **options: Any
+) -> AsyncIterator[list[Node]]:
     """Brokers of their own, open."""
-    nodes = [Node(RedisBroker(cluster.url), PATIENCE) for _ in range(count)]
+    nodes = [Node(RedisBroker(cluster.url, **options), PATIENCE) for _ in range(count)]
     for node in nodes:
         await node.open()
     yield nodes
@@ -251,6 +253,43 @@ async def test_a_node_whose_last_slot_is_moved_is_let_go_of_and_asked_again_when
         await until(lambda: all(owner(to, each) == last.id for each in slots))
         cluster.wait()
         await node.until_back()
+
+
+async def test_a_slot_that_comes_back_at_once_is_subscribed_to_again(
+    cluster: ValkeyCluster,
+) -> None:
+    async with brokers(cluster, 2) as (one, other):
+        await one.broker.subscribe("c")
+        owner_of_it = cluster.node_of(slot_of("c"))
+        owner_of_it.execute("CLUSTER", "DELSLOTS", slot_of("c"))
+        owner_of_it.execute("CLUSTER", "ADDSLOTS", slot_of("c"))
+        await until(lambda: told(one) == ["c"])
+        await other.broker.publish("c", "", 1)
+        await one.messages("c", 1)
+    cluster.wait()
+
+
+async def test_where_it_is_quiet_each_node_is_probed_by_a_slot_that_it_has(
+    cluster: ValkeyCluster,
+) -> None:
+    first = cluster.nodes[0]
+    async with brokers(cluster, probe_interval=0.02) as (node,):
+        await until(lambda: all(map(probes, cluster.nodes)))
+        (probe,) = first.execute("PUBSUB", "SHARDCHANNELS")
+        migrate(first, another(cluster, first), [cluster.slot_of(probe)])
+        await until(lambda: first.execute("PUBSUB", "SHARDCHANNELS") not in ([], [probe]))
+        for each in cluster.nodes:
+            each.execute("CONFIG", "RESETSTAT")
+        await until(lambda: all(map(probes, cluster.nodes)))
+        await node.until_back()
+        assert node.missed == []
+    cluster.wait()
+
+
+def probes(node: ClusterNode) -> int:
+    """How many messages were published at a node."""
+    stats = node.execute("INFO", "commandstats")
+    return int(stats.get("cmdstat_spublish", {}).get("calls", 0))
 
 
 # --- connections ----------------------------------------------------------------------------------

@@ -86,7 +86,6 @@ class Cluster(Servers):
         self._lacking: float | None = None  # since when slots are nobody's
         self._hint: At | None = None  # who knows best
         self._stale = asyncio.Event()
-        self._asking: asyncio.Future[None] | None = None  # those who wait for the next answer
         self._closed = False
         self._closing: set[asyncio.Task[None]] = set()
         where = ", ".join(map(str, seeds))
@@ -126,9 +125,6 @@ class Cluster(Servers):
         """See :meth:`Servers.aclose`."""
         self._closed = True
         await self._owner.aclose()
-        if self._asking is not None:
-            self._asking.set_result(None)
-            self._asking = None
         for partition in self._partitions:
             partition.node = None
         for node in tuple(self._nodes.values()):
@@ -204,9 +200,7 @@ class Cluster(Servers):
             try:
                 await node.reader.want(bus)
             except Moved:
-                if partition.node is node:
-                    await self._refreshed()  # nobody said where it is
-                continue
+                continue  # it was said where to
             if partition.node is node and bus not in partition.lost:
                 return
         raise BrokerUnavailable
@@ -231,33 +225,19 @@ class Cluster(Servers):
             self._stale.clear()
             self._apply(await self._ask())
 
-    async def _refreshed(self) -> None:
-        """Wait until somebody has said anew who has what."""
-        if self._asking is None:
-            self._asking = asyncio.get_running_loop().create_future()
-        self._stale.set()
-        await asyncio.shield(self._asking)
-
     async def _ask(self) -> Topology:
         """The newest of what some nodes say. Raises what is wrong where none does."""
-        asking, self._asking = self._asking, None
-        try:
-            hint, self._hint = self._hint, None
-            up = [node for node in self._nodes.values() if node.link.up]
-            random.shuffle(up)
-            up.sort(key=lambda node: (node.at != hint, node.sure))
-            unsure = sum(not node.sure for node in up)
-            asked = up[: min(max(unsure, _ASKED), _ASKED_AT_MOST)]
-            said = await self._said(node.topology() for node in asked)
-            if not any(isinstance(each, Topology) for each in said):
-                known = self._topology.nodes if self._topology is not None else frozenset()
-                said = await self._said(
-                    ask(self._connection(*at), at) for at in {*known, *self._seeds}
-                )
-            return _newest(said)
-        finally:
-            if asking is not None:
-                asking.set_result(None)
+        hint, self._hint = self._hint, None
+        up = [node for node in self._nodes.values() if node.link.up]
+        random.shuffle(up)
+        up.sort(key=lambda node: (node.at != hint, node.sure))
+        unsure = sum(not node.sure for node in up)
+        asked = up[: min(max(unsure, _ASKED), _ASKED_AT_MOST)]
+        said = await self._said(node.topology() for node in asked)
+        if not any(isinstance(each, Topology) for each in said):
+            known = self._topology.nodes if self._topology is not None else frozenset()
+            said = await self._said(ask(self._connection(*at), at) for at in {*known, *self._seeds})
+        return _newest(said)
 
     async def _said(
         self, questions: Iterable[Awaitable[Topology]]
