@@ -567,7 +567,10 @@ async def test_a_question_that_is_too_long_is_asked_of_nobody_and_they_are_named
     cluster: Cluster,
 ) -> None:
     one, other = [await cluster.start() for _ in range(2)]
-    for payload, why in (({"text": "x" * MOST_BYTES}, "bytes as JSON"), ({"n": 2**64}, "no form")):
+    for payload, why in (
+        ({"text": "x" * MOST_BYTES}, "bytes as JSON"),
+        ({"n": 2**64}, "integer out of range"),
+    ):
         async with client(one, "anna") as near:
             calling = asyncio.create_task(one.sockets.call("ask", payload, user="anna"))
             await answering(near, {"response": 1})

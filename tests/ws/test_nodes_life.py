@@ -52,6 +52,8 @@ class Wire(Broker, Supervised):
         """Everything that needs the server fails."""
         self.hangs = False
         """Everything that needs the server takes for ever."""
+        self.takes = 0.001
+        """Or as many seconds."""
         self.loses: set[str] = set()
         self.said: list[str] = []
         self.missed: Callable[[Collection[str] | None], object] = lambda channels: None
@@ -89,7 +91,7 @@ class Wire(Broker, Supervised):
         await self.memory.aclose()
 
     async def _server(self) -> None:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(self.takes)
         if self.hangs:
             await asyncio.Event().wait()
         if self.away:
@@ -319,6 +321,40 @@ def test_the_broker_may_be_away_when_a_node_says_bye() -> None:
         await other.sockets.drain()
 
     told(scenario, seeds=3)
+
+
+def test_whoever_says_bye_says_nothing_behind_it() -> None:
+    async def scenario(one: One, other: One) -> None:
+        await one.hear("hello", sign())
+        await one.sockets.drain()
+        assert one.wire.said[-2:] == ["here", "bye"]
+        assert one.nodes._greeting == {}
+
+    told(scenario)
+
+
+def test_others_have_their_time_from_when_they_were_asked() -> None:
+    async def scenario(one: One, other: One) -> None:
+        one.wire.takes = other.wire.takes = 1.5
+        assert await one.missing() == []
+
+    told(scenario)
+
+
+def test_what_was_answered_counts_though_asking_failed_in_the_end() -> None:
+    async def scenario(one: One, other: One) -> None:
+        published = one.wire.memory.publish
+
+        async def fail(channel: str, event: str, data: object) -> None:
+            await published(channel, event, data)
+            await asyncio.sleep(0.1)
+            raise BrokerUnavailable("the answer of the server is lost")
+
+        one.wire.memory.publish = fail  # type: ignore[method-assign]
+        assert await one.missing() == []
+        one.wire.memory.publish = published  # type: ignore[method-assign]
+
+    told(scenario)
 
 
 def test_a_manager_that_has_its_broker_for_itself_says_nothing() -> None:

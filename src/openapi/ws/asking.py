@@ -89,6 +89,7 @@ class Asking(Generic[T]):
         self._longest = longest
         self._first = first
         self._settled = settled
+        self._is_enough = False
         self._nodes: dict[str, _Expected] = {}
         self._found: list[tuple[str, T]] = []
         self._refused: list[Exception] = []
@@ -96,8 +97,8 @@ class Asking(Generic[T]):
         self._news = asyncio.Event()
 
     def expect(self, node: str, info: NodeInfo, unfit: str | None = None) -> None:
-        """Wait for a node, or say why that would be in vain."""
-        if self._found and self._first:
+        """Wait for a node from now on, or say why that would be in vain."""
+        if self._is_enough:
             return
         expected = _Expected(info, self._time() + self._patience)
         if unfit is not None:
@@ -204,5 +205,6 @@ class Asking(Generic[T]):
 
     def _enough(self, node: str) -> None:
         self._settled = 0.0
+        self._is_enough = True
         for id in [id for id in self._nodes if id != node]:
             del self._nodes[id]

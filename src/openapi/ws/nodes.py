@@ -121,7 +121,7 @@ class Nodes:
         self._due = 0.0
         self._settled = 0.0
         self._failing = False
-        self._greeting: set[str] = set()
+        self._greeting: dict[str, asyncio.Task[None]] = {}
         self._ids = count(1)
         self._asking: dict[int, Asking[Any]] = {}
 
@@ -215,6 +215,8 @@ class Nodes:
         for asking in self._asking.values():
             asking.all_lost("this process shuts down")
         await self.answering.finish(timeout)
+        if self._greeting:  # or whom they greet would hear of this node behind its last word
+            await asyncio.wait(self._greeting.values())
         if before is NodeState.JOINED:
             try:
                 await self._say(ALL, self._sign(), "bye", within=_FAREWELL)
@@ -323,8 +325,8 @@ class Nodes:
             raise Unreadable(f"there are {len(self.table)} nodes, and no room for one more")
         if event == "hello":
             if sign.node not in self._greeting:
-                self._greeting.add(sign.node)
-                self._spawn(self._greet(sign.node))
+                greeting = self._greeting[sign.node] = self._spawn(self._greet(sign.node))
+                greeting.add_done_callback(lambda _: self._greeting.pop(sign.node))
         elif not to_all:
             # It has answered our hello, so it hears what we asked behind that.
             for asking in self._asking.values():
@@ -335,8 +337,6 @@ class Nodes:
             await self._tell(node, self._sign(), "here")
         except Exception as exc:
             self._failed(exc)
-        finally:
-            self._greeting.discard(node)
 
     def _lost(self, node: str, reason: str) -> None:
         for asking in self._asking.values():
@@ -355,22 +355,30 @@ class Nodes:
 
     async def _ask(self, asking: Asking[T], question: Callable[..., Question]) -> Gathered[T]:
         id = next(self._ids)
-        for node in self.table.all:
-            self._expect(asking, node.sign.node)
-        self._asking[id] = asking
+        self._asking[id] = asking  # some answer while it is still being asked
         try:
-            await self._say(ALL, question(id=id, node=self.id), within=_PATIENCE)
+            unsaid = await self._unsaid(question, id)
+            for node in self.table.all:
+                self._expect(asking, node.sign.node)
+            if unsaid is not None:
+                asking.all_lost(unsaid)
             await asking.answers()
         except asyncio.CancelledError:
             self._spawn(self._stop(id))
             raise
-        except CannotSay as exc:
-            return self.nobody(f"it cannot be asked: {exc}")
-        except Exception as exc:
-            return self.nobody(f"the broker is away: {_text(exc)}")
         finally:
             del self._asking[id]
         return asking.gathered(self._described)
+
+    async def _unsaid(self, question: Callable[..., Question], id: int) -> str | None:
+        """Ask all; returns why that could not be, if so."""
+        try:
+            await self._say(ALL, question(id=id, node=self.id), within=_PATIENCE)
+        except (CannotSay, InvalidData) as exc:
+            return f"it cannot be asked: {exc}"
+        except Exception as exc:
+            return f"the broker is away: {_text(exc)}"
+        return None
 
     def _expect(self, asking: Asking[Any], id: str) -> None:
         node = self.table.get(id)

@@ -80,10 +80,13 @@ class Reach:
     ) -> Found[Reply]:
         """See :meth:`SocketsManager.call`."""
         here = self._directory.find("call", user, socket_id)
-        encode_json({} if payload is None else payload)
+        written = encode_json({} if payload is None else payload)
         schema = Schema.of(returns)
         asking = self._elsewhere(
-            partial(CallQuestion, method=method, payload=payload, timeout=timeout),
+            # What becomes of the payload while others are asked changes nothing.
+            lambda **whom: CallQuestion(
+                method=method, payload=_ANYTHING.decode(written), timeout=timeout, **whom
+            ),
             ReplyItem,
             here,
             user,
