@@ -11,6 +11,7 @@ import pytest
 from yarl import URL
 
 from tests.servers.cluster import ValkeyCluster
+from tests.servers.nats import NatsServer
 from tests.servers.process import HOST, Server
 from tests.servers.valkey import ValkeyServer
 from tests.ws import node_process
@@ -37,10 +38,10 @@ class NodeProcess(Server):
             return b'"broker":{"status":"up"}' in connection.makefile("rb").read()
 
 
-@pytest.fixture(params=["valkey", "cluster"])
+@pytest.fixture(params=["valkey", "cluster", "shared_nats"])
 def broker(request: pytest.FixtureRequest) -> str:
     """The URL of a server."""
-    server: ValkeyServer | ValkeyCluster = request.getfixturevalue(request.param)
+    server: ValkeyServer | ValkeyCluster | NatsServer = request.getfixturevalue(request.param)
     return server.url
 
 
