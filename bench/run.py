@@ -1,4 +1,7 @@
-"""Measure this server: `make bench`. Its CPU time per operation, and what one slow reader costs.
+"""Measure this server: `make bench`. Its CPU time per operation, and what one slow reader costs;
+what carrying messages past one process costs, and what a second worker is worth.
+
+    python -m bench.run [server] [brokers] [workers]        some of it; without a name all
 
 Figures hold for the machine that they were measured on; compare those of one run only.
 """
@@ -14,6 +17,7 @@ from contextlib import asynccontextmanager
 
 import psutil
 
+from bench import brokers, workers
 from bench.load import Socket, text
 
 ORDER = {"id": 123456, "item": "oolong", "price": 12.5, "express": True, "note": "leave it there"}
@@ -175,5 +179,10 @@ async def main() -> None:
         )
 
 
+PARTS = {"server": main, "brokers": brokers.main, "workers": workers.main}
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    if unknown := set(sys.argv[1:]) - set(PARTS):
+        sys.exit(f"there is no part {', '.join(sorted(unknown))}: it is {', '.join(PARTS)}")
+    for name in sys.argv[1:] or PARTS:
+        asyncio.run(PARTS[name]())
