@@ -87,7 +87,7 @@ class Cluster(Servers):
         self._hint: At | None = None  # who knows best
         self._stale = asyncio.Event()
         self._closed = False
-        self._closing: set[asyncio.Task[None]] = set()
+        self._leaving: dict[Node, asyncio.Task[None]] = {}  # nodes that have nothing of ours
         where = ", ".join(map(str, seeds))
         self._owner = Supervisor(
             f"Redis Cluster at {where}",
@@ -127,10 +127,12 @@ class Cluster(Servers):
         await self._owner.aclose()
         for partition in self._partitions:
             partition.node = None
-        for node in tuple(self._nodes.values()):
-            self._drop(node)
-        if self._closing:
-            await asyncio.wait(self._closing)
+        leaving = tuple(self._leaving.values())
+        for node in (*self._nodes.values(), *self._leaving):
+            await node.aclose()
+        self._nodes.clear()
+        if leaving:
+            await asyncio.wait(leaving)
 
     async def call(self, channel: str, *command: bytes) -> Answer:
         """See :meth:`Servers.call`."""
@@ -294,9 +296,9 @@ class Cluster(Servers):
     def _drop(self, node: Node) -> None:
         """It has nothing of ours any more."""
         del self._nodes[node.at]
-        task = asyncio.get_running_loop().create_task(node.aclose())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        task = asyncio.get_running_loop().create_task(node.leave())
+        self._leaving[node] = task
+        task.add_done_callback(lambda _: self._leaving.pop(node))
 
     def _place(self, partition: Partition, node: Node | None) -> None:
         before = partition.node

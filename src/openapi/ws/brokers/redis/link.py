@@ -131,6 +131,11 @@ class Link:
         """Disconnect. Calls that wait for an answer fail."""
         await self._owner.aclose()
 
+    async def finish(self) -> None:
+        """Wait for the answers to what is under way, or until there will be none."""
+        if self._waiting:
+            await asyncio.wait([self._waiting[-1].answered])
+
     def call(self, *command: bytes, asking: bool = False) -> "asyncio.Future[Answer]":
         """Send a command with the others of this tick. The answer comes, or what is wrong with it.
 

@@ -111,6 +111,12 @@ class Node:
         await self.link.open(patience)
         await self.reader.open(max(0.0, due - loop.time()))
 
+    async def leave(self) -> None:
+        """Disconnect when what is under way has its answers: it has nothing of ours any more."""
+        await self.reader.aclose()
+        await self.link.finish()
+        await self.link.aclose()
+
     async def aclose(self) -> None:
         """Disconnect."""
         await self.reader.aclose()
