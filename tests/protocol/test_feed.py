@@ -271,6 +271,25 @@ def test_a_late_message_of_a_stream_lost_long_ago_is_asked_for_once() -> None:
     assert receive(feed, 6) == notes(6)
 
 
+def test_a_position_may_follow_that_is_beyond_the_stream_or_in_one_that_nobody_has_heard_of() -> (
+    None
+):
+    feed = opened(5)
+    assert feed.may_follow(Position(6, "a"))
+    assert not feed.may_follow(Position(5, "a"))
+    assert feed.may_follow(Position(1, "b"))
+    feed.lost("b")
+    assert not feed.may_follow(Position(1, "b"))
+
+
+def test_a_position_of_a_stream_that_was_lost_here_cannot_follow() -> None:
+    feed = opened(5)
+    receive(feed, 1, epoch="b")
+    feed.bridged(page(1, epoch="b"))
+    assert not feed.may_follow(Position(9, "a"))
+    assert feed.may_follow(Position(2, "b"))
+
+
 def test_two_streams_may_be_lost_before_one_is_read() -> None:
     feed = opened(5)
     receive(feed, 1, epoch="b")

@@ -667,6 +667,46 @@ def test_a_client_that_heard_elsewhere_what_is_late_here_gets_nothing_twice() ->
         run(seed, main)
 
 
+def test_a_client_that_heard_elsewhere_of_a_new_stream_goes_on_in_it() -> None:
+    async def main() -> None:
+        async with nodes() as n, n.far.subscription("c") as here:
+            await n.publish(3)
+            assert await read(here, 3) == [1, 2, 3]
+            n.bus.weather = lambda number: (9,)  # what comes of the new stream is late
+            n.memory.forget("c")
+            position = await n.publish(2)
+            client = await n.server.connect()
+            recover = {"offset": position.offset, "epoch": position.epoch}
+            joined = await client.call("subscribe", {"channel": "c", "recover": recover})
+            joined.pop("subscribed")
+            assert joined == {"recovered": True, "messages": [], **recover}
+            with pytest.raises(PositionLost):
+                await anext(here)
+            n.bus.weather = lambda number: (0,)
+            await n.publish(3)
+            await n.bus.deliver_late()
+            assert offsets(await take(client, 3)) == [3, 4, 5]
+            assert client.messages.empty()
+
+    for seed in range(SEEDS):
+        run(seed, main)
+
+
+def test_an_epoch_that_nobody_has_costs_one_reading_however_many_come_with_it() -> None:
+    async def main() -> None:
+        async with nodes() as n, n.far.subscription("c"):
+            position = await n.publish(3)
+            for _ in range(5):
+                client = await n.server.connect()
+                recover = {"offset": 2, "epoch": "another"}
+                joined = await client.call("subscribe", {"channel": "c", "recover": recover})
+                assert (joined["recovered"], joined["epoch"]) == (False, position.epoch)
+            assert n.bus.reads == [0, LIMITS.recovery]
+
+    for seed in range(SEEDS):
+        run(seed, main)
+
+
 def test_a_client_that_is_ahead_of_a_node_that_cannot_read_is_to_come_back_later() -> None:
     async def main() -> None:
         loop = running_loop()

@@ -5,7 +5,7 @@ nothing happens any more, and then every client has got exactly what the model s
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -77,6 +77,8 @@ class Channel:
     """The stream whose messages they get; None where nobody is subscribed."""
     heard: int = 0
     """Its newest message that they got."""
+    lost: deque[str] = field(default_factory=lambda: deque(maxlen=8))
+    """Epochs that are known to be those of lost streams, while anybody is subscribed."""
 
     @property
     def is_behind(self) -> bool:
@@ -364,6 +366,8 @@ class Model(RuleBasedStateMachine):
 
     def reset(self, channel: Channel, offset: int) -> None:
         self.seen["resets"] += 1
+        if channel.live is not None and channel.live is not channel.stream:
+            channel.lost.append(channel.live.epoch)
         channel.live, channel.heard = channel.stream, offset
         for user in self.users:
             if channel.name in user.patterns:
@@ -384,10 +388,19 @@ class Model(RuleBasedStateMachine):
         answer: dict[str, Any] = self.run(client.ask("subscribe", payload))["response"]
         if channel.live is None:
             channel.live, channel.heard = channel.stream, channel.stream.top
-        elif since is not None and since[0] == channel.live.epoch and since[1] > channel.heard:
+            channel.lost.clear()
+        # A position that the stream may have reached unseen is looked for.
+        looks = since is not None and (
+            since[1] > channel.heard
+            if since[0] == channel.live.epoch
+            else since[0] not in channel.lost
+        )
+        if looks and channel.is_behind:
             self.notice(channel, None)
         live = channel.live
         live.epoch = live.epoch or answer["epoch"]
+        if looks and since is not None and since[0] != live.epoch:
+            channel.lost.append(since[0])
         if pattern not in (patterns := user.patterns.setdefault(name, [])):
             patterns.append(pattern)
         expected = {

@@ -107,6 +107,16 @@ class Feed(Generic[M]):
         self._kept.append(self._asked)
         return ()
 
+    def may_follow(self, position: Position) -> bool:
+        """Whether a position may be one that the stream has reached unseen from here."""
+        if position.epoch == self._epoch:
+            return position.offset > self.log.top
+        return position.epoch not in self._lost
+
+    def lost(self, epoch: str) -> None:
+        """The stream has been read since this epoch was heard of, and has another one."""
+        self._lost.append(epoch)
+
     def bridge(self) -> None:
         """Something may be missing: what lies behind :attr:`top` is going to be read."""
         assert self.state is not FeedState.OPENING
@@ -118,10 +128,10 @@ class Feed(Generic[M]):
         log, there = self.log, page.top
         asked, self._asked = self._asked, None
         if asked is not None and asked[1] not in (self._epoch, there.epoch):
-            self._lost.append(asked[1])
+            self.lost(asked[1])
         out: list[M | Reset] = []
         if there.epoch != self._epoch:
-            self._lost.append(self._epoch)
+            self.lost(self._epoch)
             out.append(self._reset(self._beginning(there)))
         elif there.offset < log.top:
             out.append(self._reset(there))

@@ -173,9 +173,8 @@ class Feeds:
         feed = self._feeds.get(channel)
         if feed is None:
             raise CannotSubscribe("the server has shut down")
-        top = feed.top
-        if since.epoch == top.epoch and since.offset > top.offset:
-            # Its client was elsewhere, where the message came sooner.
+        if feed.may_follow(since):
+            # Its client was elsewhere, where the message came sooner, or the first of a new stream.
             self._read_soon(channel, feed)
             if feed.bridging is not None:
                 # One patience for all who wait: they do so one behind the other.
@@ -183,6 +182,8 @@ class Feeds:
                 await asyncio.wait([feed.bridging], timeout=max(0.0, _PATIENCE - waited))
             if feed.bridging is not None:
                 raise _unreadable()
+            if since.epoch != feed.top.epoch:
+                feed.lost(since.epoch)  # whoever comes with it again costs no reading
         for _ in range(2):  # what was read before a reset is of no use
             if not feed.reaches(since):
                 keep = min(feed.rule.history, self._limits.recovery)
