@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -34,8 +37,10 @@ from openapi.ws.node_messages import (
 )
 from openapi.ws.node_table import NodeTable
 from openapi.ws.nodes import Nodes, NodeState
-from openapi.ws.partial import NodeInfo
+from openapi.ws.partial import Count, Missing, NodeInfo
 from tests.shuffled import run
+from tests.ws.endpoints import Endpoint, application
+from tests.ws.linked import Client, Linked
 
 INTERVAL = Limits().node_interval
 STRANGER = "0123456789abcdef"
@@ -370,6 +375,102 @@ def test_a_manager_that_has_its_broker_for_itself_says_nothing() -> None:
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run(0, main)
+
+
+# --- with clients -------------------------------------------------------------------------------
+
+
+class Named(Endpoint):
+    """Its user is who the URL says."""
+
+    async def on_connect(self) -> None:
+        self.user = self.request.query.get("user")
+
+
+def served(
+    count: int, scenario: Callable[[list[One], list[Client]], Coroutine[Any, Any, None]]
+) -> None:
+    """Run a scenario of nodes that have a client each, whose user is anna."""
+
+    async def main() -> None:
+        memory = MemoryBroker()
+        nodes = [One(memory, ping_interval=None) for _ in range(count)]
+        async with AsyncExitStack() as stack:
+            clients = list[Client]()
+            for node in nodes:
+                app = application(Named, node.sockets)
+                server = await stack.enter_async_context(Linked(app))
+                clients.append(await server.connect("/stream?user=anna"))
+            await asyncio.sleep(1)
+            await scenario(nodes, clients)
+
+    for seed in range(10):
+        run(seed, main)
+
+
+async def answering(client: Client, response: object) -> None:
+    """Answer the next call of the server."""
+    frame = await client.messages.get()
+    client.send({"id": frame["id"], "response": response})
+
+
+def test_a_node_that_died_is_named_and_the_others_answer() -> None:
+    async def scenario(nodes: list[One], clients: list[Client]) -> None:
+        one, other, dead = nodes
+        dead.wire.cut = True
+        calling = asyncio.create_task(one.sockets.call("ask", user="anna"))
+        await asyncio.gather(*(answering(each, 1) for each in clients[:2]))
+        replies = await calling
+        assert [reply.result for reply in replies] == [1, 1]
+        host, pid = socket.gethostname(), os.getpid()
+        info = NodeInfo(dead.sockets.node, host, pid, 1)
+        (missing,) = replies.missing
+        assert missing == Missing(info, "it did not answer within 2 s")
+        assert str(missing) == f"{host} ({pid}): it did not answer within 2 s"
+        for found in (
+            await one.sockets.connections(),
+            await one.sockets.subscribe_socket("c", user="anna"),
+            await one.sockets.unsubscribe_socket("c", user="anna"),
+        ):
+            count = found if isinstance(found, Count) else len(found)
+            assert (count, found.missing) == (2, replies.missing)
+        whole = await one.sockets.server_info(cluster=True)
+        assert {each["id"] for each in whole["nodes"]} == {one.sockets.node, other.sockets.node}
+        assert whole["missing"] == [
+            {
+                "id": dead.sockets.node,
+                "host": host,
+                "pid": pid,
+                "connections": 1,
+                "reason": "it did not answer within 2 s",
+            }
+        ]
+        closed = await one.sockets.disconnect(user="anna")
+        assert (closed, closed.missing) == (2, replies.missing)
+        assert [await each.closed for each in clients[:2]] == [4504, 4504]
+
+    served(3, scenario)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "reason"),
+    [(5.0, "it was not done within 7 s"), (None, "nothing was heard of it for ")],
+)
+def test_a_node_that_dies_while_it_works_on_a_call_is_named_in_the_end(
+    timeout: float | None, reason: str
+) -> None:
+    async def scenario(nodes: list[One], clients: list[Client]) -> None:
+        one, other = nodes
+        calling = asyncio.create_task(one.sockets.call("ask", user="anna", timeout=timeout))
+        await clients[1].messages.get()
+        other.wire.cut = True
+        await answering(clients[0], 1)
+        replies = await calling
+        assert [reply.result for reply in replies] == [1]
+        (missing,) = replies.missing
+        assert missing.reason.startswith(reason)
+
+    served(2, scenario)
 
 
 # --- what comes over the bus --------------------------------------------------------------------
