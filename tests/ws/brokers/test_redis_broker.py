@@ -122,7 +122,18 @@ async def test_when_it_is_closed_its_connections_are_and_its_deliveries_have_end
 
 
 async def test_brokers_of_other_prefixes_have_nothing_in_common(opened: Opened) -> None:
-    one, other = await opened(prefix="one"), await opened(prefix="other")
+    await have_nothing_in_common(await opened(prefix="one"), await opened(prefix="other"))
+
+
+async def test_databases_of_one_server_have_nothing_in_common(
+    opened: Opened, valkey: ValkeyServer
+) -> None:
+    await have_nothing_in_common(await opened(), await opened(f"{valkey.url}/1"))
+    prefixes = {name.split(":")[0] for name in valkey.execute("PUBSUB", "CHANNELS")}
+    assert prefixes == {"openapi", "openapi@1"}  # the bus is of all databases
+
+
+async def have_nothing_in_common(one: Node, other: Node) -> None:
     for node in (one, other):
         await node.broker.subscribe("c")
         await node.broker.publish("c", "", 1)

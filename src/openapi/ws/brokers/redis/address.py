@@ -88,10 +88,12 @@ class Address:
                 timeout=timeout,
             )
         host, port = self.nodes[0]
+        # Bus channels are of all databases of a server; only their names can keep these apart.
+        database = self._options.get("db")
         return Single(
             f"Redis at {host}:{port}",
             lambda: self.connection(host, port),
-            prefix=prefix,
+            prefix=f"{prefix}@{database}" if database else prefix,
             receive=receive,
             missed=missed,
             probe_interval=probe_interval,
