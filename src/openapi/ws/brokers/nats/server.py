@@ -120,17 +120,23 @@ class Server:
         owner = self._owner
         link = await self._connect()
         try:
-            await self._streams.prepare(link, self._server_clock)
+            await self._prepare(link)
             trusted = self._trust_restarts or "cluster" in link.info
             self.run = "-" if trusted else str(link.info["server_id"])[-16:]
-            await self._joined(link)
-            self._link = link
+            self._link, self._ill = link, None
             up()
             if owner.sessions > 1:
                 self._back()
             await self._keep(link)
         finally:
             await link.aclose()
+
+    async def _prepare(self, link: Link) -> None:
+        try:
+            await self._streams.prepare(link, self._server_clock)
+            await self._joined(link)
+        except BrokerUnavailable as exc:
+            raise ConnectionError(exc.message) from exc
 
     async def _keep(self, link: Link) -> None:
         """Watch a connection until it ends, and look after the streams meanwhile."""
@@ -143,7 +149,8 @@ class Server:
             (ended, *_), _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             ended.result()
         finally:
-            self._link = self._ill = None
+            self._link = None
+            self._ill = Outage(time.time(), f"{self._address.name}: the connection ended")
             for each in both:
                 each.add_done_callback(_seen)
                 each.cancel()
