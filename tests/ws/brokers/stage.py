@@ -18,6 +18,7 @@ from typing import Any, Final
 import psutil
 
 from openapi.errors import ErrorCode
+from openapi.protocol.limits import Limits
 from openapi.ws import Broker, ChannelRule, SocketsManager
 from tests.ws.brokers.ledger import Figures, Ledger, Witness, all_hear
 from tests.ws.endpoints import application
@@ -26,11 +27,12 @@ from tests.ws.tcp import Client, served
 __all__ = ["CHANNEL", "Play", "stage"]
 
 CHANNEL: Final = "news"
+#: More messages than are published while anybody is away.
 HISTORY: Final = 300
 
 #: Seconds in which everything surely happens. Only a test that fails waits for so long.
 _PATIENCE: Final = 30.0
-_PAUSE: Final = 0.002
+_PAUSE: Final = 0.02
 
 
 class Play:
@@ -104,11 +106,12 @@ def open_files() -> int:
 
 @asynccontextmanager
 async def stage(
-    broker: Callable[[], Broker], *, clients: int = 3, rule: ChannelRule | None = None
+    broker: Callable[[], Broker], *, clients: int = 3, history: int = HISTORY
 ) -> AsyncIterator[Play]:
     """Two servers with so many clients each. Each server has a broker of its own."""
-    rules = [rule or ChannelRule(CHANNEL, history=HISTORY), ChannelRule("*")]
-    managers = [SocketsManager(broker=broker(), channels=rules) for _ in range(2)]
+    rules = [ChannelRule(CHANNEL, history=history), ChannelRule("*")]
+    limits = Limits(recovery=history)
+    managers = [SocketsManager(broker=broker(), channels=rules, limits=limits) for _ in range(2)]
     ledger = Ledger(CHANNEL)
     async with AsyncExitStack() as stack:
         urls = [

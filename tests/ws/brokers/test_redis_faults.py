@@ -196,13 +196,16 @@ async def test_more_was_missed_than_there_is_history_and_everybody_is_told(
     start_valkey: StartValkey,
 ) -> None:
     server = start_valkey()
-    async with tampering(server.port) as relay, stage(lambda: RedisBroker(relay.url)) as play:
+    async with (
+        tampering(server.port) as relay,
+        stage(lambda: RedisBroker(relay.url), history=100) as play,
+    ):
         await play.go_on()
         assert relay.swallow() == 2
-        await play.ledger.publish_many(play.managers, 400)
+        await play.ledger.publish_many(play.managers, 150)
         assert server.execute("CLIENT", "KILL", "TYPE", "pubsub") == 2
         figures = await play.recovers()
-    assert_nothing_silent(play, figures, "400 messages unheard of 300 kept")
+    assert_nothing_silent(play, figures, "150 messages unheard of 100 kept")
     assert figures.told == len(play.witnesses)
     assert figures.flagged > 0
 
