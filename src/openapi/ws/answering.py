@@ -118,7 +118,7 @@ class Answering:
                 await self._say(question.node, part)
         except Exception as exc:
             # Whoever asked names this node as one that did not answer.
-            logger.warning("an answer to another node could not be sent: %r", exc)
+            logger.info("an answer to another node could not be sent: %r", exc)
 
     def _fault(self, question: Question, exc: Exception) -> Fault:
         try:
@@ -138,7 +138,7 @@ class Answering:
             busy = Fault("", f"it is busy: {self._most} questions are worked on")
             await self._say(question.node, Answer(question.id, self._node, 0, True, [], busy))
         except Exception as exc:
-            logger.warning("another node could not be told that this one is busy: %r", exc)
+            logger.info("another node could not be told that this one is busy: %r", exc)
         finally:
             self._refusing -= 1
 
