@@ -112,6 +112,7 @@ class One:
 
     @property
     def nodes(self) -> Nodes:
+        assert self.sockets.node  # which makes it, the first time
         found: Nodes = vars(self.sockets)["_SocketsManager__parts"].nodes
         return found
 
