@@ -8,6 +8,7 @@ import asyncio
 import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from openapi.ws.broker import Broker
@@ -67,6 +68,9 @@ class Gate:
         self._ends.add(back)
         await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
         self._ends -= {writer, back}
+        for end in (writer, back):
+            with suppress(OSError):  # it was reset
+                await end.wait_closed()
 
     async def _pump(self, reader: StreamReader, writer: StreamWriter) -> None:
         try:

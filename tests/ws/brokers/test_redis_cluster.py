@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from openapi.errors import BrokerUnavailable
+from openapi.ws.brokers.redis import broker as broker_module
 from tests.servers.cluster import ValkeyCluster
 from tests.ws.broker_nodes import Node, World
 from tests.ws.brokers.cluster_world import ClusterWorld, Gates
@@ -39,15 +40,16 @@ class TestRedisCluster(
     @pytest.fixture
     async def world(self, gates: Gates) -> AsyncIterator[World]:
         gates.cluster.flush()
-        world = ClusterWorld(gates)
+        world = ClusterWorld(gates, timeout=1.0)
         await world.back()
         yield world
         await world.aclose()
 
 
 async def test_a_broker_that_is_opened_where_nobody_answers_finds_the_cluster_later(
-    gates: Gates,
+    gates: Gates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(broker_module, "_PATIENCE", 0.5)
     world = ClusterWorld(gates, timeout=0.1)
     await world.back()
     await world.away(silent=True)

@@ -123,7 +123,7 @@ async def test_a_primary_that_stood_still_and_wakes_up_replaced_leads_nobody_ast
     replicated: ValkeyCluster,
 ) -> None:
     slot = slot_of(CHANNEL)
-    async with stage(lambda: RedisBroker(replicated.url)) as play:
+    async with stage(lambda: RedisBroker(replicated.url, timeout=1.0)) as play:
         await play.go_on()
         still = replicated.node_of(slot)
         still.pause()
