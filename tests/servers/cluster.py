@@ -30,18 +30,17 @@ _BATCH: Final = 100
 
 
 class ClusterNode(ValkeyServer):
-    """One node. ``id`` is what the others know it by."""
+    """One node of a cluster."""
 
     def __init__(self, *options: str, **kept: Any) -> None:
         super().__init__(*options, **kept)
         self.bus_port = free_port()
-        self._id = ""
+        self.id = ""
+        """What the others know it by, as soon as it has run."""
 
-    @property
-    def id(self) -> str:
-        if not self._id:
-            self._id = self.execute("CLUSTER", "MYID")
-        return self._id
+    def start(self) -> None:
+        super().start()
+        self.id = self.execute("CLUSTER", "MYID")
 
     def _command(self) -> Sequence[str | Path]:
         return [
