@@ -17,9 +17,9 @@ from tests.cli.test_workers import one_on_each
 from tests.servers.fixtures import StartValkey
 from tests.servers.valkey import ValkeyServer
 
-WORKERS = "openapi serve docs/examples/howto/workers.py:create_app --workers 2"
+WORKERS = "openapi serve docs.examples.howto.workers:create_app --workers 2"
 PLAIN = """openapi publish --broker redis://localhost news made '{"n": 1}'"""
-KEPT = """openapi publish --broker redis://localhost --app docs/examples/howto/publish_from_outside.py:create_app orders:7 paid '{"id": "a", "cents": 1200}'"""  # noqa: E501 - as it is on the page
+KEPT = """openapi publish --broker redis://localhost --app docs.examples.howto.publish_from_outside:create_app orders:7 paid '{"id": "a", "cents": 1200}'"""  # noqa: E501 - as it is on the page
 PIPED = "openapi publish --broker redis://localhost news made - < message.json | cat"
 
 
@@ -78,12 +78,12 @@ class TestPublishing:
         assert done.stdout == shown("publish-from-outside.md", PIPED)
 
     async def test_a_script_publishes_what_is_kept(self, broker: str) -> None:
-        script = str(ROOT / "docs/examples/howto/publish_from_outside.py")
+        script = "docs.examples.howto.publish_from_outside"
         publishing = await asyncio.create_subprocess_exec(
-            sys.executable, script, "7", "a", "1200", env=ENVIRONMENT
+            *(sys.executable, "-m", script, "7", "a", "1200"), cwd=ROOT, env=ENVIRONMENT
         )
         assert await publishing.wait() == 0
-        target = "docs/examples/howto/publish_from_outside.py:create_app"
+        target = "docs.examples.howto.publish_from_outside:create_app"
         with started("serve", target, "--port", "0", "--quiet") as process:
             async with connect(line(process)["url"] + "/stream") as client:
                 page = await client.history("orders:7")

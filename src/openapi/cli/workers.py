@@ -4,6 +4,9 @@ Each is the command that this process was started with, and listens by itself: t
 connections over all who listen on a port (SO_REUSEPORT). One that is gone gets none, and those of
 the others go on. This process has no code of the application in it, so nothing there ends it.
 
+gunicorn has a worker for aiohttp, which is not used. What ends it starts again at once, and it ends
+all at the first that does not start; a second signal does not shorten the drain of such a worker.
+
 | a worker           | what follows                                                             |
 |--------------------|--------------------------------------------------------------------------|
 | fails as all start | all end, with what it says                                               |
@@ -230,9 +233,9 @@ class _Crew:
             await _all_gone(living)
 
     def check(self) -> None:
-        """Raise what one of those that were to end has failed with, if any has."""
+        """Raise what one of those that served has failed with as it ended, if any has."""
         for worker in self._workers.values():
-            if worker.failure is not None:
+            if worker.failure is not None and worker.since is not None:
                 raise worker.failure
 
     async def _keep(self, number: int) -> None:
