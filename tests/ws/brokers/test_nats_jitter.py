@@ -26,10 +26,11 @@ async def test_a_thousand_clients_that_hop_between_servers_get_every_message_onc
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "not trusted"])
 async def test_where_the_broker_is_killed_meanwhile_everything_is_delivered_or_flagged(
-    start_nats: StartNats,
+    start_nats: StartNats, trusted: bool
 ) -> None:
-    server, clients = start_nats(), 150
+    server, clients = start_nats(config="jetstream { sync_interval: always }"), 300
 
     async def outage(servers: Hopping) -> None:
         began = time.perf_counter()
@@ -38,7 +39,8 @@ async def test_where_the_broker_is_killed_meanwhile_everything_is_delivered_or_f
         server.start()
         sys.stdout.write(f"away for {time.perf_counter() - began:.2f} s, {refused} refused; ")
 
-    async with two_servers(lambda: NatsBroker(server.url)) as servers:
+    async with two_servers(lambda: NatsBroker(server.url, trust_restarts=trusted)) as servers:
         figures = await servers.hop(clients=clients, outage=outage)
     assert figures.delivered + figures.flagged == figures.expected, figures
-    assert figures.silent == 0, figures
+    assert (figures.silent, figures.repeated, figures.swapped) == (0, 0, 0), figures
+    assert (figures.flagged == 0) or not trusted, figures
