@@ -1,8 +1,9 @@
 -- Number, keep and hand on a message, as one act.
 --
 -- KEYS: meta, log, and where it has a key, that.
--- ARGV: clock, fresh epoch, run, meta's time to live, messages, time to live, bus channel, PUBLISH
---       or SPUBLISH, version, body, digest, the key's time to live. Times in milliseconds.
+-- ARGV: clock, fresh epoch, 1 where restarts are trusted, meta's time to live, messages, time to
+--       live, bus channel, PUBLISH or SPUBLISH, version, body, digest, the key's time to live. Times
+--       in milliseconds.
 -- Returns {offset, epoch, now}, or {"other"} for a key of another message.
 local now = clock(ARGV[1])
 local key, digest, key_ms = KEYS[3], ARGV[11], tonumber(ARGV[12])

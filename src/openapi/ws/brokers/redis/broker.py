@@ -186,7 +186,7 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
             channel,
             APPEND,
             keys,
-            *self._stream_args(channel, retention),
+            *self._stream_args(retention),
             names.bus(channel),
             self._servers.publish,
             VERSION,
@@ -214,7 +214,7 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
             channel,
             HISTORY,
             self._servers.names.stream(channel),
-            *self._stream_args(channel, retention),
+            *self._stream_args(retention),
             b"" if since is None else since.epoch.encode("utf-8", "surrogatepass"),
             b"" if since is None else b"%d" % since.offset,
             b"%d" % limit,
@@ -288,12 +288,12 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
     def _time(self) -> bytes:
         return b"" if self._clock is None else _ms(self._clock())
 
-    def _stream_args(self, channel: str, retention: Retention) -> Iterable[bytes]:
+    def _stream_args(self, retention: Retention) -> Iterable[bytes]:
         """What the scripts begin with that read or write a stream."""
         return (
             self._time(),
             token_urlsafe(6).encode(),
-            b"" if self._trust_restarts else self._servers.run_of(channel),
+            b"%d" % self._trust_restarts,
             _ms(max(self._epoch_ttl, 2 * retention.seconds)),
             b"%d" % retention.messages,
             _ms(retention.seconds),

@@ -46,9 +46,6 @@ _CALM: Final = 1.0
 #: How many nodes a subscription may be sent to in turn.
 _TURNS: Final = 5
 
-#: Among the arguments of a script, this very object is the run of the server that it goes to.
-_RUN: Final = b"(the run of the server)"
-
 
 class Cluster(Servers):
     """See :class:`Servers`. ``seeds`` are some of its nodes; ``connection`` makes one to any node.
@@ -148,14 +145,9 @@ class Cluster(Servers):
         """See :meth:`Servers.run_script`."""
 
         def send(link: Link, *, asking: bool) -> Awaitable[Answer]:
-            here = (link.run if arg is _RUN else arg for arg in args)
-            return link.run_script(script, keys, *here, asking=asking)
+            return link.run_script(script, keys, *args, asking=asking)
 
         return await self._call(channel, send)
-
-    def run_of(self, channel: str) -> bytes:
-        """See :meth:`Servers.run_of`: what stands for it until it is known who gets the script."""
-        return _RUN
 
     async def subscribe(self, channel: str) -> None:
         """See :meth:`Servers.subscribe`."""

@@ -1,8 +1,9 @@
 -- Read messages of a stream.
 --
 -- KEYS: meta, log.
--- ARGV: clock, fresh epoch, run, meta's time to live, messages, time to live, the epoch and the
---       offset to go on from ("" where there is none), limit, 1 to read backwards.
+-- ARGV: clock, fresh epoch, 1 where restarts are trusted, meta's time to live, messages, time to
+--       live, the epoch and the offset to go on from ("" where there is none), limit, 1 to read
+--       backwards.
 -- Returns {top, epoch, now, id, body, id, body, …}.
 local now = clock(ARGV[1])
 local epoch, top = stream(KEYS[1], KEYS[2], ARGV[2], ARGV[3])

@@ -83,8 +83,6 @@ class Link:
         cluster: bool = False,
         changed: Callable[[], object] = lambda: None,
     ) -> None:
-        self.run = b""
-        """What names this run of the server: it has another one when it was restarted."""
         self._connect = connect
         self._timeout = timeout
         self._cluster = cluster
@@ -217,7 +215,6 @@ class Link:
             if b"cluster_state:ok" not in state:
                 # So one says that was restarted, for two seconds, to hear whether it was replaced.
                 raise ConnectionError("it says that the cluster is down")
-        self.run = info.get(b"run_id", b"")
         for script in SCRIPTS:
             await self._send((b"SCRIPT", b"LOAD", script.source))
 

@@ -47,13 +47,6 @@ class Servers(ABC):
         """Run a script that concerns a channel."""
 
     @abstractmethod
-    def run_of(self, channel: str) -> bytes:
-        """What a script is given for the run of the server that has a channel, as it goes there.
-
-        Empty where it is not known.
-        """
-
-    @abstractmethod
     async def subscribe(self, channel: str) -> None:
         """Have messages of a channel received; when it returns, none is missed from then on."""
 

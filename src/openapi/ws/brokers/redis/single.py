@@ -77,10 +77,6 @@ class Single(Servers):
         """See :meth:`Servers.run_script`."""
         return await self._link.run_script(script, keys, *args)
 
-    def run_of(self, channel: str) -> bytes:
-        """See :meth:`Servers.run_of`."""
-        return self._link.run
-
     async def subscribe(self, channel: str) -> None:
         """See :meth:`Servers.subscribe`."""
         if not self._link.up:

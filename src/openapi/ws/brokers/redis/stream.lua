@@ -10,22 +10,30 @@ local function clock(given)
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- What names the line of data that this server continues: another one whenever it became a primary,
+-- by being started or promoted.
+local function lineage()
+  local line = string.match(redis.call("INFO", "replication"), "master_replid:(%x+)")
+  return line or string.match(redis.call("INFO", "server"), "run_id:(%x+)")
+end
+
 -- The epoch and the top of a stream, which begins here if there is none.
 --
--- meta: e epoch, o offset of the newest message, r the run of the server that wrote it last.
--- A server that ran anew since then may have lost the newest messages, and would give their numbers
--- to others: so the epoch is a new one, and the numbers go on.
-local function stream(meta, log, fresh, run)
+-- meta: e epoch, o offset of the newest message, r the lineage in which it was used last.
+-- Where another line begins, the newest messages may be lost, and their numbers would be given to
+-- others: so the epoch is a new one, and the numbers go on. Unless all lines are trusted.
+local function stream(meta, log, fresh, trusted)
+  local line = trusted == "1" and "" or lineage()
   local known = redis.call("HMGET", meta, "e", "o", "r")
   local epoch, top = known[1], tonumber(known[2] or "0")
   if not epoch then
     epoch = fresh
-    redis.call("HSET", meta, "e", epoch, "o", 0, "r", run)
+    redis.call("HSET", meta, "e", epoch, "o", 0, "r", line)
     -- Evicted or lost: messages that may still be there belong to the old epoch.
     redis.call("DEL", log)
-  elseif run ~= "" and known[3] ~= run then
+  elseif line ~= "" and known[3] ~= line then
     epoch = fresh
-    redis.call("HSET", meta, "e", epoch, "r", run)
+    redis.call("HSET", meta, "e", epoch, "r", line)
   end
   return epoch, top
 end
