@@ -17,6 +17,7 @@ KEPT = Retention(messages=10, seconds=60.0)
 def replicate(primary: ValkeyServer, replica: ValkeyServer) -> None:
     """Make a server a replica, and wait until it has all."""
     replica.execute("REPLICAOF", "127.0.0.1", str(primary.port))
+    primary.execute("SET", "fence", "1")  # it waits for what this connection has written
     assert primary.execute("WAIT", "1", "20000") == 1
 
 
