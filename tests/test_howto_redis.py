@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-import docs.examples.howto.redis as page
+import docs.examples.howto.over_redis as page
 from openapi.protocol.stream import Retention
 from openapi.ws import SocketsManager
 from openapi.ws.broker import Member

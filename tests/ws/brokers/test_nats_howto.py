@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import docs.examples.howto.nats as page
+import docs.examples.howto.over_nats as page
 from openapi.protocol.stream import Retention
 from openapi.ws.broker import Member
 from openapi.ws.brokers.nats import NatsBroker
