@@ -322,10 +322,3 @@ def test_a_url_that_cannot_be_meant_is_refused_without_its_password(url: str, wr
     with pytest.raises(DeclarationError, match=wrong) as refusal:
         RedisBroker(url)
     assert "s3cret" not in str(refusal.value)
-
-
-async def test_a_database_may_be_named(valkey: ValkeyServer, opened: Opened) -> None:
-    first, second = await opened(), await opened(f"{valkey.url}/1")
-    one = await first.history.append("c", "", 1, retention=KEPT)
-    other = await second.history.append("c", "", 1, retention=KEPT)
-    assert one.epoch != other.epoch
