@@ -277,6 +277,7 @@ async def test_what_is_no_message_of_ours_is_ignored_counted_and_told_once(
             b"1\n\xc1",
             b"log1 - 1 7 e 1\n",
             good.write().replace(b"\n1 1", b"\n9 1"),
+            good.envelopes[0],
         ]
         for each in garbage:
             await somebody.publish(live, each)

@@ -42,6 +42,7 @@ _PROBE: Final = 1.0
 #: Seconds that who was held up, or asleep, gets to read what has come meanwhile.
 _GRACE: Final = 0.05
 _CLOSED: Final = "the server closed the connection"
+_SILENT: Final = "nothing is heard of the server"
 #: Complaints of the server that are told, each once.
 _TOLD: Final = 100
 
@@ -121,15 +122,15 @@ class Link:
                 **self._trusting(address, server),
             )
         )
-        # A task of its own: the client has time-outs too, and one who is told of two at the same
-        # moment may be cancelled by the second one later, wherever they are then.
+        # It has time-outs of its own, and is not cancelled: before Python 3.12 a connection that is
+        # made at that moment is left open, and who is cancelled by two time-outs at the same
+        # moment is told of the second one later, wherever they are then.
+        connecting.add_done_callback(_seen)
         try:
-            await asyncio.wait([connecting], timeout=self._timeout)
-        finally:
-            connecting.cancel()
             await asyncio.wait([connecting])
-        if connecting.cancelled():
-            raise ConnectionError(f"{server} does not answer") from self._why
+        finally:
+            if not connecting.done():
+                await asyncio.wait([connecting])
         try:
             connecting.result()
         except TimeoutError as exc:
@@ -176,9 +177,12 @@ class Link:
     async def watch(self, interval: float) -> None:
         """Wait until it ends, and raise why. After so many seconds of silence it is probed."""
         while not self._ended.done():
-            quiet = self._loop.time() - self._heard
+            heard = self._heard
+            quiet = self._loop.time() - heard
             if quiet >= interval:
                 await self._probe()
+                if self._heard == heard:
+                    self.end(_SILENT)
             else:
                 await asyncio.wait([self._ended], timeout=interval - quiet)
         self._ended.result()
@@ -279,7 +283,7 @@ class Link:
             await self.publish(f"{self._own}.{token}", b"")
             if not await _in_time(asked.answered, patience):
                 if self._heard == before:
-                    self.end(f"nothing was heard for {patience:g} s")
+                    self.end(_SILENT)
                 raise _silent()
         finally:
             del self._asked[token]
@@ -341,6 +345,7 @@ class Link:
     def _trusting(self, address: Address, server: str) -> dict[str, Any]:
         """The options for a server, of which those that are secret are said in secret only."""
         options = address.options(server)
+        options["connect_timeout"] = self._timeout / 2  # for each step, and some are tried twice
 
         def secret(value: str) -> Callable[[], str]:
             def tell() -> str:

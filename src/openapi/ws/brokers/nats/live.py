@@ -105,7 +105,10 @@ class Live:
         raw = message.data
         try:
             if not Record.is_one(raw):
-                self._hand_on(name, Envelope.read(raw, most=most))
+                envelope = Envelope.read(raw, most=most)
+                if envelope.position is not None:
+                    raise Unreadable("it has a position, and does not come from a log")
+                self._hand_on(name, envelope)
                 return
             record = Record.read(raw)
             envelopes = record.publications(most=most)
