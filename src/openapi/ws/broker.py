@@ -29,7 +29,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, Final, Protocol
-from urllib.parse import urlsplit
 
 from openapi.errors import DeclarationError
 from openapi.protocol.publication import Publication
@@ -306,7 +305,7 @@ def broker_from_url(url: str) -> Broker:
     Raises :class:`DeclarationError` for a scheme that no broker has, a URL that its broker cannot
     read, and where the package is not installed that it needs.
     """
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0].lower()  # the rest may have a password, and is its broker's
     if scheme not in _BROKERS:
         known = ", ".join(f"{name}://" for name in _BROKERS)
         raise DeclarationError(

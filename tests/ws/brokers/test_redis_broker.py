@@ -304,6 +304,38 @@ async def test_a_delivery_that_fails_is_said_and_the_next_are_made(
     }
 
 
+# --- what was evicted ----------------------------------------------------------------------------
+
+ADA, BEA = Member("ada", user=7), Member("bea")
+
+
+async def test_who_is_present_is_so_again_when_what_is_said_of_them_was_evicted(
+    opened: Opened, valkey: ValkeyServer
+) -> None:
+    node = await opened()
+    await node.presence.enter("c", {"1": ADA, "2": BEA}, ttl=60)
+    assert valkey.execute("DEL", "openapi:p:c") == 1
+    assert list(await node.presence.members("c")) == []
+    found = await node.presence.refresh("c", ["1", "2"], ttl=60)
+    assert (list(found.lost), list(found.expired)) == (["1", "2"], [])
+    assert list(await node.presence.enter("c", {"1": ADA}, ttl=60)) == [ADA]
+    assert list(await node.presence.members("c")) == [ADA]
+
+
+async def test_who_is_present_is_so_again_when_the_times_were_evicted_and_nobody_stays_for_ever(
+    opened: Opened, valkey: ValkeyServer
+) -> None:
+    node = await opened()
+    await node.presence.enter("c", {"1": ADA, "of a process that died": ADA, "2": BEA}, ttl=60)
+    assert valkey.execute("DEL", "openapi:x:c") == 1
+    found = await node.presence.refresh("c", ["1", "2"], ttl=60)
+    assert sorted(found.lost) == ["1", "2"]
+    assert sorted(each.id for each in found.expired) == ["ada", "bea"]
+    assert list(await node.presence.enter("c", {"1": ADA}, ttl=60)) == [ADA]
+    assert list(await node.presence.leave("c", ["1"])) == [Member("ada", user=7, connections=0)]
+    assert valkey.execute("EXISTS", "openapi:p:c", "openapi:x:c") == 0
+
+
 # --- URLs -----------------------------------------------------------------------------------------
 
 
@@ -315,6 +347,10 @@ async def test_a_delivery_that_fails_is_said_and_the_next_are_made(
         ("redis://a:1,b:2", "names one server; several of a cluster are redis"),
         ("redis+cluster://a:1,b:2/3", "has no databases"),
         ("redis://:s3cret@localhost:port", "cannot be read"),
+        ("redis://user:s3cret#1@localhost", "are written %2F, %3F, %23"),
+        ("redis://user:s3cret?1@localhost", "cannot be read"),
+        ("redis://user:s3cret/1@localhost", "cannot be read"),
+        ("redis://user:s3cret[1@localhost", "cannot be read"),
         ("redis://:s3cret@localhost?nonsense=1", "an option that redis-py has not"),
     ],
 )

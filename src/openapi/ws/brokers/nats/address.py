@@ -26,7 +26,14 @@ class Address:
     def __init__(
         self, url: str, *, tls: ssl.SSLContext | None = None, credentials: str | None = None
     ) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            # Without the URL: it may have a password.
+            raise DeclarationError(
+                "the URL of the NATS broker cannot be read: in a user or password, `/`, `?`, `#`,"
+                " `@`, `[` and `%` are written %2F, %3F, %23, %40, %5B and %25"
+            ) from None
         self.scheme: Final = parts.scheme
         if parts.path.strip("/") or parts.query or parts.fragment:
             raise DeclarationError(

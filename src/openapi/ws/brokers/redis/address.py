@@ -25,7 +25,10 @@ class Address:
     """What a URL says. Raises DeclarationError where it cannot be read."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise _unreadable() from None
         self.cluster: Final = parts.scheme.endswith(_CLUSTER)
         scheme = parts.scheme.removesuffix(_CLUSTER)
         account, at, hosts = parts.netloc.rpartition("@")
@@ -39,9 +42,8 @@ class Address:
                 parts._replace(scheme=scheme, netloc=f"{account}{at}{hosts.split(',')[0]}")
             )
             self._options: dict[str, Any] = dict(parse_url(first))
-        except ValueError as exc:
-            # Without the URL: it may have a password.
-            raise DeclarationError(f"the URL of the Redis broker cannot be read: {exc}") from None
+        except ValueError:
+            raise _unreadable() from None
         if len(self.nodes) > 1 and not self.cluster:
             raise DeclarationError(
                 f"a {scheme}:// URL names one server; several of a cluster are {scheme}+cluster://"
@@ -99,3 +101,11 @@ class Address:
             probe_interval=probe_interval,
             timeout=timeout,
         )
+
+
+def _unreadable() -> DeclarationError:
+    # Without the URL or a part of it: that may be the password.
+    return DeclarationError(
+        "the URL of the Redis broker cannot be read, look at its host, port and options; in a user"
+        " or password, `/`, `?`, `#`, `@`, `[` and `%` are written %2F, %3F, %23, %40, %5B and %25"
+    )

@@ -2,7 +2,8 @@
 --
 -- KEYS: a hash, and a sorted set of the connections by when they expire.
 -- The hash: c:CONNECTION -> id of the member; m:ID -> what is said of them; n:ID -> how many
--- connections they have; o:ID -> in which order they came; "last" -> the last of these numbers.
+-- connections they have; o:ID -> in which order they came; "last" -> the last of these numbers;
+-- "size" -> how many connections there are.
 -- A member is there until told, though all of their connections have expired.
 --
 -- ARGV: clock, what to do, and for
@@ -17,11 +18,13 @@ local hash, expiries = KEYS[1], KEYS[2]
 
 local function call(...) return redis.call(...) end
 
+-- One of the two keys may have been evicted: who is in one of them only is not there.
 local function leave(connection, gone)
   local id = call("HGET", hash, "c:" .. connection)
+  call("ZREM", expiries, connection)
   if not id then return end
   call("HDEL", hash, "c:" .. connection)
-  call("ZREM", expiries, connection)
+  call("HINCRBY", hash, "size", -1)
   if call("HINCRBY", hash, "n:" .. id, -1) <= 0 then
     gone[#gone + 1] = call("HGET", hash, "m:" .. id)
     call("HDEL", hash, "m:" .. id, "n:" .. id, "o:" .. id)
@@ -50,6 +53,7 @@ if act == "enter" then
     if before and before ~= id then leave(connection, ignored) end
     if before ~= id then
       call("HSET", hash, "c:" .. connection, id)
+      call("HINCRBY", hash, "size", 1)
       if call("HINCRBY", hash, "n:" .. id, 1) == 1 then
         call("HSET", hash, "o:" .. id, call("HINCRBY", hash, "last", 1))
         new[#new + 1] = id
@@ -78,10 +82,18 @@ elseif act == "refresh" then
   for _, connection in ipairs(call("ZRANGE", expiries, "-inf", string.format("%.0f", now), "BYSCORE")) do
     leave(connection, expired)
   end
+  if tonumber(call("HGET", hash, "size") or "0") ~= call("ZCARD", expiries) then
+    -- Those that only the hash has would never expire.
+    for _, field in ipairs(call("HKEYS", hash)) do
+      local connection = string.match(field, "^c:(.*)$")
+      if connection and not call("ZSCORE", expiries, connection) then leave(connection, expired) end
+    end
+  end
   for n = 4, #ARGV do
-    if call("ZSCORE", expiries, ARGV[n]) then
+    if call("ZSCORE", expiries, ARGV[n]) and call("HEXISTS", hash, "c:" .. ARGV[n]) == 1 then
       call("ZADD", expiries, string.format("%.0f", now + ttl), ARGV[n])
     else
+      leave(ARGV[n], expired)
       lost[#lost + 1] = ARGV[n]
     end
   end
