@@ -182,7 +182,8 @@ class KeepsHistory(ABC):
         ``reverse`` the newest of those with a smaller one, newest first. Without ``since`` it is
         from the one end or the other. Whatever ``retention`` does not keep is not found, whether
         it was appended with another one or not; nor is anything by a ``since`` of another epoch.
-        With a limit of 0 there is only ``top``.
+        With a limit of 0 there is only ``top``. It may be fewer than there are, and at least one: a
+        broker need not read more at once than it should. Whoever wants the rest reads on.
         """
 
 

@@ -187,7 +187,8 @@ class Feeds:
         for _ in range(2):  # what was read before a reset is of no use
             if not feed.reaches(since):
                 keep = min(feed.rule.history, self._limits.recovery)
-                page = await self._read(channel, feed.rule, limit=keep, reverse=True)
+                async with self._turns:
+                    page = await self._read(channel, feed.rule, limit=keep, reverse=True)
                 feed.fill(Page(page.messages[::-1], page.top))
 
     def recover(self, channel: str, since: Position) -> list[Delivery] | None:

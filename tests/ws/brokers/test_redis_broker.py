@@ -358,3 +358,50 @@ def test_a_url_that_cannot_be_meant_is_refused_without_its_password(url: str, wr
     with pytest.raises(DeclarationError, match=wrong) as refusal:
         RedisBroker(url)
     assert "s3cret" not in str(refusal.value)
+
+
+# --- what is large --------------------------------------------------------------------------------
+
+
+async def test_a_reading_of_large_messages_is_no_more_than_a_page_and_goes_on_from_there(
+    opened: Opened,
+) -> None:
+    node = await opened()
+    appended = [
+        await node.history.append("c", "", f"{number}" * 400_000, retention=KEPT)
+        for number in range(8)
+    ]
+    top = appended[-1]
+    found: list[int] = []
+    while len(found) < 8:
+        since = Position(found[-1], top.epoch) if found else None
+        page = await node.history.history("c", retention=KEPT, since=since, limit=100)
+        assert page.top == top
+        offsets = [each.offset for each in page.messages]
+        assert len(offsets) in (2, 3)  # of 1 MiB
+        found += offsets
+    assert found == list(range(1, 9))
+    newest = await node.history.history("c", retention=KEPT, limit=100, reverse=True)
+    assert [each.offset for each in newest.messages] == [8, 7, 6]
+
+
+async def test_one_message_is_a_page_however_large_it_is(opened: Opened) -> None:
+    node = await opened()
+    await node.history.append("c", "", "x" * 3_000_000, retention=KEPT)
+    await node.history.append("c", "", 2, retention=KEPT)
+    page = await node.history.history("c", retention=KEPT, limit=100)
+    assert [each.offset for each in page.messages] == [1]
+
+
+async def test_while_callbacks_take_too_long_it_is_said_and_behind_that_all_is_heard(
+    opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    freed = asyncio.Event()
+    stuck, other = await opened(pause=freed.wait), await opened()
+    await stuck.broker.subscribe("c")
+    for number in range(1100):
+        await other.broker.publish("c", "", number)
+    await stuck.messages("c", 1001)
+    assert len([each for each in caplog.records if "are not done" in each.getMessage()]) == 1
+    freed.set()
+    assert [each.data for each in await stuck.messages("c", 1100)] == list(range(1100))

@@ -146,7 +146,9 @@ def test_one_that_held_is_made_anew_at_once_and_one_that_did_not_behind_a_pause(
     run(0, main)
 
 
-def test_what_an_outage_is_due_to_is_said_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_an_outage_is_due_to_is_said_once_and_its_end_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
 
     async def main() -> None:

@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 #: What a message may have in bytes, with all that is around it.
 _MESSAGE_BYTES: Final = 16 * 1024 * 1024
+#: What a reading of history brings at most; one message of more comes alone.
+_PAGE_BYTES: Final = 1024 * 1024
 #: Deliveries that are waited for side by side. While there are more, no more messages are read.
 _DELIVERING: Final = 1000
 #: How long to wait for the server when the broker is opened: seconds.
@@ -100,6 +102,7 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
         self._missed: Callable[[Collection[str] | None], object] = lambda _: None
         self._deliver: Deliver | None = None
         self._delivering: set[asyncio.Task[None]] = set()
+        self._full = False  # it was said that too many are waited for
         self._subscribed: set[str] = set()
         self._servers = self._address.servers(
             prefix=prefix,
@@ -219,6 +222,7 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
             b"" if since is None else b"%d" % since.offset,
             b"%d" % limit,
             b"%d" % reverse,
+            b"%d" % _PAGE_BYTES,
         )
         self._heard_of(now)
         kept = [self._kept(id_, raw) for id_, raw in zip(found[::2], found[1::2], strict=True)]
@@ -340,10 +344,20 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
         return self._fewer() if len(self._delivering) > _DELIVERING else None
 
     async def _fewer(self) -> None:
+        """Wait for some to be done: whatever takes messages here takes too long."""
+        if not self._full:
+            self._full = True
+            logger.warning(
+                "%d deliveries of messages that came over Redis are not done, so no more are read,"
+                " and nobody can subscribe to what this process does not hear yet: let callbacks"
+                " start tasks for what takes long",
+                len(self._delivering),
+            )
         await asyncio.wait(self._delivering, return_when=asyncio.FIRST_COMPLETED)
 
     def _delivered(self, task: "asyncio.Task[None]") -> None:
         self._delivering.discard(task)
+        self._full = self._full and len(self._delivering) > _DELIVERING // 2
         if not task.cancelled() and (exc := task.exception()) is not None:
             logger.error("a message that came over Redis was not delivered", exc_info=exc)
 

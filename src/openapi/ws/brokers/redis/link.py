@@ -42,6 +42,9 @@ _BYTES: Final = 16 * 1024 * 1024
 #: Seconds for an answer that came while the loop was busy with something else.
 _GRACE: Final = 0.05
 
+#: By how many time-outs a call may be late, as long as there are answers.
+_PATIENT: Final = 4
+
 #: The oldest server whose scripts, streams and sharded channels are as they are used here.
 _OLDEST: Final = 7
 
@@ -58,6 +61,7 @@ _UNFIT: Final = (
     NoPermissionError,
     ClusterDownError,  # and MasterDownError
     TryAgainError,
+    NoScriptError,
 )
 
 
@@ -91,6 +95,7 @@ class Link:
         self._bytes = 0
         self._news = asyncio.Event()
         self._busy = asyncio.Event()
+        self._heard = 0.0  # when the last answer came
         self._said: set[str] = set()  # what the log was told of that this server refuses
         self._owner = Supervisor(
             name,
@@ -148,11 +153,8 @@ class Link:
         self, script: Script, keys: Sequence[bytes], *args: bytes, asking: bool = False
     ) -> Answer:
         """Run a script. Raises BrokerUnavailable."""
-        rest = (b"%d" % len(keys), *keys, *args)
-        try:
-            return await self.call(b"EVALSHA", script.digest, *rest, asking=asking)
-        except NoScriptError:  # somebody flushed them
-            return await self.call(b"EVAL", script.source, *rest, asking=asking)
+        count = b"%d" % len(keys)
+        return await self.call(b"EVALSHA", script.digest, count, *keys, *args, asking=asking)
 
     def _send(
         self, command: tuple[bytes, ...], *, asking: bool = False
@@ -227,6 +229,7 @@ class Link:
             await connection.send_packed_command(written, check_health=False)
 
     async def _read(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             answer: Answer
             try:
@@ -235,6 +238,7 @@ class Link:
                 )
             except ResponseError as exc:
                 answer = exc
+            self._heard = loop.time()
             call = self._waiting.popleft()
             self._bytes -= call.bytes
             if call.answered.done():
@@ -243,6 +247,9 @@ class Link:
                 call.answered.set_exception(self._gone_wrong(answer))
             else:
                 call.answered.set_result(answer)
+            if isinstance(answer, NoScriptError):
+                # To send this one again would put it behind those that are on their way.
+                raise ConnectionError("somebody flushed its scripts: it is taught them anew")
             if isinstance(answer, ReadOnlyError):
                 raise answer  # it was made a replica: there is another one to write to
             if isinstance(answer, ClusterDownError) and _DOWN in str(answer):
@@ -255,13 +262,18 @@ class Link:
             await self._busy.wait()
             if not self._waiting:
                 self._busy.clear()
-            elif (remaining := self._waiting[0].expires - loop.time()) > 0:
+            elif (remaining := self._due() - loop.time()) > 0:
                 await asyncio.sleep(remaining)
             else:
                 late = self._waiting[0]
                 await asyncio.sleep(_GRACE)
                 if self._waiting and self._waiting[0] is late:
                     raise self._no_answer()
+
+    def _due(self) -> float:
+        """When the oldest call is late: not while others before it are answered, for a while."""
+        expires = self._waiting[0].expires
+        return min(max(expires, self._heard + self._timeout), expires + _PATIENT * self._timeout)
 
     def _gone_wrong(self, exc: ResponseError) -> Exception:
         """What a caller gets for an error: BrokerUnavailable where it says nothing of their call.
@@ -271,7 +283,8 @@ class Link:
         if not isinstance(exc, _UNFIT) and not str(exc).startswith(_AWAY):
             return exc
         kind = str(exc).split(" ", 1)[0] if type(exc) is ResponseError else type(exc).__name__
-        if kind not in self._said:  # once in a connection: there may be many
+        is_taught = isinstance(exc, NoScriptError)
+        if kind not in self._said and not is_taught:  # once in a connection: there may be many
             self._said.add(kind)
             logger.error("%s refuses what it is asked for: %s", self._owner.name, exc)
         unavailable = BrokerUnavailable()

@@ -206,6 +206,7 @@ class Reader:
             except TimeoutError:
                 raise ConnectionError(f"no answer within {self._timeout:g} s") from None
             self._sent.clear()
+            self._held_up = False
             self._removing.clear()
             self._adding = dict.fromkeys((self._probe_channel, *self._wanted))
             self._news.set()
