@@ -131,6 +131,8 @@ class Link:
         finally:
             if not connecting.done():
                 await asyncio.wait([connecting])
+        if connecting.cancelled():  # not by us: what it waited for was
+            raise ConnectionError(f"{server} does not answer")
         try:
             connecting.result()
         except TimeoutError as exc:

@@ -147,7 +147,8 @@ class Server:
         ]
         try:
             (ended, *_), _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            ended.result()
+            if not ended.cancelled():
+                ended.result()
         finally:
             self._link = None
             self._ill = Outage(time.time(), f"{self._address.name}: the connection ended")
