@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from redis.exceptions import ResponseError
 
 from openapi.errors import BrokerUnavailable, CannotPublish, CannotSubscribe, DeclarationError
 from openapi.protocol.envelope import VERSION, Envelope
@@ -250,7 +252,7 @@ async def test_a_message_that_is_too_large_is_refused(opened: Opened) -> None:
     assert (await node.history.append("c", "", 1, retention=KEPT)).offset == 1
 
 
-@pytest.mark.parametrize(("calls", "size"), [(10_000, 1), (16, 1_000_000)])
+@pytest.mark.parametrize(("calls", "size"), [(10_000, 1), (33, 1_000_000)])
 async def test_more_than_may_wait_for_an_answer_is_refused_at_once(
     valkey: ValkeyServer, opened: Opened, calls: int, size: int
 ) -> None:
@@ -405,3 +407,33 @@ async def test_while_callbacks_take_too_long_it_is_said_and_behind_that_all_is_h
     assert len([each for each in caplog.records if "are not done" in each.getMessage()]) == 1
     freed.set()
     assert [each.data for each in await stuck.messages("c", 1100)] == list(range(1100))
+
+
+# --- what goes wrong in the server ---------------------------------------------------------------
+
+
+async def test_what_cannot_be_kept_uses_no_number(opened: Opened, valkey: ValkeyServer) -> None:
+    node = await opened()
+    await node.history.append("c", "", 1, retention=KEPT)
+    valkey.execute("RENAME", "openapi:s:c", "aside")
+    valkey.execute("SET", "openapi:s:c", "no stream")
+    for _ in range(3):
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            await node.history.append("c", "", 2, retention=KEPT)
+    valkey.execute("DEL", "openapi:s:c")
+    valkey.execute("RENAME", "aside", "openapi:s:c")
+    assert (await node.history.append("c", "", 2, retention=KEPT)).offset == 2
+
+
+async def test_one_that_was_closed_is_not_opened_again(opened: Opened) -> None:
+    node = await opened()
+    await node.broker.aclose()
+    with pytest.raises(DeclarationError, match="was closed: make a new one"):
+        await node.open()
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
+def test_times_are_numbers_of_seconds(seconds: float) -> None:
+    for option in ("timeout", "probe_interval", "epoch_ttl"):
+        with pytest.raises(ValueError, match=f"{option} must be more than 0"):
+            RedisBroker(**{option: seconds})  # type: ignore[arg-type] # all of them are floats

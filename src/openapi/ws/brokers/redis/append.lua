@@ -25,8 +25,9 @@ local epoch, top = stream(meta, log, ARGV[2], ARGV[3])
 local offset = string.format("%.0f", top + 1)
 local at = string.format("%.0f", now)
 
-redis.call("HSET", meta, "o", offset)
+-- First what may fail: then no number is used.
 redis.call("XADD", log, "MAXLEN", messages, offset .. "-" .. at, "m", version .. "\n" .. body)
+redis.call("HSET", meta, "o", offset)
 -- Those that have expired go, a few each time.
 local function expired(entry)
   return tonumber(string.match(entry[1], "-(%d+)$")) < now - seconds_ms

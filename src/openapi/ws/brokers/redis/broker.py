@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from math import inf
 from secrets import token_urlsafe
 from typing import Final
 
@@ -87,7 +88,7 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
     ) -> None:
         times = {"timeout": timeout, "probe_interval": probe_interval, "epoch_ttl": epoch_ttl}
         for name, seconds in times.items():
-            if seconds <= 0:
+            if not 0 < seconds < inf:
                 raise ValueError(f"RedisBroker: {name} must be more than 0, not {seconds:g}")
         self.ignored = 0
         """Messages on the bus that were none, or of another version."""
@@ -101,6 +102,7 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
         self._ahead = 0.0  # of the server's clock before the monotonic one here
         self._missed: Callable[[Collection[str] | None], object] = lambda _: None
         self._deliver: Deliver | None = None
+        self._closed = False
         self._delivering: set[asyncio.Task[None]] = set()
         self._full = False  # it was said that too many are waited for
         self._subscribed: set[str] = set()
@@ -125,12 +127,14 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
         """See :meth:`Broker.open`. Raises DeclarationError for a server that is of no use."""
         if self._deliver is not None:
             raise DeclarationError("this RedisBroker is open already: a manager needs its own")
+        if self._closed:
+            raise DeclarationError("this RedisBroker was closed: make a new one")
         self._deliver = deliver
         await self._servers.open(_PATIENCE)
 
     async def aclose(self) -> None:
-        """See :meth:`Broker.aclose`."""
-        self._deliver = None
+        """See :meth:`Broker.aclose`. It cannot be opened again."""
+        self._deliver, self._closed = None, True
         self._subscribed.clear()
         await self._servers.aclose()
         delivering = tuple(self._delivering)

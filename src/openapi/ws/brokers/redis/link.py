@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 #: Calls that wait for an answer, and their bytes. More are refused: a server that is this far
 #: behind would answer them too late.
 _CALLS: Final = 10_000
-_BYTES: Final = 16 * 1024 * 1024
+_BYTES: Final = 32 * 1024 * 1024
 
 #: Seconds for an answer that came while the loop was busy with something else.
 _GRACE: Final = 0.05
@@ -49,7 +49,7 @@ _PATIENT: Final = 4
 _OLDEST: Final = 7
 
 #: How an error begins that redis-py has no type for, and that says nothing of the call.
-_AWAY: Final = ("BUSY", "MISCONF", "NOREPLICAS")
+_AWAY: Final = ("BUSY", "MISCONF", "NOREPLICAS", "ACL failure")
 
 
 #: What a node says of all slots; of one that nobody has, it says another thing.

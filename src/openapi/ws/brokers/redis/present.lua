@@ -90,7 +90,7 @@ elseif act == "refresh" then
     end
   end
   for n = 4, #ARGV do
-    if call("ZSCORE", expiries, ARGV[n]) and call("HEXISTS", hash, "c:" .. ARGV[n]) == 1 then
+    if call("ZSCORE", expiries, ARGV[n]) and call("HGET", hash, "c:" .. ARGV[n]) then
       call("ZADD", expiries, string.format("%.0f", now + ttl), ARGV[n])
     else
       leave(ARGV[n], expired)
