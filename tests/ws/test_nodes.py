@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from yarl import URL
 
@@ -560,6 +561,51 @@ async def test_an_error_of_a_kind_that_is_not_known_here_is_an_error_all_the_sam
     assert isinstance(reply.error, UnexpectedData)
     assert str(reply.error) == "an error that is not known here: too much"
     other.nodes.answering._answer = asking
+
+
+async def test_an_error_of_a_client_that_does_not_travel_spoils_no_other_reply(
+    cluster: Cluster,
+) -> None:
+    one, other = [await cluster.start() for _ in range(2)]
+    url = other.url.with_query(user="anna")
+    async with (
+        client(other, "anna") as good,
+        peer(url, subprotocols=["wsrpc.v1.msgpack"]) as bad,
+    ):
+        await until(lambda: len(other.sockets.sockets) == 2)
+        calling = asyncio.create_task(one.sockets.call("ask", user="anna"))
+        await answering(good, {"response": 1})
+        frame = msgspec.msgpack.decode(await bad.socket.recv(decode=False))
+        data = msgspec.msgpack.Ext(5, b"has no JSON form")
+        error = {"code": 1, "message": "not so", "data": data}
+        await bad.socket.send(msgspec.msgpack.encode({"id": frame["id"], "error": error}))
+        replies = await calling
+    assert replies.missing == ()
+    assert [each.result for each in replies if each.error is None] == [1]
+    (failed,) = (each.error for each in replies if each.error is not None)
+    assert isinstance(failed, UnexpectedData)
+    assert "an error that does not travel between processes: not so" in str(failed)
+
+
+async def test_a_node_that_fails_at_a_question_is_missing_and_not_one_that_found_nothing(
+    cluster: Cluster,
+) -> None:
+    one, other = [await cluster.start() for _ in range(2)]
+    failures = {"away for a moment": BrokerUnavailable, "it took too long": TimeoutError}
+
+    def fail(question: Question) -> Items | Work:
+        raise failures[reason](reason)
+
+    other.nodes.answering._answer = fail
+    for reason in failures:
+        for found in (
+            await one.sockets.call("ask", user="anna"),
+            await one.sockets.connections(),
+        ):
+            assert found == []
+            assert [each.reason for each in found.missing] == [reason]
+        whole = await one.sockets.server_info(cluster=True)
+        assert [each["reason"] for each in whole["missing"]] == [reason]
 
 
 async def test_a_node_whose_sockets_never_subscribed_is_found(serve: Serve) -> None:

@@ -72,7 +72,8 @@ class Asking(Generic[T]):
 
     A node has ``patience`` seconds to say something, and ``longest`` from then on (None: for ever).
     With ``first``, it is over when one has found something. Until ``settled``, a time of the loop,
-    others may turn up, and it is not over.
+    others may turn up, and it is not over. With ``may_refuse``, an error of a node is a verdict on
+    the question, and ``refused``; without, that node is MISSING.
     """
 
     def __init__(
@@ -83,12 +84,14 @@ class Asking(Generic[T]):
         longest: float | None,
         first: bool = False,
         settled: float = 0.0,
+        may_refuse: bool = True,
     ) -> None:
         self._items: Schema[list[T]] = Schema.of(GenericAlias(list, (item,)))
         self._patience = patience
         self._longest = longest
         self._first = first
         self._settled = settled
+        self._may_refuse = may_refuse
         self._is_enough = False
         self._nodes: dict[str, _Expected] = {}
         self._found: list[tuple[str, T]] = []
@@ -134,8 +137,8 @@ class Asking(Generic[T]):
             expected.count = answer.part + 1
             if answer.fault is not None:
                 exc = exception_of(answer.fault)
-                if exc is None:
-                    expected.miss(answer.fault.text)
+                if exc is None or not self._may_refuse:
+                    expected.miss(answer.fault.text or str(exc))
                     return
                 self._refused.append(exc)
         if len(expected.parts) == expected.count:

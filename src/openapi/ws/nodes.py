@@ -170,6 +170,7 @@ class Nodes:
         *,
         longest: float | None,
         first: bool = False,
+        may_refuse: bool = False,
     ) -> Gathered[T]:
         """Ask all other nodes; whoever does not answer is named, and it raises nothing.
 
@@ -192,7 +193,12 @@ class Nodes:
         if len(self._asking) >= _QUESTIONS:
             return self.nobody(f"{_QUESTIONS} questions are waiting for answers here")
         asking = Asking(
-            item, patience=_PATIENCE, longest=longest, first=first, settled=self._settled
+            item,
+            patience=_PATIENCE,
+            longest=longest,
+            first=first,
+            settled=self._settled,
+            may_refuse=may_refuse,
         )
         return await self._ask(asking, question)
 

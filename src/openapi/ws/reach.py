@@ -23,7 +23,7 @@ from openapi.ws.answering import Items, Work
 from openapi.ws.asking import Gathered
 from openapi.ws.channels import Channels
 from openapi.ws.directory import ConnectionInfo, Directory
-from openapi.ws.faults import exception_of, fault_of
+from openapi.ws.faults import Fault, exception_of, fault_of
 from openapi.ws.node_messages import (
     CallQuestion,
     ConnectionItem,
@@ -201,6 +201,7 @@ class Reach:
         socket_id: str | None,
         *,
         longest: float | None = _LONGEST,
+        may_refuse: bool = False,
     ) -> Coroutine[Any, Any, Gathered[T]] | None:
         """Ask the others; None where there is nobody to be asked."""
         if self._nodes.alone or (socket_id is not None and here):
@@ -216,7 +217,8 @@ class Reach:
             question = partial(question, user=user)
         if socket_id is not None:
             question = partial(question, socket_id=socket_id)
-        return self._nodes.ask(question, item, longest=longest, first=socket_id is not None)
+        first = socket_id is not None
+        return self._nodes.ask(question, item, longest=longest, first=first, may_refuse=may_refuse)
 
     async def _count(
         self,
@@ -226,7 +228,7 @@ class Reach:
         user: Hashable,
         socket_id: str | None,
     ) -> Count:
-        asking = self._elsewhere(question, int, here, user, socket_id)
+        asking = self._elsewhere(question, int, here, user, socket_id, may_refuse=True)
         if asking is None:
             return Count(count)
         others = await asking
@@ -238,12 +240,7 @@ class Reach:
         replies = await _ask_each(
             here, question.method, question.payload, _ANYTHING, question.timeout
         )
-        return [
-            ReplyItem(
-                each.socket_id, each.result, None if each.error is None else fault_of(each.error)
-            )
-            for each in replies
-        ]
+        return [ReplyItem(each.socket_id, each.result, _fault(each.error)) for each in replies]
 
     async def _invited(self, here: Collection["Websocket"], question: SubscribeQuestion) -> Items:
         async with asyncio.timeout(_LONGEST):
@@ -308,6 +305,15 @@ async def _ask_each(
         return Reply(ws.socket_id, result)
 
     return await asyncio.gather(*map(ask, here))
+
+
+def _fault(error: Exception | None) -> Fault | None:
+    """The error of one connection, which spoils no other's."""
+    try:
+        return None if error is None else fault_of(error)
+    except (InvalidData, Unserializable) as exc:  # a client may send what has no JSON form
+        text = f"an error that does not travel between processes: {error}: {exc}"
+        return Fault("UnexpectedData", errors={"": text})
 
 
 def _reply(item: ReplyItem, schema: Schema[Any]) -> Reply:
