@@ -458,8 +458,26 @@ async def test_what_is_asked_as_this_node_ends_is_over_at_once(cluster: Cluster)
         await one.sockets.drain()
         replies = await calling
         assert [each.reason for each in replies.missing] == ["this process shuts down"]
-        found = await one.sockets.connections()
-        assert (found, found.missing) == ([], ())
+
+
+async def test_what_is_asked_when_this_node_has_ended_is_not_taken_for_complete(
+    cluster: Cluster,
+) -> None:
+    one, other = [await cluster.start() for _ in range(2)]
+    async with client(other, "anna"):
+        await one.sockets.drain()
+        for found in (
+            await one.sockets.connections(user="anna"),
+            await one.sockets.disconnect(user="anna"),
+        ):
+            assert not found
+            assert named(found) == {other.sockets.node}
+            assert [each.reason for each in found.missing] == ["this process shuts down"]
+        whole = await one.sockets.server_info(cluster=True)
+        assert [each["id"] for each in whole["missing"]] == [other.sockets.node]
+    # Whoever knew nobody has asked all.
+    await other.sockets.drain()
+    assert (await other.sockets.connections()).missing == ()
 
 
 async def test_while_the_broker_is_away_what_is_here_is_done_and_the_others_are_named(

@@ -69,6 +69,8 @@ _CAP: Final = 2.0
 _LONGEST_INTERVAL: Final = 3600.0
 #: Seconds for the last word.
 _FAREWELL: Final = 1.0
+#: Why nobody answers.
+_ENDING: Final = "this process shuts down"
 #: Questions of this node that are not answered yet.
 _QUESTIONS: Final = 1024
 
@@ -120,6 +122,7 @@ class Nodes:
         self._tried = asyncio.Event()
         self._due = 0.0
         self._settled = 0.0
+        self._has_joined = False
         self._failing = False
         self._greeting: dict[str, asyncio.Task[None]] = {}
         self._ids = count(1)
@@ -181,14 +184,16 @@ class Nodes:
             return Gathered()
         try:
             if await self._opened() is None:
-                return Gathered()  # the server has shut down: there is nobody any more
+                return self.nobody(_ENDING)
             async with asyncio.timeout(_PATIENCE):
                 await self.tried()
         except Exception as exc:
             return self.nobody(f"the broker is away: {_text(exc)}")
         if self.state is NodeState.JOINING:
             return self.nobody("the broker is away")
-        if self.state is NodeState.CLOSED or (not self.table and self._settled <= self._now()):
+        if self.state is NodeState.CLOSED:
+            return self.nobody(_ENDING)
+        if not self.table and self._settled <= self._now():
             return Gathered()
         if len(self._asking) >= _QUESTIONS:
             return self.nobody(f"{_QUESTIONS} questions are waiting for answers here")
@@ -205,7 +210,7 @@ class Nodes:
     def nobody(self, reason: str) -> Gathered[Any]:
         """What is gathered where nobody can be asked."""
         known = [Missing(each.info, reason) for each in self.table.all]
-        if not known and self.state is not NodeState.JOINED and not self.alone:
+        if not known and not self._has_joined and not self.alone:
             known = [Missing(None, reason)]
         return Gathered(missing=tuple(known))
 
@@ -219,7 +224,7 @@ class Nodes:
             await asyncio.wait([self._ticking])
         self._tried.set()
         for asking in self._asking.values():
-            asking.all_lost("this process shuts down")
+            asking.all_lost(_ENDING)
         await self.answering.finish(timeout)
         if self._greeting:  # or whom they greet would hear of this node behind its last word
             await asyncio.wait(self._greeting.values())
@@ -267,6 +272,7 @@ class Nodes:
         self._failing = False
         self._due = self._now()
         self.state = NodeState.JOINED
+        self._has_joined = True
         return True
 
     async def _beat(self) -> None:
