@@ -134,14 +134,60 @@ async def test_a_call_that_was_turned_away_is_not_overtaken_by_those_behind_it()
     await calls.settle()
     assert [number for _, number, _ in calls.sent] == [1, 2]
     calls.answer(2, moved())
-    for number in (1, 2, 3):
-        await calls.settle()
-        assert calls.sent[2:] == [("b", each, False) for each in range(1, number + 1)]
-        calls.answer(number)
-    assert [await task for task in tasks] == [1, 2, 3]
-    tasks = [calls.call(number) for number in (4, 5)]  # side by side again
     await calls.settle()
-    assert calls.sent[5:] == [("b", 4, False), ("b", 5, False)]
+    assert calls.sent[2:] == [("b", 1, False)]
+    calls.answer(1)
+    await calls.settle()  # its node has taken one: side by side again
+    assert calls.sent[3:] == [("b", 2, False), ("b", 3, False)]
+    tasks.append(calls.call(4))
+    await calls.settle()
+    assert calls.sent[5:] == [("b", 4, False)]
+    for number in (4, 3, 2):
+        calls.answer(number)
+    assert [await task for task in tasks] == [1, 2, 3, 4]
+
+
+async def test_those_that_follow_and_are_turned_away_as_well_keep_their_order() -> None:
+    calls = Calls()
+    tasks = [calls.call(number) for number in range(1, 6)]
+    await calls.settle()
+    for number in range(1, 6):
+        calls.answer(number, moved())
+    await calls.settle()
+    calls.answer(1)
+    await calls.settle()
+    assert calls.sent[5:] == [("b", number, False) for number in range(1, 6)]
+    for number in (2, 3, 4, 5):
+        calls.answer(number, moved())  # it has moved on
+    tasks.append(calls.call(6))
+    await calls.settle()
+    assert calls.sent[10:] == [("a", 2, False)]
+    calls.answer(2)
+    await calls.settle()
+    assert calls.sent[11:] == [("a", number, False) for number in (3, 4, 5, 6)]
+    for number in (3, 4, 5, 6):
+        calls.answer(number)
+    assert [await task for task in tasks] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_whoever_is_cancelled_when_it_may_follow_holds_up_nobody() -> None:
+    calls = Calls()
+    tasks = [calls.call(number) for number in range(1, 5)]
+    await calls.settle()
+    for number in range(1, 5):
+        calls.answer(number, moved())
+    await calls.settle()
+    calls.answer(1)
+    while calls.partition._queue:  # noqa: ASYNC110 # up to the moment in which all of them may go
+        await asyncio.sleep(0)
+    tasks[1].cancel()
+    tasks.append(calls.call(5))
+    await calls.settle()
+    for number in (3, 4, 5):
+        calls.answer(number)
+    assert [await task for task in tasks if task is not tasks[1]] == [1, 3, 4, 5]
+    assert tasks[1].cancelled()
+    assert [number for _, number, _ in calls.sent[4:]] == [1, 3, 4, 5]
 
 
 async def test_calls_go_nowhere_else_while_one_is_under_way_where_the_partition_was() -> None:

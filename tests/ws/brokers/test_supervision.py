@@ -318,3 +318,52 @@ def test_one_that_was_never_opened_can_be_closed() -> None:
         assert owner.state is SupervisorState.CLOSED
 
     run(0, main)
+
+
+def test_a_session_in_which_something_else_was_cancelled_is_made_anew() -> None:
+    async def main() -> None:
+        news, tried = News(), 0
+
+        async def session(up: Callable[[], None]) -> None:
+            nonlocal tried
+            tried += 1
+            up()
+            waits: asyncio.Future[None] = running_loop().create_future()
+            if tried == 1:
+                running_loop().call_soon(waits.cancel)
+            await waits
+
+        owner = Supervisor("it", session, changed=news)
+        await owner.open(patience=1.0)
+        await news.until(lambda: owner.sessions == 2)
+        assert owner.state is SupervisorState.UP
+        await owner.aclose()
+
+    for seed in range(SEEDS):
+        run(seed, main)
+
+
+def test_one_that_says_nothing_is_away_when_the_patience_of_who_opens_it_ends() -> None:
+    async def main() -> None:
+        async def session(up: Callable[[], None]) -> None:
+            await asyncio.Event().wait()
+
+        owner = Supervisor("it", session)
+        await owner.open(patience=3.0)
+        assert reason(owner) == "it: no answer within 3 s"
+        await owner.aclose()
+
+    run(0, main)
+
+
+def test_what_was_final_is_so_no_more_when_it_is_up() -> None:
+    async def main() -> None:
+        server, news = Server(refuses=1), News()
+        owner = Supervisor("it", server.session, changed=news, final=lambda _: True)
+        with pytest.raises(ConnectionRefusedError):
+            await owner.open(patience=1.0)
+        await news.until(lambda: owner.state is SupervisorState.UP)
+        await owner.open(patience=1.0)
+        await owner.aclose()
+
+    run(0, main)

@@ -1,5 +1,6 @@
 """Deliveries that are begun in order, and go on side by side."""
 
+import asyncio
 from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any
 
@@ -39,7 +40,10 @@ class Begun(Coroutine[Any, Any, None]):
 
     def throw(self, *exc: Any) -> Any:
         """Raise where it waits, whether the task has begun or not."""
+        waits_for, is_first = self._waits_for, self._first
         self._first = False
+        if is_first and isinstance(waits_for, asyncio.Future) and waits_for.cancel():
+            return waits_for  # a task that waits cancels that, and goes on when it has ended
         return self._steps.throw(*exc)
 
     def close(self) -> None:

@@ -98,10 +98,13 @@ class Supervisor:
         Raises what is final, if the first try ends with that.
         """
         self.start()
-        if self._first is not None:
-            await asyncio.wait([self._first], timeout=patience)
-            if self._first.done():
-                self._first.result()
+        if self._first is None or self.state is SupervisorState.UP:
+            return  # it was closed, or is there whatever the first try ended with
+        await asyncio.wait([self._first], timeout=patience)
+        if self._first.done():
+            self._first.result()
+        elif self.outage is None:
+            self.outage = Outage(time.time(), f"{self.name}: no answer within {patience:g} s")
 
     async def aclose(self) -> None:
         """End it. Harmless the second time."""
@@ -127,6 +130,11 @@ class Supervisor:
                 ended: Exception = ConnectionError("the connection ended")
             except Exception as exc:
                 ended = exc
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                ended = ConnectionError("what it waits for was cancelled")  # and not its owner
             if self._closed:
                 return  # a failure may have come before the cancellation
             held = self.sessions > before and loop.time() - since >= _STABLE

@@ -159,8 +159,11 @@ class Reader:
             async with asyncio.timeout(self._timeout):
                 await asyncio.shield(asked)
         except TimeoutError:
-            self.forget(bus)
-            raise BrokerUnavailable from None
+            await asyncio.sleep(_GRACE)  # it may be here, where the loop was busy
+            if not asked.done():
+                self.forget(bus)
+                raise BrokerUnavailable from None
+            await asked
 
     def adopt(self, buses: Iterable[bytes]) -> None:
         """Have messages of bus channels as soon as may be: they were another server's."""
