@@ -25,8 +25,10 @@ from openapi.ws.node_messages import (
     MOST_BYTES,
     VERSION,
     Answer,
+    Awaiting,
     ConnectionsQuestion,
     InfoQuestion,
+    Lost,
     Message,
     Question,
     Sign,
@@ -474,6 +476,63 @@ def test_a_node_that_dies_while_it_works_on_a_call_is_named_in_the_end(
     served(2, scenario)
 
 
+def test_an_answer_that_was_given_while_the_broker_was_away_comes_when_it_is_back() -> None:
+    async def scenario(nodes: list[One], clients: list[Client]) -> None:
+        one, other = nodes
+        calling = asyncio.create_task(one.sockets.call("ask", user="anna"))
+        await answering(clients[0], 1)
+        await asyncio.sleep(1)
+        other.wire.away = True
+        await answering(clients[1], 2)
+        await asyncio.sleep(5)
+        assert not calling.done()
+        other.wire.away = False
+        await asyncio.sleep(1.1)
+        assert calling.done()
+        replies = await calling
+        assert ([reply.result for reply in replies], replies.missing) == ([1, 2], ())
+
+    served(2, scenario)
+
+
+@pytest.mark.parametrize("timeout", [30.0, None])
+def test_an_answer_that_was_lost_is_named_within_an_interval(timeout: float | None) -> None:
+    async def scenario(nodes: list[One], clients: list[Client]) -> None:
+        one, other = nodes
+        other.wire.loses = {"1.answer"}
+        calling = asyncio.create_task(one.sockets.call("ask", user="anna", timeout=timeout))
+        for each in clients:
+            await answering(each, 1)
+        await asyncio.sleep(INTERVAL + 1)
+        assert calling.done()
+        replies = await calling
+        assert [reply.result for reply in replies] == [1]
+        assert [each.reason for each in replies.missing] == ["its answer was lost"]
+
+    served(2, scenario)
+
+
+def test_whoever_works_for_this_node_and_is_not_known_is_not_waited_for_without_end() -> None:
+    async def scenario(nodes: list[One], clients: list[Client]) -> None:
+        one, other = nodes
+        calling = asyncio.create_task(one.sockets.call("ask", user="anna", timeout=None))
+        for each in clients:
+            await answering(each, 1)
+        event, data = said(Taken(1, STRANGER))
+        await one.hear(event, data, inbox_of(one.sockets.node))
+        await asyncio.sleep(2 * INTERVAL)
+        assert not calling.done()
+        await asyncio.sleep(2 * INTERVAL)
+        assert calling.done()
+        replies = await calling
+        assert len(replies) == 2
+        (missing,) = replies.missing
+        assert missing.node == NodeInfo(STRANGER, "?", 0, 0)
+        assert missing.reason == "it is not known here, and has not answered for long"
+
+    served(2, scenario)
+
+
 # --- what comes over the bus --------------------------------------------------------------------
 
 
@@ -917,7 +976,7 @@ def test_an_answer_that_cannot_be_sent_is_logged(caplog: pytest.LogCaptureFixtur
             return ()
 
         async def fail(node: str, message: Message) -> None:
-            raise BrokerUnavailable
+            raise LookupError("a broker with a fault")
 
         asker = Asker(lambda question: () if question.id == 1 else work(), most=2)
         asker.answering._say = fail
@@ -932,8 +991,36 @@ def test_an_answer_that_cannot_be_sent_is_logged(caplog: pytest.LogCaptureFixtur
     assert sorted(texts) == [
         "an answer to another node could not be sent",
         "an answer to another node could not be sent",
-        "another node could not be told that this one is busy",
+        *["another node could not be told that it gets no answer"] * 3,
     ]
+
+
+def test_an_answer_waits_until_it_can_be_sent_and_one_that_never_can_is_said_to_be_lost() -> None:
+    async def scenario() -> None:
+        failure: Exception = BrokerUnavailable()
+
+        async def fail(node: str, message: Message) -> None:
+            if isinstance(message, Answer):
+                raise failure
+            asker.heard.append(message)
+
+        asker = Asker(lambda question: [question.id])
+        say, asker.answering._say = asker.answering._say, fail
+        asker.answering.receive(question(1))
+        await asyncio.sleep(10)
+        asker.answering.awaited(Awaiting(STRANGER, [1]))
+        await asker.settle()
+        assert asker.heard == []
+        asker.answering._say = say
+        await asyncio.sleep(1)
+        assert asker.heard == [Answer(1, "f" * 16, 0, True, [1])]
+        asker.answering.awaited(Awaiting(STRANGER, [1]))
+        failure, asker.answering._say = LookupError("a broker with a fault"), fail
+        asker.answering.receive(question(2))
+        await asker.settle()
+        assert asker.heard[1:] == [Lost("f" * 16, [1]), Lost("f" * 16, [2])]
+
+    answered(scenario)
 
 
 def test_an_answer_without_end_is_cut_and_says_so() -> None:

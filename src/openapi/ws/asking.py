@@ -12,7 +12,7 @@ says all the same, while others are waited for, is taken.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from types import GenericAlias
@@ -54,6 +54,7 @@ class Stage(Enum):
 class _Expected:
     info: NodeInfo | None
     deadline: float | None
+    taken: float = 0.0
     stage: Stage = Stage.ASKED
     reason: str = ""
     parts: set[int] = field(default_factory=set)
@@ -150,6 +151,12 @@ class Asking(Generic[T]):
         if items and self._first:
             self._enough(answer.node)
 
+    def working(self) -> Iterator[tuple[str, float]]:
+        """Who works on it, and since when, as a time of the loop."""
+        for id, each in self._nodes.items():
+            if each.stage is Stage.TAKEN:
+                yield id, each.taken
+
     def lost(self, node: str, reason: str) -> None:
         """It does not answer any more."""
         expected = self._nodes.get(node)
@@ -195,9 +202,9 @@ class Asking(Generic[T]):
         return Gathered(tuple(self._found), tuple(self._refused), missing)
 
     def _take(self, expected: _Expected) -> None:
-        expected.stage = Stage.TAKEN
+        expected.stage, expected.taken = Stage.TAKEN, self._time()
         longest = self._longest
-        expected.deadline = None if longest is None else self._time() + longest
+        expected.deadline = None if longest is None else expected.taken + longest
 
     def _too_long(self, expected: _Expected) -> str:
         if expected.stage is Stage.ASKED:

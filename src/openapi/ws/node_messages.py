@@ -8,6 +8,8 @@
 | ``1.stop``                 | ``$nodes``  | whoever asked does not wait any more                  |
 | ``1.taken``                | an inbox    | the answer takes a while                              |
 | ``1.answer``               | an inbox    | a part of the answer                                  |
+| ``1.awaiting``             | an inbox    | answers are still waited for                          |
+| ``1.lost``                 | an inbox    | those of them that do not come any more               |
 
 The inbox of a node is the channel ``$node:ID``. The number is the version of what is asked and
 answered; what has another one is unreadable. A :class:`Sign` is read by nodes of every version, so
@@ -29,6 +31,7 @@ __all__ = [
     "MOST_BYTES",
     "VERSION",
     "Answer",
+    "Awaiting",
     "CallQuestion",
     "CannotSay",
     "ConnectionItem",
@@ -36,6 +39,7 @@ __all__ = [
     "DisconnectQuestion",
     "InfoItem",
     "InfoQuestion",
+    "Lost",
     "Message",
     "Question",
     "QuestionOfSome",
@@ -174,6 +178,22 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Awaiting:
+    """``node`` waits for the answers to these questions of its own, which were :class:`Taken`."""
+
+    node: str
+    ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """``node`` does not work on these questions of whoever hears it: it has said what it could."""
+
+    node: str
+    ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyItem:
     """What a connection said."""
 
@@ -203,7 +223,7 @@ class InfoItem:
     channels: dict[str, dict[str, int]]
 
 
-Message: TypeAlias = Sign | Question | Stop | Taken | Answer
+Message: TypeAlias = Sign | Question | Stop | Taken | Answer | Awaiting | Lost
 
 _SIGNS: Final = ("hello", "here", "bye")
 _KINDS: Final[dict[str, type[Message]]] = {
@@ -217,6 +237,8 @@ _KINDS: Final[dict[str, type[Message]]] = {
     f"{VERSION}.stop": Stop,
     f"{VERSION}.taken": Taken,
     f"{VERSION}.answer": Answer,
+    f"{VERSION}.awaiting": Awaiting,
+    f"{VERSION}.lost": Lost,
 }
 _EVENTS: Final = {kind: event for event, kind in _KINDS.items() if kind is not Sign}
 _ANYTHING: Final = Schema[Any](Any)

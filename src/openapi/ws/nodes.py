@@ -37,7 +37,9 @@ from openapi.ws.node_messages import (
     ALL,
     VERSION,
     Answer,
+    Awaiting,
     CannotSay,
+    Lost,
     Message,
     Question,
     Sign,
@@ -67,6 +69,8 @@ _FIRST: Final = 0.1
 _CAP: Final = 2.0
 #: What a node announces at most.
 _LONGEST_INTERVAL: Final = 3600.0
+#: So many intervals are waited for one who works for this node and gives no sign of life.
+_UNKNOWN: Final = 3
 #: Seconds for the last word.
 _FAREWELL: Final = 1.0
 #: Why nobody answers.
@@ -106,7 +110,9 @@ class Nodes:
         self.alone: Final = alone
         self.state = NodeState.NEW
         self.table = NodeTable()
-        self.answering = Answering(self.id, answer=answer, say=self._tell, spawn=spawn)
+        self.answering = Answering(
+            self.id, answer=answer, say=self._tell, spawn=spawn, random=random
+        )
         self.ignored = 0
         """Messages of other nodes that could not be read."""
         self._interval = min(limits.node_interval, _LONGEST_INTERVAL)
@@ -280,6 +286,7 @@ class Nodes:
         self._due = self._now()
         try:
             await self._say(ALL, self._sign(), "here", within=self._interval)
+            await self._remind()
             self._failing = False
         except Exception as exc:
             self._failed(exc)
@@ -287,6 +294,19 @@ class Nodes:
         if late:
             self.table.excuse(self._now())
         self._sweep()
+
+    async def _remind(self) -> None:
+        """Tell who works for this node what it waits for: an answer may have been lost."""
+        unknown = self._now() - _UNKNOWN * self._interval
+        waiting: dict[str, list[int]] = {}
+        for id, asking in self._asking.items():
+            for node, since in tuple(asking.working()):
+                if node in self.table or since > unknown:
+                    waiting.setdefault(node, []).append(id)
+                else:  # its silence is measured by nobody
+                    asking.lost(node, "it is not known here, and has not answered for long")
+        reminding = [self._tell(node, Awaiting(self.id, ids)) for node, ids in waiting.items()]
+        await asyncio.gather(*reminding)
 
     def _failed(self, exc: Exception) -> None:
         if not self._failing:
@@ -326,6 +346,12 @@ class Nodes:
             case Answer():
                 if (asking := self._asking.get(message.id)) is not None:
                     asking.answered(message)
+            case Awaiting():
+                self.answering.awaited(message)
+            case Lost():
+                for id in message.ids:
+                    if (asking := self._asking.get(id)) is not None:
+                        asking.lost(message.node, "its answer was lost")
 
     def _heard(self, event: str, sign: Sign, *, to_all: bool) -> None:
         if event == "bye":
