@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from openapi.errors import BrokerUnavailable
 from openapi.protocol.stream import Retention
 from openapi.ws.brokers.redis import RedisBroker
 from tests.servers.fixtures import StartValkey
@@ -51,3 +52,20 @@ async def test_a_primary_that_was_a_replica_meanwhile_has_new_epochs_unless_it_i
         assert (after.epoch == before.epoch) is trusted
         page = await node.history.history("c", retention=KEPT, limit=10)
         assert (values_of(page), page.top) == ([1, 2, 3, "another"], after)
+
+
+async def test_a_replica_is_away_until_it_is_a_primary(start_valkey: StartValkey) -> None:
+    one, other = start_valkey(), start_valkey()
+    node = Node(RedisBroker(one.url, probe_interval=0.2), 20.0)
+    await node.open()
+    replicate(other, one)  # its connections stay
+    await node.until_away()
+    outage = node.supervised.outage
+    assert outage is not None
+    assert outage.reason.endswith("it is a replica")
+    with pytest.raises(BrokerUnavailable):
+        await node.broker.publish("c", "", 1)
+    one.execute("REPLICAOF", "NO", "ONE")
+    await node.until_back()
+    await node.broker.publish("c", "", 1)
+    await node.broker.aclose()

@@ -12,6 +12,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from redis.exceptions import (
@@ -74,8 +75,9 @@ class _Call(NamedTuple):
 class Link:
     """A supervised connection. ``timeout`` is how long an answer may take: seconds.
 
-    ``cluster`` is whether the server is to be a node of a cluster. ``changed`` is called when the
-    link is up, and when it is so no more.
+    ``cluster`` is whether the server is to be a node of a cluster. ``look_interval`` is how often
+    it is asked whether it is a primary still, if it is not known from elsewhere: seconds.
+    ``changed`` is called when the link is up, and when it is so no more.
     """
 
     def __init__(
@@ -85,11 +87,13 @@ class Link:
         *,
         timeout: float,
         cluster: bool = False,
+        look_interval: float | None = None,
         changed: Callable[[], object] = lambda: None,
     ) -> None:
         self._connect = connect
         self._timeout = timeout
         self._cluster = cluster
+        self._look_interval = look_interval
         self._queue: list[tuple[tuple[bytes, ...], _Call]] = []
         self._waiting: deque[_Call] = deque()
         self._bytes = 0
@@ -190,6 +194,9 @@ class Link:
                 group.create_task(self._read(connection))
                 group.create_task(self._watch())
                 await self._greet()
+                if self._look_interval is not None:
+                    await self._look()
+                    group.create_task(self._look_on(self._look_interval))
                 up()
         except ExceptionGroup as failed:
             raise first_of(failed) from None
@@ -219,6 +226,20 @@ class Link:
                 raise ConnectionError("it says that the cluster is down")
         for script in SCRIPTS:
             await self._send((b"SCRIPT", b"LOAD", script.source))
+
+    async def _look(self) -> None:
+        """End the connection to one that is no primary: it publishes to its own subscribers only.
+
+        A primary that is made a replica keeps its connections.
+        """
+        if b"role:slave" in await self._send((b"INFO", b"replication")):
+            raise ConnectionError("it is a replica")
+
+    async def _look_on(self, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            with suppress(BrokerUnavailable):  # too much is under way to ask it now
+                await self._look()
 
     async def _write(self, connection: Connection) -> None:
         while True:

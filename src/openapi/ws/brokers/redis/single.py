@@ -36,7 +36,9 @@ class Single(Servers):
         timeout: float,
     ) -> None:
         self.names = Names(prefix)
-        self._link = Link(f"{name} (commands)", connect, timeout=timeout)
+        self._link = Link(
+            f"{name} (commands)", connect, timeout=timeout, look_interval=probe_interval
+        )
         self._reader = Reader(
             f"{name} (messages)",
             connect,
