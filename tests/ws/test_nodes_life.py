@@ -601,6 +601,13 @@ def test_there_is_a_bound_to_the_nodes_that_are_known() -> None:
         await one.hear("hello", sign())
         assert one.nodes.ignored == 1
         assert STRANGER not in one.nodes.table
+        # An answer does not look complete though somebody may not have been waited for.
+        found = await one.sockets.connections()
+        assert [str(each) for each in found.missing] == [
+            "other nodes: there are more than 1, and no more are known"
+        ]
+        await other.sockets.drain()
+        assert await one.missing() == []
 
     told(scenario, seeds=1)
 

@@ -49,6 +49,8 @@ class NodeTable:
     """The other nodes, by id. There are at most ``most``: what comes then is not taken."""
 
     def __init__(self, most: int = _MOST) -> None:
+        self.overflowed = False
+        """Whether others may be there that found no room."""
         self._nodes: dict[str, OtherNode] = {}
         self._most = most
 
@@ -75,12 +77,14 @@ class NodeTable:
         elif len(self._nodes) < self._most:
             self._nodes[sign.node] = OtherNode(sign, now)
         else:
+            self.overflowed = True
             return False
         return True
 
     def remove(self, node: str) -> None:
         """It said bye."""
-        self._nodes.pop(node, None)
+        if self._nodes.pop(node, None) is not None:
+            self.overflowed = False  # whoever found no room is heard again, and finds it
 
     def sweep(self, now: float) -> list[str]:
         """Forget those that were not heard for long; returns their ids."""
@@ -90,7 +94,7 @@ class NodeTable:
             if now - node.heard > _FORGOTTEN * node.sign.interval
         ]
         for id in gone:
-            del self._nodes[id]
+            self.remove(id)
         return gone
 
     def excuse(self, now: float) -> None:

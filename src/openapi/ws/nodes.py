@@ -22,6 +22,7 @@ import random
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import replace
 from enum import Enum
 from itertools import count
 from typing import Any, Final, TypeVar
@@ -406,7 +407,11 @@ class Nodes:
             raise
         finally:
             del self._asking[id]
-        return asking.gathered(self._described)
+        gathered = asking.gathered(self._described)
+        if self.table.overflowed:
+            more = Missing(None, f"there are more than {len(self.table)}, and no more are known")
+            gathered = replace(gathered, missing=(*gathered.missing, more))
+        return gathered
 
     async def _unsaid(self, question: Callable[..., Question], id: int) -> str | None:
         """Ask all; returns why that could not be, if so."""

@@ -41,7 +41,8 @@ class Missing:
     """A node that did not answer, or not all that there was to say, and why. For people."""
 
     node: NodeInfo | None
-    """None: the others are not known, as nothing could be heard since this process started."""
+    """None: the others are not known, as nothing could be heard since this process started, or
+    there are more of them than it keeps."""
     reason: str
 
     def __str__(self) -> str:
