@@ -318,6 +318,21 @@ async def test_a_refusal_in_another_node_is_raised_here(cluster: Cluster) -> Non
         assert invalid.value.errors == {"channel": "Invalid channel"}
 
 
+@pytest.mark.parametrize("user", ["anna", "bert", "nobody"])
+async def test_what_no_closing_frame_can_say_is_refused_wherever_its_reader_is(
+    cluster: Cluster, user: str
+) -> None:
+    one, other = [await cluster.start() for _ in range(2)]
+    async with client(one, "anna") as anna, client(other, "bert") as bert:
+        for code in (1, 1006, 70000):
+            with pytest.raises(ValueError, match=f"close code {code} cannot be sent"):
+                await one.sockets.disconnect(user=user, code=code)
+        with pytest.raises(UnicodeEncodeError):
+            await one.sockets.disconnect(user=user, reason="\ud800")
+        for each in (anna, bert):
+            assert (await each.call("info"))["connections"] == 1
+
+
 async def test_connections_of_all_nodes_say_where_they_are(cluster: Cluster) -> None:
     one, other = [await cluster.start() for _ in range(2)]
     async with client(one, "anna"), client(other, 7) as far, client(other):

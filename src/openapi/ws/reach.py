@@ -18,6 +18,7 @@ from openapi.errors import (
     UnexpectedData,
     Unserializable,
 )
+from openapi.protocol.framing import close_frame
 from openapi.schema import Schema, encode_json
 from openapi.ws.answering import Items, Work
 from openapi.ws.asking import Gathered
@@ -111,6 +112,7 @@ class Reach:
     ) -> Count:
         """See :meth:`SocketsManager.disconnect`."""
         here = self._directory.find("disconnect", user, socket_id)
+        close_frame(code, reason)  # raises what it would where somebody is found
         _close(here, code, reason)
         question = partial(DisconnectQuestion, code=code, reason=reason)
         return await self._count(len(here), question, here, user, socket_id)
