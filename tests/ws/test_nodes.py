@@ -627,7 +627,7 @@ async def test_a_node_that_fails_at_a_question_is_missing_and_not_one_that_found
     failures = {"away for a moment": BrokerUnavailable, "it took too long": TimeoutError}
 
     def fail(question: Question) -> Items | Work:
-        raise failures[reason](reason)
+        raise failures[reason](f"{reason} redis://me:secret@db")
 
     other.nodes.answering._answer = fail
     for reason in failures:
@@ -636,9 +636,9 @@ async def test_a_node_that_fails_at_a_question_is_missing_and_not_one_that_found
             await one.sockets.connections(),
         ):
             assert found == []
-            assert [each.reason for each in found.missing] == [reason]
+            assert [each.reason for each in found.missing] == [f"{reason} redis://db"]
         whole = await one.sockets.server_info(cluster=True)
-        assert [each["reason"] for each in whole["missing"]] == [reason]
+        assert [each["reason"] for each in whole["missing"]] == [f"{reason} redis://db"]
 
 
 async def test_a_node_whose_sockets_never_subscribed_is_found(serve: Serve) -> None:

@@ -302,9 +302,23 @@ def test_a_node_joins_as_soon_as_its_broker_is_there(caplog: pytest.LogCaptureFi
 
     with caplog.at_level(logging.WARNING):
         run(1, main)
+    assert caplog.records == []  # the broker has said that it is away
+
+
+def test_a_node_that_cannot_say_that_it_is_here_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(one: One, other: One) -> None:
+        async def fail(channel: str, event: str, data: object) -> None:
+            raise LookupError("a broker with a fault")
+
+        one.wire.memory.publish = fail  # type: ignore[method-assign]
+        await asyncio.sleep(10 * INTERVAL)
+
+    with caplog.at_level(logging.WARNING):
+        told(scenario, seeds=1)
     assert [each.message for each in caplog.records] == [
-        "the other nodes cannot be told that this one is here:"
-        " BrokerUnavailable(<ErrorCode.BROKER_UNAVAILABLE: -32008>, 'away')"
+        "the other nodes cannot be told that this one is here: LookupError('a broker with a fault')"
     ]
 
 

@@ -23,6 +23,7 @@ from openapi.schema import Schema
 from openapi.ws.faults import exception_of
 from openapi.ws.node_messages import Answer
 from openapi.ws.partial import Missing, NodeInfo
+from openapi.ws.redacted import redacted
 
 __all__ = ["Asking", "Gathered", "Stage"]
 
@@ -65,7 +66,7 @@ class _Expected:
         return self.stage is Stage.DONE or self.stage is Stage.MISSING
 
     def miss(self, reason: str) -> None:
-        self.stage, self.reason = Stage.MISSING, reason
+        self.stage, self.reason = Stage.MISSING, redacted(reason)
 
 
 class Asking(Generic[T]):

@@ -10,18 +10,15 @@
 | `draining` | 503  | the manager takes no new connections                                         |
 """
 
-import re
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
 from openapi.schema import encode_json
 from openapi.ws.manager import SocketsManager
+from openapi.ws.redacted import redacted
 
 __all__ = ["health_of", "healthz"]
-
-#: What stands before the host in a URL.
-_CREDENTIALS: Final = re.compile(r"(?<=://)\S*@")
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -61,8 +58,7 @@ def health_of(sockets: SocketsManager) -> dict[str, Any]:
     broker: dict[str, Any] = {"status": "up" if sockets.opened else "unopened"}
     outage = sockets.outage
     if outage is not None:
-        reason = _CREDENTIALS.sub("", outage.reason)
-        broker = {"status": "away", "since": outage.since, "reason": reason}
+        broker = {"status": "away", "since": outage.since, "reason": redacted(outage.reason)}
     status = "ok" if outage is None else "degraded"
     return {
         "status": "draining" if sockets.draining else status,

@@ -33,7 +33,7 @@ from openapi.protocol.envelope import Unreadable
 from openapi.protocol.limits import Limits
 from openapi.ws.answering import Answering, Items, Work
 from openapi.ws.asking import Asking, Gathered
-from openapi.ws.broker import Broker
+from openapi.ws.broker import Broker, Supervised
 from openapi.ws.node_messages import (
     ALL,
     VERSION,
@@ -52,6 +52,7 @@ from openapi.ws.node_messages import (
 )
 from openapi.ws.node_table import NodeTable
 from openapi.ws.partial import Missing, NodeInfo
+from openapi.ws.redacted import redacted
 
 __all__ = ["NodeState", "Nodes"]
 
@@ -216,6 +217,7 @@ class Nodes:
 
     def nobody(self, reason: str) -> Gathered[Any]:
         """What is gathered where nobody can be asked."""
+        reason = redacted(reason)
         known = [Missing(each.info, reason) for each in self.table.all]
         if not known and not self._has_joined and not self.alone:
             known = [Missing(None, reason)]
@@ -310,6 +312,9 @@ class Nodes:
         await asyncio.gather(*reminding)
 
     def _failed(self, exc: Exception) -> None:
+        broker: object = self._broker
+        if isinstance(broker, Supervised) and broker.outage is not None:
+            return  # which the broker has logged
         if not self._failing:
             self._failing = True
             logger.warning("the other nodes cannot be told that this one is here: %r", exc)
