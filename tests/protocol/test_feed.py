@@ -290,6 +290,16 @@ def test_a_position_of_a_stream_that_was_lost_here_cannot_follow() -> None:
     assert feed.may_follow(Position(2, "b"))
 
 
+def test_a_log_that_got_a_part_of_what_came_before_is_not_filled_yet() -> None:
+    feed = opened(9)
+    feed.fill(Page(notes(8, 9), Position(9, "a"), more=True))
+    assert not feed.reaches(Position(6, "a"))
+    assert feed.reaches(Position(7, "a"))
+    feed.fill(Page(notes(6, 7), Position(9, "a")))
+    assert feed.filled
+    assert feed.recover(Position(5, "a"), most=9) == notes(6, 7, 8, 9)
+
+
 def test_two_streams_may_be_lost_before_one_is_read() -> None:
     feed = opened(5)
     receive(feed, 1, epoch="b")

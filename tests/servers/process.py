@@ -30,6 +30,10 @@ _PAUSE: Final = 0.005
 #: server that is away, and who tries such a port again and again connects to itself in the end.
 _PORTS: Final = range(15_000, 30_000)
 
+#: Processes that run tests at the same time, at most.
+_WORKERS: Final = 8
+_drawn: Final[set[int]] = set()
+
 _MORTAL: Final = Path(__file__).with_name("mortal.py")
 
 
@@ -154,12 +158,19 @@ class Server(ABC):
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on, drawn by chance: others draw too."""
+    """A TCP port of loopback that nobody listens on, and that was not drawn before.
+
+    It may be used much later. So each process of one run has ports of its own to draw from.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
     while True:
-        port = random.SystemRandom().choice(_PORTS)
+        port = random.SystemRandom().choice(_PORTS[worker::_WORKERS])
+        if port in _drawn:
+            continue
         with socket.socket() as sock:
             try:
                 sock.bind((HOST, port))
             except OSError:
                 continue
-            return port
+        _drawn.add(port)
+        return port

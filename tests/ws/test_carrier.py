@@ -65,6 +65,26 @@ async def test_it_is_closed_once() -> None:
     assert broker.asked == ["open", "close"]
 
 
+async def test_one_whose_opening_was_cancelled_is_opened_by_the_next_and_closed_in_any_case() -> (
+    None
+):
+    class Slow(Noted):
+        async def open(self, deliver: Deliver) -> None:
+            await super().open(deliver)
+            await asyncio.sleep(3600)
+
+    for opened_again in (False, True):
+        broker = Slow()
+        carrier = Carrier(broker, deliver, missed)
+        for _ in range(1 + opened_again):
+            opening = asyncio.create_task(carrier.opened())
+            await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.wait([opening])
+        await carrier.aclose()
+        assert broker.asked == ["open"] * (1 + opened_again) + ["close"]
+
+
 async def test_one_that_was_closed_while_another_waited_to_open_it_is_not_opened() -> None:
     broker = Noted()
     carrier = Carrier(broker, deliver, missed)

@@ -70,7 +70,7 @@ class Feed(Generic[M]):
         self.state = FeedState.OPENING
         self.log: Log[M] = Log(keep)
         self.filled = False
-        """Whether the log was filled with what came before the feed; see :meth:`fill`."""
+        """Whether the log has all that came before the feed; see :meth:`fill`."""
         self.stale = 0
         """Live messages that came twice, or late, or behind what was read."""
         self._epoch = ""
@@ -150,11 +150,11 @@ class Feed(Generic[M]):
         return [*out, *self._merge()]
 
     def fill(self, page: Page[M]) -> None:
-        """The newest messages of the stream, oldest first, as they were read after it opened."""
+        """What comes right before the log, oldest first, as it was read after it opened."""
         first = self.log.first
         if page.top.epoch != self._epoch or page.top.offset < first - 1:
             return  # a reset came in between: what was read is not what lies right before it
-        self.filled = True
+        self.filled = not page.more
         older = [message for message in page.messages if message.offset < first]
         if older and older[-1].offset == first - 1 and contiguous(older):
             self.log.prepend(older)

@@ -51,10 +51,14 @@ M_co = TypeVar("M_co", bound=Numbered, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[M_co]):
-    """What was read of a stream: messages without a gap between them, and where the stream ends."""
+    """What was read of a stream: messages without a gap between them, and where the stream ends.
+
+    ``more`` is whether the reading ended because it was enough, and there may be more.
+    """
 
     messages: Sequence[M_co]
     top: Position
+    more: bool = False
 
 
 def contiguous(messages: Sequence[Numbered]) -> bool:

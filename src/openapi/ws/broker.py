@@ -93,6 +93,8 @@ class Broker(ABC):
     async def open(self, deliver: Deliver) -> None:
         """Get ready: messages of subscribed channels go to ``deliver``, each channel's in order.
 
+        Where it raises, or is cancelled, it may be called again, and is closed in any case.
+
         Messages that one process publishes come in that order everywhere; those of several
         processes may come in different orders in different ones, unless the broker says that they
         do not. Who publishes is delivered to like any other.
@@ -183,7 +185,7 @@ class KeepsHistory(ABC):
         from the one end or the other. Whatever ``retention`` does not keep is not found, whether
         it was appended with another one or not; nor is anything by a ``since`` of another epoch.
         With a limit of 0 there is only ``top``. It may be fewer than there are, and at least one: a
-        broker need not read more at once than it should. Whoever wants the rest reads on.
+        broker need not read more at once than it should, and says so by ``more``.
         """
 
 

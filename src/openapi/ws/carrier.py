@@ -2,7 +2,8 @@
 
 | state  | opened()            | aclose()               |
 |--------|---------------------|------------------------|
-| NEW    | OPEN, the broker    | CLOSED                 |
+| NEW    | OPEN, the broker;   | CLOSED, closes it if   |
+|        | NEW if that fails   | anybody tried to open  |
 | OPEN   | the broker          | CLOSED, closes it      |
 | CLOSED | None                |                        |
 """
@@ -43,6 +44,7 @@ class Carrier:
         self._missed = missed
         self._ready = ready
         self._turn = asyncio.Lock()
+        self._tried = False  # to open it: what was begun is to be ended, whatever became of it
         self.state = CarrierState.NEW
 
     async def opened(self) -> Broker | None:
@@ -52,6 +54,7 @@ class Carrier:
                 if self.state is CarrierState.NEW:
                     if isinstance(self.broker, Supervised):
                         self.broker.watch(self._missed)
+                    self._tried = True
                     await self.broker.open(self._deliver)
                     self.state = CarrierState.OPEN
                     self._ready(self.broker)
@@ -65,8 +68,8 @@ class Carrier:
         return None
 
     async def aclose(self) -> None:
-        """Close the broker, if it was ever opened."""
+        """Close the broker, if anybody ever tried to open it."""
         async with self._turn:
             before, self.state = self.state, CarrierState.CLOSED
-            if before is CarrierState.OPEN:
+            if before is not CarrierState.CLOSED and self._tried:
                 await self.broker.aclose()

@@ -185,11 +185,18 @@ class Feeds:
             if since.epoch != feed.top.epoch:
                 feed.lost(since.epoch)  # whoever comes with it again costs no reading
         for _ in range(2):  # what was read before a reset is of no use
-            if not feed.reaches(since):
-                keep = min(feed.rule.history, self._limits.recovery)
-                async with self._turns:
-                    page = await self._read(channel, feed.rule, limit=keep, reverse=True)
-                feed.fill(Page(page.messages[::-1], page.top))
+            more = True
+            while more and not feed.reaches(since):
+                more = await self._fill(channel, feed)
+
+    async def _fill(self, channel: str, feed: _Feed) -> bool:
+        """Read what comes before the log of a feed. Returns whether there may be more."""
+        log, keep = feed.log, min(feed.rule.history, self._limits.recovery)
+        before = Position(log.first, feed.top.epoch) if len(log) else None
+        async with self._turns:
+            page = await self._read(channel, feed.rule, limit=keep, since=before, reverse=True)
+        feed.fill(Page(page.messages[::-1], page.top, page.more))
+        return page.more and len(page.messages) > 0
 
     def recover(self, channel: str, since: Position) -> list[Delivery] | None:
         """Every message that went out behind a position; None if it cannot be all of them."""
@@ -332,7 +339,7 @@ class Feeds:
                 if most < 0 and messages:
                     break
             messages.append(delivery)
-        return Page(messages, page.top)
+        return Page(messages, page.top, page.more)
 
 
 def _unreadable() -> BrokerUnavailable:

@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from openapi.errors import BrokerUnavailable, CannotPublish, CannotSubscribe, DeclarationError
 from openapi.protocol.envelope import VERSION, Envelope
 from openapi.protocol.stream import Position, Retention
+from openapi.ws import ChannelRule, SocketsManager
 from openapi.ws.broker import Member, broker_from_url
 from openapi.ws.brokers.redis import RedisBroker
 from openapi.ws.brokers.redis.names import Names
@@ -387,6 +388,20 @@ async def test_a_reading_of_large_messages_is_no_more_than_a_page_and_goes_on_fr
     assert [each.offset for each in newest.messages] == [8, 7, 6]
 
 
+async def test_who_missed_more_than_a_page_recovers_all_of_it(valkey: ValkeyServer) -> None:
+    rule = ChannelRule("c", history=KEPT.messages)
+    sockets = SocketsManager(broker=valkey.url, channels=[rule])
+    async with sockets:
+        first = await sockets.publish("c", "", 0)
+        for number in range(1, 21):
+            await sockets.publish("c", "", f"{number}" * 100_000)
+        messages = sockets.subscription("c", recover=first, queue_bytes=16 * 1024 * 1024)
+        async with messages:
+            assert messages.recovered
+            found = [(await anext(messages)).data for _ in range(20)]
+        assert found == [f"{number}" * 100_000 for number in range(1, 21)]
+
+
 async def test_one_message_is_a_page_however_large_it_is(opened: Opened) -> None:
     node = await opened()
     await node.history.append("c", "", "x" * 3_000_000, retention=KEPT)
@@ -423,6 +438,25 @@ async def test_what_cannot_be_kept_uses_no_number(opened: Opened, valkey: Valkey
     valkey.execute("DEL", "openapi:s:c")
     valkey.execute("RENAME", "aside", "openapi:s:c")
     assert (await node.history.append("c", "", 2, retention=KEPT)).offset == 2
+
+
+async def test_whoever_is_cancelled_while_it_opens_leaves_one_that_can_be_opened_and_closed(
+    valkey: ValkeyServer,
+) -> None:
+    before = asyncio.all_tasks()
+    for turns in range(0, 40, 3):
+        broker = RedisBroker(valkey.url)
+        node = Node(broker, PATIENCE)
+        opening = asyncio.create_task(node.open())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+        if opening.cancelled():
+            await node.open()
+        await broker.publish("c", "", 1)
+        await broker.aclose()
+    assert asyncio.all_tasks() == before
 
 
 async def test_one_that_was_closed_is_not_opened_again(opened: Opened) -> None:

@@ -130,7 +130,11 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
         if self._closed:
             raise DeclarationError("this RedisBroker was closed: make a new one")
         self._deliver = deliver
-        await self._servers.open(_PATIENCE)
+        try:
+            await self._servers.open(_PATIENCE)
+        except BaseException:
+            self._deliver = None  # it may be opened again; what was begun goes on until then
+            raise
 
     async def aclose(self) -> None:
         """See :meth:`Broker.aclose`. It cannot be opened again."""
@@ -231,7 +235,8 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
         self._heard_of(now)
         kept = [self._kept(id_, raw) for id_, raw in zip(found[::2], found[1::2], strict=True)]
         messages = [message for message in kept if message is not None]
-        return Page(messages, Position(top, epoch.decode()))
+        more = sum(map(len, found[1::2])) >= _PAGE_BYTES
+        return Page(messages, Position(top, epoch.decode()), more)
 
     async def publish_once(self, channel: str, event: str, data: object, *, key: str) -> None:
         """See :meth:`PublishesOnce.publish_once`."""
