@@ -462,6 +462,88 @@ async def test_more_than_one_question_reads_is_read_with_several(
         assert values_of(page) == [21, 22, 23, 24, 25]
 
 
+async def test_a_page_of_a_long_history_is_read_without_the_rest_of_it(
+    world: NatsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openapi.ws.brokers.nats.logs._NEAR", 4)
+    read: list[int] = []
+    ask_for_many = Link.ask_for_many
+
+    async def counting(link: Link, subject: str, payload: bytes) -> list[Msg]:
+        answers = await ask_for_many(link, subject, payload)
+        read.append(sum(len(each.data) for each in answers))
+        return answers
+
+    monkeypatch.setattr(Link, "ask_for_many", counting)
+    async with opened(world, 2) as (one, other):
+        for number in range(1, 201):
+            newest = await one.history.append("c", "", f"{number}" + "x" * 40_000, retention=KEPT)
+
+        async def page(since: int | None = None, *, limit: int, reverse: bool = False) -> list[int]:
+            read.clear()
+            position = None if since is None else Position(since, newest.epoch)
+            nats_of(other)._logs.clear()
+            found = await other.history.history(
+                "c", retention=KEPT, since=position, limit=limit, reverse=reverse
+            )
+            assert found.top == newest
+            assert sum(read) < 3 << 20  # of eight
+            return [each.offset for each in found.messages]
+
+        assert await page(limit=1, reverse=True) == [200]
+        assert await page(limit=3) == [1, 2, 3]
+        assert await page(198, limit=10) == [199, 200]
+        assert await page(120, limit=2) == [121, 122]
+        assert await page(120, limit=2, reverse=True) == [119, 118]
+        # A page is a megabyte at most, but for the last message: whoever wants more reads on.
+        assert await page(limit=1000) == list(range(1, 28))
+        assert await page(27, limit=1000) == list(range(28, 55))
+        newer = await page(limit=1000, reverse=True)
+        assert newer == list(range(200, 200 - len(newer), -1))
+        assert 16 <= len(newer) <= 27
+
+
+async def test_a_history_that_is_read_by_many_at_once_costs_nobody_the_connection(
+    world: NatsWorld,
+) -> None:
+    async with opened(world, 2) as (one, other):
+        for _ in range(40):
+            await one.history.append("c", "", "x" * 900_000, retention=KEPT)
+        appending = asyncio.create_task(other.history.append("d", "", 1, retention=KEPT))
+        pages = await asyncio.gather(
+            *(other.history.history("c", retention=KEPT, limit=100) for _ in range(60))
+        )
+        for page in pages:
+            assert [each.offset for each in page.messages] == [1, 2]
+        assert (await appending).offset == 1
+        assert other.supervised.outage is None
+        assert other.missed == []
+
+
+async def test_what_was_kept_before_an_epoch_is_found_in_a_long_history_too(
+    start_nats: StartNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openapi.ws.brokers.nats.logs._READ", 3)
+    monkeypatch.setattr("openapi.ws.brokers.nats.logs._NEAR", 2)
+    world = NatsWorld(start_nats())
+    async with opened(world) as (node,):
+        for number in range(1, 21):
+            await append(node, [number])
+        world.server.kill()
+        await node.until_away()
+        await world.back()
+        await node.until_back()
+        for number in range(21, 31):
+            await append(node, [number])
+        newest = await top(node)
+        for since in (1, 15, 19, 20, 21, 25):
+            nats_of(node)._logs.clear()
+            page = await node.history.history(
+                "c", retention=KEPT, since=Position(since, newest.epoch), limit=3
+            )
+            assert values_of(page) == [since + 1, since + 2, since + 3]
+
+
 async def test_the_leader_is_asked_where_others_may_lag_behind(
     world: NatsWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

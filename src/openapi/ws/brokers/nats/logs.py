@@ -10,7 +10,8 @@ A key is a message on a subject of its own, stored in one batch with the log's: 
 import asyncio
 import json
 import random
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable
 from secrets import token_hex, token_urlsafe
 from typing import Final, NamedTuple, TypeAlias
 
@@ -22,6 +23,7 @@ from openapi.protocol.publication import Data, Publication
 from openapi.protocol.stream import Page, Position, Retention
 from openapi.ws.broker import KEY_SECONDS
 from openapi.ws.brokers.nats import jetstream
+from openapi.ws.brokers.nats.found import PAGE_BYTES, Found
 from openapi.ws.brokers.nats.jetstream import EXPECTED, TTL, Conflict, NoStream
 from openapi.ws.brokers.nats.key import Key, expired, taken
 from openapi.ws.brokers.nats.link import NobodyAnswers
@@ -38,9 +40,13 @@ _TOGETHER_BYTES: Final = 32 * 1024
 #: How often something is tried while others are faster, and the pause at most: seconds.
 _TRIES: Final = 100
 _PAUSE: Final = 0.02
-#: What is read with one question.
+#: Messages that are read with one question, and bytes that are read with all of them at once.
 _READ: Final = 256
-_READ_BYTES: Final = 4 * 1024 * 1024
+_UNDER_WAY: Final = 16 * 1024 * 1024
+#: Publications of a page that goes backwards, where the newest is a long one.
+_LEAST: Final = 16
+#: Sequences of a stream within which it is read rather than sought.
+_NEAR: Final = 64
 
 
 class _Wanted(NamedTuple):
@@ -55,6 +61,13 @@ class _Wanted(NamedTuple):
 _Turn: TypeAlias = Turn[_Wanted, Position]
 
 
+class _Raw(NamedTuple):
+    """The bytes of a record, and its sequence."""
+
+    sequence: int
+    raw: bytes
+
+
 class Logs:
     """The logs of all channels."""
 
@@ -64,10 +77,12 @@ class Logs:
         self._ignore = ignore
         self._tops = Tops()
         self._turns: Turns[_Wanted, Position] = Turns(self._append)
+        self._reading: asyncio.Semaphore | None = None
 
     def clear(self) -> None:
         """Forget what was known of the server."""
         self._tops.clear()
+        self._reading = None
 
     def heard(self, channel: str, record: Record, sequence: int) -> None:
         """A record came live."""
@@ -101,16 +116,19 @@ class Logs:
             first = max(first, since.offset + 1)
         if limit <= 0 or first > last or (since is not None and since.epoch != top.epoch):
             return Page((), top)
-        records = [record]
-        if record.first > first:
-            records = await self._read(channel, sequence, record, first)
+        if reverse:
+            first = max(first, last - min(limit, _as_many(record)) + 1)
         before = self._server.clock() - retention.seconds
-        found = [
-            each
-            for each in self._publications(channel, records)
-            if first <= each.offset <= last and each.at >= before
-        ]
-        return Page(found[::-1][:limit] if reverse else found[:limit], top)
+
+        def nothing() -> Found:
+            return Found(first, last, before=before, limit=limit, reverse=reverse, top=top)
+
+        found = nothing()
+        if record.first > first:
+            found = await self._read(channel, sequence, record, first, nothing)
+        else:
+            self._add(found, channel, record)
+        return Page(found.publications, top)
 
     # --- appending ---
 
@@ -231,9 +249,10 @@ class Logs:
 
     async def _newest(self, channel: str) -> tuple[Top, Record | None]:
         """The newest record. Raises NoStream."""
-        kept = await jetstream.last(
-            self._server.link(), self._stream(channel), self._names.log(channel)
-        )
+        async with self._gate:
+            kept = await jetstream.last(
+                self._server.link(), self._stream(channel), self._names.log(channel)
+            )
         if kept is None:
             return Top(0, None), None
         try:
@@ -278,85 +297,138 @@ class Logs:
 
     # --- reading ---
 
-    async def _read(self, channel: str, sequence: int, newest: Record, first: int) -> list[Record]:
-        """The records from the one that has the publication ``first``, up to the newest.
+    async def _read(
+        self, channel: str, end: int, newest: Record, first: int, nothing: Callable[[], Found]
+    ) -> Found:
+        """Read from the record that has the publication ``first`` as far as is wanted.
 
-        Fewer where these are gone: what is returned has no gap.
+        Fewer are found where these are gone.
         """
         begin = self._tops.behind(channel, Position(first - 1, newest.top.epoch)) + 1
-        records = _joined(await self._range(channel, begin, sequence), newest)
-        if records[0].first > first and self._server.replicated:
+        found = nothing()
+        sought = await self._scan(self._range(channel, begin, end), channel, found, skip=False)
+        if sought is not None:  # it is farther on than one page
+            begin = await self._seek(channel, sought, end, first, newest.top.epoch)
+            found = nothing()
+            await self._scan(self._range(channel, begin, end), channel, found)
+            if not found.whole:
+                # It is of an epoch before, or gone: then the oldest that is there comes first.
+                begin, found = 1, nothing()
+                await self._scan(self._range(channel, begin, end), channel, found)
+        if not found.done:
+            self._add(found, channel, newest)
+        if not found.whole and self._server.replicated:
             # Whoever answered may lag behind, or these are gone: the leader knows.
-            records = _joined(await self._range_of_leader(channel, begin, sequence), newest)
-        return records
+            found = nothing()
+            await self._scan(self._range_of_leader(channel, begin, end), channel, found)
+            if not found.done:
+                self._add(found, channel, newest)
+        return found
 
-    async def _range_of_leader(self, channel: str, begin: int, end: int) -> list[Record]:
+    async def _scan(
+        self, pages: AsyncIterator[list[_Raw]], channel: str, found: Found, *, skip: bool = True
+    ) -> int | None:
+        """Add what is read until it is enough, or no more is there.
+
+        Without ``skip`` no more than a page is read that has nothing of what is wanted. Returns the
+        sequence from which on to seek it then.
+        """
+        async for page in pages:
+            for each in page:
+                try:
+                    record = Record.read(each.raw)
+                except Unreadable as exc:
+                    self._ignore(channel, exc)
+                    continue
+                self._add(found, channel, record)
+                if found.done:
+                    return None
+            if not (skip or found.behind):
+                return page[-1].sequence + 1
+        return None
+
+    async def _seek(self, channel: str, begin: int, end: int, first: int, epoch: str) -> int:
+        """A sequence a little before the record with the publication ``first``, by halving."""
+        stream, subject = self._stream(channel), self._names.log(channel)
+        while end - begin > _NEAR:
+            middle = (begin + end) // 2
+            async with self._gate:
+                kept = await jetstream.following(self._server.link(), stream, subject, middle)
+            if kept is None or kept.sequence >= end:
+                end = middle
+                continue
+            try:
+                record = Record.read(kept.payload)
+            except Unreadable:
+                end = middle  # whoever reads it says so
+                continue
+            if record.top.epoch != epoch or record.top.offset < first:
+                begin = kept.sequence + 1
+            elif record.first > first:
+                end = middle
+            else:
+                return kept.sequence
+        return begin
+
+    async def _range_of_leader(
+        self, channel: str, begin: int, end: int
+    ) -> AsyncIterator[list[_Raw]]:
         """Do as :meth:`_range`, one by one."""
-        records: list[Record] = []
         while begin < end:
-            kept = await jetstream.following(
-                self._server.link(), self._stream(channel), self._names.log(channel), begin
-            )
-            if kept is None:
+            async with self._gate:
+                kept = await jetstream.following(
+                    self._server.link(), self._stream(channel), self._names.log(channel), begin
+                )
+            if kept is None or kept.sequence >= end:
                 break
             begin = kept.sequence + 1
-            self._add(records, channel, kept.payload)
-        return records
+            yield [_Raw(kept.sequence, kept.payload)]
 
-    async def _range(self, channel: str, begin: int, end: int) -> list[Record]:
+    async def _range(self, channel: str, begin: int, end: int) -> AsyncIterator[list[_Raw]]:
         """The records of a channel from one sequence up to another, without that."""
         link, subject = self._server.link(), self._names.log(channel)
-        records: list[Record] = []
         while begin < end:
             request = {
                 "seq": begin,
                 "next_by_subj": subject,
                 "batch": _READ,
-                "max_bytes": _READ_BYTES,
+                "max_bytes": max(PAGE_BYTES, link.most),
             }
             try:
-                answers = await link.ask_for_many(
-                    f"$JS.API.DIRECT.GET.{self._stream(channel)}", json.dumps(request).encode()
-                )
+                async with self._gate:
+                    answers = await link.ask_for_many(
+                        f"$JS.API.DIRECT.GET.{self._stream(channel)}", json.dumps(request).encode()
+                    )
             except NobodyAnswers:
                 break  # the stream is gone, which the next one finds out
-            if not answers:
+            page = [_Raw(_sequence(answer), answer.data) for answer in answers]
+            page = [each for each in page if each.sequence < end]
+            if not page:
                 break
-            for answer in answers:
-                begin = _sequence(answer) + 1
-                if begin <= end:
-                    self._add(records, channel, answer.data)
-        return records
+            begin = page[-1].sequence + 1
+            yield page
 
-    def _add(self, records: list[Record], channel: str, raw: bytes) -> None:
+    def _add(self, found: Found, channel: str, record: Record) -> None:
         try:
-            records.append(Record.read(raw))
+            found.add(record, most=self._server.link().most)
         except Unreadable as exc:
             self._ignore(channel, exc)
 
-    def _publications(self, channel: str, records: Sequence[Record]) -> list[Publication]:
-        found: list[Publication] = []
-        most = self._server.link().most
-        for record in records:
-            try:
-                envelopes = record.publications(most=most)
-            except Unreadable as exc:
-                self._ignore(channel, exc)
-                found.clear()  # there is a gap behind what was before
-                continue
-            for offset, each in enumerate(envelopes, record.first):
-                found.append(Publication(offset, each.event, each.data, each.at))
-        return found
+    @property
+    def _gate(self) -> asyncio.Semaphore:
+        """Those who may be answered at once: the server cuts off who has too much to read."""
+        if self._reading is None:
+            at_once = _UNDER_WAY // max(PAGE_BYTES, self._server.link().most)
+            self._reading = asyncio.Semaphore(max(1, at_once))
+        return self._reading
 
 
-def _joined(older: Sequence[Record], newest: Record) -> list[Record]:
-    """The newest of the records between which nothing is missing, oldest first."""
-    records = [newest]
-    for record in reversed(older):
-        if record.top.offset != records[-1].first - 1:
-            break  # it is of a stream that was here before, or the next was taken away
-        records.append(record)
-    return records[::-1]
+def _as_many(newest: Record) -> int:
+    """How many publications are a page, to go by the newest. A mark says nothing of that."""
+    if not newest.envelopes:
+        return sys.maxsize
+    size = sum(map(len, newest.envelopes)) // len(newest.envelopes)
+    return max(_LEAST, PAGE_BYTES // size)
 
 
 def _sequence(message: Msg) -> int:
