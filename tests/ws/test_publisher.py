@@ -177,10 +177,18 @@ async def test_a_broker_that_remembers_no_keys_refuses_them() -> None:
     assert refused.value.errors == {"key": "Bare remembers no keys: leave it out"}
 
 
-async def test_an_event_of_the_servers_own_has_no_key() -> None:
+async def test_an_event_of_the_servers_own_is_not_published_by_others() -> None:
     async with Publisher(Shared()) as publisher:
         with pytest.raises(InvalidData, match="server's own"):
             await publisher.publish_once("news", "$join", 1, key="a")
+        with pytest.raises(InvalidData, match="servers' own"):
+            await publisher.publish("news", "$reset", 1)
+
+
+def test_a_broker_that_reaches_nobody_is_refused_without_its_password() -> None:
+    with pytest.raises(DeclarationError) as refused:
+        Publisher("memory://me:secret@")
+    assert "memory:// is of one process" in str(refused.value)
 
 
 async def test_it_opens_its_broker_and_closes_it_whatever_happens() -> None:

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from openapi.errors import CannotPublish, DeclarationError
+from openapi.errors import CannotPublish, DeclarationError, InvalidData
 from openapi.protocol.stream import Position, Retention
+from openapi.protocol.topics import SERVER_EVENT
 from openapi.ws.broker import Broker, KeepsHistory, Outage, broker_from_url
 from openapi.ws.carrier import Carrier
 from openapi.ws.publishing import Publishing
+from openapi.ws.redacted import redacted
 from openapi.ws.rules import ChannelRule, ChannelRules
 
 __all__ = ["NoRule", "Publisher"]
@@ -47,7 +49,7 @@ class Publisher:
     def __init__(self, broker: str | Broker, *, channels: Sequence[ChannelRule] = ()) -> None:
         found = broker_from_url(broker) if isinstance(broker, str) else broker
         if not found.spans_processes:
-            named = broker if isinstance(broker, str) else type(broker).__name__
+            named = redacted(broker) if isinstance(broker, str) else type(broker).__name__
             raise DeclarationError(
                 f"Publisher: {named} is of one process, and nobody would get a message:"
                 " give it the broker that the servers share, as 'redis://localhost'"
@@ -67,9 +69,11 @@ class Publisher:
 
         Raises CannotPublish where the channel cannot be published to, and NoRule, which is one, if
         it keeps history and no rule says so; InvalidData for data that is not of the channel's
-        type; Unserializable for data that has no JSON form; BrokerUnavailable where the broker is
-        away.
+        type, and for an event that begins with ``$``: those are the servers' own; Unserializable
+        for data that has no JSON form; BrokerUnavailable where the broker is away.
         """
+        if event.startswith(SERVER_EVENT):
+            raise InvalidData({"event": f"{event!r} is the servers' own"})
         await self._check(channel)
         return await self._publishing.publish(channel, event, data)
 
