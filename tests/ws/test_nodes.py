@@ -370,7 +370,14 @@ async def test_the_cluster_is_the_sum_of_its_nodes(cluster: Cluster) -> None:
                 {"id": other.sockets.node, **place, "connections": 2},
             ],
             "missing": [],
+            "ignored": 0,
+            "dropped": 0,
         }
+        await one.wire.memory.publish("$nodes", "hello", "whatever")
+        await until(lambda: one.nodes.ignored)
+        one.nodes.answering.dropped += 2
+        info = await one.sockets.server_info(cluster=True)
+        assert (info["ignored"], info["dropped"]) == (1, 2)
 
 
 async def test_more_channels_than_one_message_tells_of_are_told_in_several(
@@ -660,7 +667,7 @@ async def test_a_broker_that_could_not_be_opened_is_tried_again_with_the_next_co
 
         async def open(self, deliver: Deliver) -> None:
             self.tries += 1
-            if self.tries == 1:
+            if self.tries <= 2:
                 raise OSError("not yet")
             await super().open(deliver)
 
@@ -669,10 +676,13 @@ async def test_a_broker_that_could_not_be_opened_is_tried_again_with_the_next_co
     async with peer(url) as first:
         await first.call("info")
         assert not sockets.opened
+        async with peer(url) as again:
+            await again.call("info")
         async with peer(url) as second, peer(url) as third:
             for each in (second, third):
                 await each.call("info")
             await until(lambda: sockets.opened)
+    assert [each.message for each in caplog.records] == ["the broker cannot be opened"]
     assert "not yet" in caplog.text
 
 

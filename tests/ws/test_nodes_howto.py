@@ -44,6 +44,8 @@ async def test_all_processes_are_asked_and_told_of(
             "channels": {},
             "nodes": [{**place, "connections": 0}, {**place, "connections": 1}],
             "missing": [],
+            "ignored": 0,
+            "dropped": 0,
         }
         async with http.get(other / "healthz") as response:
             assert (response.status, await response.json()) == (

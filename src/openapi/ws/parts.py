@@ -44,6 +44,7 @@ class Parts:
         self.background: Final = Background()
         self._sockets = sockets
         self._opening: asyncio.Task[None] | None = None
+        self._unopened = False
 
     @cached_property
     def carrier(self) -> Carrier:
@@ -122,7 +123,13 @@ class Parts:
         return broker
 
     async def _join(self) -> None:
-        await self.carrier.opened()
+        try:
+            await self.carrier.opened()
+        except Exception:
+            # Each connection tries it again; the log has it once.
+            level = logging.DEBUG if self._unopened else logging.ERROR
+            self._unopened = True
+            logger.log(level, "the broker cannot be opened", exc_info=True)
 
     async def _let_go(self) -> None:
         channels, timeout = self._sockets.channels, self._sockets.limits.close_timeout

@@ -170,6 +170,8 @@ class Reach:
                 {**(_NOBODY if each.node is None else asdict(each.node)), "reason": each.reason}
                 for each in others.missing
             ],
+            "ignored": self._nodes.ignored,
+            "dropped": self._nodes.answering.dropped,
         }
 
     def answer(self, question: Question) -> Items | Work:
