@@ -133,7 +133,7 @@ async def test_databases_of_one_server_have_nothing_in_common(
 ) -> None:
     await have_nothing_in_common(await opened(), await opened(f"{valkey.url}/1"))
     prefixes = {name.split(":")[0] for name in valkey.execute("PUBSUB", "CHANNELS")}
-    assert prefixes == {"openapi", "openapi@1"}  # the bus is of all databases
+    assert prefixes == {"openapi", "openapi@1"}
 
 
 async def have_nothing_in_common(one: Node, other: Node) -> None:
@@ -149,7 +149,7 @@ async def have_nothing_in_common(one: Node, other: Node) -> None:
         assert list(await node.presence.members("c")) == [Member("ada")]
 
 
-@pytest.mark.parametrize("prefix", ["", "a{b", "a}b"])
+@pytest.mark.parametrize("prefix", ["", "a{b", "a}b", "a:b", "a@1"])
 def test_a_prefix_that_would_mean_something_else_is_refused(prefix: str) -> None:
     with pytest.raises(DeclarationError, match="the prefix of a Redis broker is a text without"):
         RedisBroker(prefix=prefix)
@@ -349,6 +349,7 @@ async def test_who_is_present_is_so_again_when_the_times_were_evicted_and_nobody
         ("redis://localhost:6379/?socket_timeout=soon", "cannot be read"),
         ("redis://a:1,b:2", "names one server; several of a cluster are redis"),
         ("redis+cluster://a:1,b:2/3", "has no databases"),
+        ("redis://a:1/orders", "cannot be read"),
         ("redis://:s3cret@localhost:port", "cannot be read"),
         ("redis://user:s3cret#1@localhost", "are written %2F, %3F, %23"),
         ("redis://user:s3cret?1@localhost", "cannot be read"),

@@ -163,8 +163,8 @@ def test_what_an_outage_is_due_to_is_said_once_and_its_end_too(
         await news.until(lambda: owner.sessions == 2)
         away, again, back = caplog.records
         assert away.levelno == logging.WARNING
-        assert "the broker: cut" in away.getMessage()
-        assert "the broker: nobody listens" in again.getMessage()
+        assert "the broker is away, and tried until it is back: cut" in away.getMessage()
+        assert "until it is back: nobody listens" in again.getMessage()
         assert back.levelno == logging.INFO
         assert "the broker is back" in back.getMessage()
         await owner.aclose()
@@ -199,7 +199,7 @@ def test_an_outage_tells_the_newest_reason_and_the_log_has_each_once(
         await news.until(lambda: owner.outage is None)
         reasons = [record.getMessage() for record in caplog.records]
         assert reasons == [
-            f"it: {reason} is away, and tried until it is back"
+            f"it is away, and tried until it is back: {reason}"
             for reason in ["refused", *(f"reason {number}" for number in range(20, 27))]
         ]
         await owner.aclose()

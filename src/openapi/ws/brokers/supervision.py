@@ -158,12 +158,13 @@ class Supervisor:
     def _down(self, ended: Exception) -> None:
         was_up = self.state is SupervisorState.UP
         self.state = SupervisorState.TRYING
-        reason = f"{self.name}: {str(ended) or type(ended).__name__}"
+        why = str(ended) or type(ended).__name__
+        reason = f"{self.name}: {why}"
         since = time.time() if self.outage is None else self.outage.since
         self.outage = Outage(since, reason)
         if reason not in self._said and len(self._said) < _SAID:  # each once: it is tried often
             self._said.add(reason)
-            logger.warning("%s is away, and tried until it is back", reason)
+            logger.warning("%s is away, and tried until it is back: %s", self.name, why)
         if self._first is not None and not self._first.done() and self._final(ended):
             self._first.set_exception(ended)
             self._first.exception()  # nobody need wait for it

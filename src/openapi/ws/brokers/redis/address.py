@@ -44,6 +44,8 @@ class Address:
             self._options: dict[str, Any] = dict(parse_url(first))
         except ValueError:
             raise _unreadable() from None
+        if parts.path.strip("/") and "db" not in self._options:
+            raise _unreadable()  # redis-py would take 0
         if len(self.nodes) > 1 and not self.cluster:
             raise DeclarationError(
                 f"a {scheme}:// URL names one server; several of a cluster are {scheme}+cluster://"
@@ -90,12 +92,11 @@ class Address:
                 timeout=timeout,
             )
         host, port = self.nodes[0]
-        # Bus channels are of all databases of a server; only their names can keep these apart.
-        database = self._options.get("db")
         return Single(
             f"Redis at {host}:{port}",
             lambda: self.connection(host, port),
-            prefix=f"{prefix}@{database}" if database else prefix,
+            prefix=prefix,
+            database=self._options.get("db", 0),
             receive=receive,
             missed=missed,
             probe_interval=probe_interval,

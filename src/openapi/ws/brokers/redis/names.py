@@ -30,20 +30,26 @@ PARTITIONS: Final = 128
 """Partitions of a cluster: the more, the more evenly they lie; each is a subscription at most."""
 
 
+#: With these a name of one prefix could be one of another, or have another slot.
+_OUR_OWN: Final = frozenset(":@{}")
+
+
 class Names:
     """The names that begin with a prefix; with ``partitions`` those of a cluster.
 
-    Raises DeclarationError for a prefix that is empty or has braces.
+    ``database`` is its number, for bus channels are of all databases of a server. Raises
+    DeclarationError for a prefix that is empty, or has what would make it mean something else.
     """
 
-    def __init__(self, prefix: str, *, partitions: int = 0) -> None:
-        if not prefix or "{" in prefix or "}" in prefix:
+    def __init__(self, prefix: str, *, database: int = 0, partitions: int = 0) -> None:
+        if not prefix or set(prefix) & _OUR_OWN:
             raise DeclarationError(
-                f"the prefix of a Redis broker is a text without braces, not {prefix!r}"
+                "the prefix of a Redis broker is a text without"
+                f" {' '.join(sorted(_OUR_OWN))}, not {prefix!r}"
             )
         self.partitions: Final = partitions
-        start = prefix.encode()
-        self._least: Final = len(start)  # which may have anything in it
+        start = prefix.encode() + (b"@%d" % database if database else b"")
+        self._least: Final = len(start)
         self._starts: Final = (
             [b"%b:{%b}" % (start, tag) for tag in _tags(partitions)] if partitions else [start]
         )

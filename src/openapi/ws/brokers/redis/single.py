@@ -30,12 +30,13 @@ class Single(Servers):
         connect: Connect,
         *,
         prefix: str,
+        database: int,
         receive: Receive,
         missed: Callable[[Collection[str] | None], object],
         probe_interval: float,
         timeout: float,
     ) -> None:
-        self.names = Names(prefix)
+        self.names = Names(prefix, database=database)
         self._link = Link(
             f"{name} (commands)", connect, timeout=timeout, look_interval=probe_interval
         )
