@@ -52,7 +52,7 @@ class Everything:
 class Manager(SocketsManager):
     """Refuses one channel, lets another wait, and tells when nobody is connected any more."""
 
-    opened: asyncio.Event
+    asked: asyncio.Event
     gate: asyncio.Event
     left: asyncio.Event
 
@@ -65,7 +65,7 @@ class Manager(SocketsManager):
         if channel == "secret":
             raise CannotSubscribe
         if channel == "slow":
-            self.opened.set()
+            self.asked.set()
             await self.gate.wait()
 
     async def publish(self, channel: str, event: str, data: Any) -> None:
@@ -170,7 +170,7 @@ def application(limits: Limits | None = None) -> web.Application:
     """Our own server, at /stream and at /greeting."""
     app = web.Application()
     manager = Manager(limits=limits or Limits(close_timeout=1.0, drain_window=1.0))
-    manager.opened, manager.gate, manager.left = (asyncio.Event() for _ in range(3))
+    manager.asked, manager.gate, manager.left = (asyncio.Event() for _ in range(3))
     Endpoint.waiting, Endpoint.noted = asyncio.Event(), asyncio.Queue()
     Endpoint.ended, Endpoint.fed = asyncio.Queue(), asyncio.Queue()
     app[MANAGER], app[GATE] = manager, asyncio.Event()

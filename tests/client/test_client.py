@@ -290,7 +290,7 @@ class TestSubscriptions:
         with pytest.raises(TimeoutError, match=r"'slow' was not answered within 0.01 s"):
             async with client.subscribe("slow", timeout=0.01):
                 pass
-        await manager.opened.wait()
+        await manager.asked.wait()
         manager.gate.set()
         async with client.subscribe("slow") as messages:
             await client.publish("slow", "x", 1)
@@ -304,7 +304,7 @@ class TestSubscriptions:
         manager = app[MANAGER]
         first = client.subscribe("slow")
         entering = asyncio.create_task(first.__aenter__())
-        await manager.opened.wait()
+        await manager.asked.wait()
         with pytest.raises(TimeoutError):
             async with client.subscribe("slow", timeout=0.01):
                 pass
@@ -329,7 +329,7 @@ class TestSubscriptions:
         assert client._session.pending._calls.keys() == set(range(1, patterns + 1))
         [channel] = client._subscriptions._channels.values()
         assert all(not pattern.lock._waiters for pattern in channel.patterns.values())
-        await manager.opened.wait()
+        await manager.asked.wait()
         manager.gate.set()
         await client._subscriptions.wait_idle()
         assert channels(app) == {}
