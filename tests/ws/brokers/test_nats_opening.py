@@ -3,9 +3,11 @@
 import asyncio
 import json
 import ssl
+import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import nats
@@ -16,6 +18,7 @@ from openapi.errors import BrokerUnavailable, CannotPublish, CannotSubscribe, De
 from openapi.protocol.stream import Retention
 from openapi.ws import ChannelRule, SocketsManager
 from openapi.ws.brokers.nats import NatsBroker
+from openapi.ws.brokers.nats.clock import ServerClock
 from tests.servers.fixtures import StartNats
 from tests.servers.nats import NatsServer
 from tests.servers.process import HOST
@@ -205,6 +208,68 @@ async def test_all_of_one_prefix_have_as_many_partitions(shared_nats: NatsServer
     async with opened(world.broker()):
         text = await refusal(world.broker(partitions=3))
     assert "was made for partitions=2, and this broker has partitions=3" in text
+    await world.clear()
+
+
+async def test_of_two_who_begin_at_once_with_other_partitions_one_is_refused(
+    shared_nats: NatsServer,
+) -> None:
+    for _ in range(5):
+        world = NatsWorld(shared_nats)
+        brokers = [world.broker(), world.broker(partitions=3)]
+        opening = (broker.open(Node(broker, PATIENCE).deliver) for broker in brokers)
+        outcomes = await asyncio.gather(*opening, return_exceptions=True)
+        (refused,) = [outcome for outcome in outcomes if outcome is not None]
+        assert isinstance(refused, DeclarationError)
+        assert "all of one prefix have the same" in str(refused)
+        winner = brokers[outcomes.index(None)]
+        async with opened(world.broker(partitions=winner._names.partitions)):
+            for broker in brokers:
+                await broker.aclose()
+        world.names = winner._names
+        await world.clear()
+
+
+async def test_of_two_who_begin_at_once_the_one_who_asks_for_more_history_gets_it(
+    shared_nats: NatsServer,
+) -> None:
+    for _ in range(5):
+        world = NatsWorld(shared_nats)
+        brokers = [world.broker(history_messages=most) for most in (100, 500)]
+        await asyncio.gather(*(each.open(Node(each, PATIENCE).deliver) for each in brokers))
+        client = await nats.connect(shared_nats.url)
+        for log in world.names.logs:
+            config = (await client.jsm().stream_info(log)).config
+            assert config.max_msgs_per_subject == 516
+        await client.close()
+        for broker in brokers:
+            await broker.aclose()
+        await world.clear()
+
+
+async def test_a_bound_of_bytes_is_shared_by_the_partitions_and_raised_by_who_has_a_greater_one(
+    shared_nats: NatsServer,
+) -> None:
+    world = NatsWorld(shared_nats)
+
+    for history_bytes, there in ((1, 1), (301, 151), (100, 151), (None, 151), (1000, 500)):
+        async with opened(world.broker(history_bytes=history_bytes)):
+            client = await nats.connect(shared_nats.url)
+            assert (await client.jsm().stream_info(world.names.logs[0])).config.max_bytes == there
+            await client.close()
+    await world.clear()
+
+
+async def test_who_makes_the_streams_has_the_servers_time_at_once(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = NatsWorld(shared_nats, clock=None)
+    late = partial(ServerClock, lambda: time.time() - 3600)
+    with monkeypatch.context() as patch:
+        patch.setattr("openapi.ws.brokers.nats.server.ServerClock", late)
+        broker = world.broker()
+    async with opened(broker) as node:
+        assert abs(node.history.now() - time.time()) < 60
     await world.clear()
 
 

@@ -49,7 +49,8 @@ class Streams:
             **kept,
             "max_msgs_per_subject": messages + _MARKS,
             "max_age": round(max(seconds, KEPT_SECONDS) * _NANOSECONDS),
-            "max_bytes": -1 if max_bytes is None else max_bytes // names.partitions,
+            # Rounded up: 0 would be without a bound.
+            "max_bytes": -1 if max_bytes is None else -(-max_bytes // names.partitions),
             "allow_direct": True,
             "allow_atomic": True,
             "allow_msg_ttl": True,
@@ -99,42 +100,55 @@ class Streams:
                 f"NATS refuses JetStream to this account ({exc}): enable it there by the setting"
                 " jetstream"
             ) from None
-        made = await asyncio.gather(*(self._prepare(link, name, clock) for name in self._wanted))
+        # Of several who begin at once, the one who makes the first stream makes them all: those who
+        # want them otherwise find that one, and have made none.
+        first, *others = self._wanted
+        made = [await self._prepare(link, first, clock)]
+        made += await asyncio.gather(*(self._prepare(link, name, clock) for name in others))
         return any(made)
 
     async def _prepare(self, link: Link, name: str, clock: ServerClock) -> bool:
         wanted = {"name": name, "metadata": {_PARTITIONS: str(self._names.partitions)}}
         wanted |= self._wanted[name]
         try:
-            asked = clock.asked()
-            try:
-                answer = await jetstream.ask(link, f"STREAM.INFO.{name}")
-            except Refused as exc:
-                if exc.code != _NO_STREAM:
-                    raise
-                return await self._create(link, wanted)
-            clock.heard(answer["ts"], asked)
-            await self._update(link, wanted, answer["config"])
-            return False
+            if await self._there(link, wanted, clock):
+                return False
+            await self._create(link, wanted, clock)
+            return True
         except Refused as exc:
             raise _not_now(exc) or DeclarationError(
                 f"NATS refuses the stream {name}: {exc}. Change what the broker is to keep (its"
                 " storage, replicas, history_bytes), or the limits of the server or the account"
             ) from exc
 
-    async def _create(self, link: Link, wanted: dict[str, Any]) -> bool:
+    async def _there(self, link: Link, wanted: dict[str, Any], clock: ServerClock) -> bool:
+        """Whether a stream is there, which has what is wanted of it then."""
+        asked = clock.asked()
+        try:
+            answer = await jetstream.ask(link, f"STREAM.INFO.{wanted['name']}")
+        except Refused as exc:
+            if exc.code != _NO_STREAM:
+                raise
+            return False
+        clock.heard(answer["ts"], asked)
+        await self._update(link, wanted, answer["config"])
+        return True
+
+    async def _create(self, link: Link, wanted: dict[str, Any], clock: ServerClock) -> None:
         # No sequence comes a second time when the stream is lost and made anew, so that nobody
         # takes a message of the new one for what it knows of the old one.
         first = time.time_ns() // 1000
+        asked = clock.asked()
         try:
-            await jetstream.ask(
+            answer = await jetstream.ask(
                 link, f"STREAM.CREATE.{wanted['name']}", {**wanted, "first_seq": first}
             )
         except Refused as exc:
             if exc.code != _OTHER_CONFIG:
                 raise
-            # Another node was faster.
-        return True
+            await self._there(link, wanted, clock)  # another node was faster
+        else:
+            clock.heard(answer["ts"], asked)
 
     async def _update(self, link: Link, wanted: dict[str, Any], there: dict[str, Any]) -> None:
         """Have a stream keep as much as it is to keep here. It never keeps less than elsewhere."""
@@ -145,13 +159,13 @@ class Streams:
                 f"the stream {name} on NATS was made for partitions={partitions}, and this broker"
                 f" has partitions={self._names.partitions}: all of one prefix have the same"
             )
-        most = there["max_msgs_per_subject"], there["max_age"]
-        needed = wanted["max_msgs_per_subject"], wanted.get("max_age", 0)
-        if needed[0] > most[0] or needed[1] > most[1]:
-            changed = {
-                "max_msgs_per_subject": max(most[0], needed[0]),
-                "max_age": max(most[1], needed[1]),
-            }
+        changed = {
+            bound: wanted[bound]
+            for bound in ("max_msgs_per_subject", "max_age", "max_bytes")
+            # One that is not positive is none, and so the most.
+            if wanted.get(bound, 0) > there[bound] > 0
+        }
+        if changed:
             await jetstream.ask(link, f"STREAM.UPDATE.{name}", {**there, **changed})
 
     def check(self, info: Any) -> None:
