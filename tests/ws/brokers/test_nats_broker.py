@@ -488,6 +488,7 @@ async def test_a_page_of_a_long_history_is_read_without_the_rest_of_it(
             )
             assert found.top == newest
             assert sum(read) < 3 << 20  # of eight
+            assert found.more is (limit == 1000)
             return [each.offset for each in found.messages]
 
         assert await page(limit=1, reverse=True) == [200]

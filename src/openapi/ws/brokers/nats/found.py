@@ -32,6 +32,7 @@ class Found:
         self._epoch = top.epoch
         self._found: deque[tuple[Publication, int]] = deque()
         self._size = 0
+        self._cut = False
         self._begins = last + 1
         self._ends = -1
         self.behind = False
@@ -43,6 +44,11 @@ class Found:
     def whole(self) -> bool:
         """Whether nothing is missing at the older end."""
         return self._begins <= self._first
+
+    @property
+    def more(self) -> bool:
+        """Whether it ended because it was enough bytes."""
+        return self._cut or self._size >= PAGE_BYTES
 
     @property
     def publications(self) -> list[Publication]:
@@ -79,9 +85,10 @@ class Found:
         self._found.append((publication, size))
         self._size += size
         while len(self._found) > self._limit or self._size - self._found[0][1] >= PAGE_BYTES:
+            self._cut = self._cut or len(self._found) <= self._limit
             self._size -= self._found.popleft()[1]
 
     def _forget(self, begins: int) -> None:
         self._begins = begins
         self._found.clear()
-        self._size = 0
+        self._size, self._cut = 0, False

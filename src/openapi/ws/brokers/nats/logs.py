@@ -116,8 +116,11 @@ class Logs:
             first = max(first, since.offset + 1)
         if limit <= 0 or first > last or (since is not None and since.epoch != top.epoch):
             return Page((), top)
+        narrowed = False
         if reverse:
-            first = max(first, last - min(limit, _as_many(record)) + 1)
+            many = _as_many(record)
+            narrowed = many < min(limit, last - first + 1)
+            first = max(first, last - min(limit, many) + 1)
         before = self._server.clock() - retention.seconds
 
         def nothing() -> Found:
@@ -128,7 +131,7 @@ class Logs:
             found = await self._read(channel, sequence, record, first, nothing)
         else:
             self._add(found, channel, record)
-        return Page(found.publications, top)
+        return Page(found.publications, top, narrowed or found.more)
 
     # --- appending ---
 
