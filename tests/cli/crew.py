@@ -1,17 +1,19 @@
 """What several workers serve."""
 
 import asyncio
+import logging
 import os
 import signal
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from openapi.errors import DeclarationError
+from openapi.errors import BrokerUnavailable, DeclarationError
 from openapi.ws import Broker, ChannelRule, Limits, SocketsManager, WsPathMixin
-from openapi.ws.broker import Deliver
+from openapi.ws.broker import Deliver, Outage, Supervised
 from openapi.ws.pubsub import Publish, Subscribe
 
 SOCKETS = web.AppKey("SOCKETS", SocketsManager)
@@ -141,6 +143,33 @@ def cannot_open() -> web.Application:
 def of_no_use() -> web.Application:
     app = web.Application()
     app["web_sockets"] = SocketsManager(broker=Unopenable(DeclarationError("it is too old")))
+    return app
+
+
+class Away(Broker, Supervised):
+    """Its server is away, which its supervisor logs."""
+
+    outage = Outage(0.0, "nobody listens")
+
+    async def open(self, deliver: Deliver) -> None:
+        logging.getLogger("openapi.ws.brokers.supervision").warning("Nobody listens")
+
+    def watch(self, missed: Callable[[Collection[str] | None], object]) -> None: ...
+
+    async def publish(self, channel: str, event: str, data: object) -> None:
+        raise BrokerUnavailable
+
+    async def subscribe(self, channel: str) -> None:
+        raise BrokerUnavailable
+
+    async def unsubscribe(self, channel: str) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+def broker_is_away() -> web.Application:
+    app = web.Application()
+    app["web_sockets"] = SocketsManager(broker=Away())
     return app
 
 

@@ -6,7 +6,9 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
+from click.testing import CliRunner
 
+from openapi.cli.commands import openapi
 from openapi.client import connect
 from openapi.ws import Position, Publisher
 from tests.cli.crew import KEPT
@@ -110,17 +112,31 @@ def test_a_broker_that_does_not_answer_is_told_within_the_timeout(
     [
         (["--broker", "memory://"], "memory:// is of one process, and nobody would get a message"),
         (["--broker", "pigeon://here"], "no broker for the scheme 'pigeon'"),
+        (["ws://localhost", "--app", APP], "--app is for --broker: a server knows its own rules"),
+        (["--broker", NEVER, "--key", "\udcff"], "'\\udcff' is not UTF-8"),
+        (["--broker", NEVER, "--timeout", "0"], "Invalid value for '--timeout'"),
+    ],
+)
+def test_an_argument_that_is_none_is_told_in_a_sentence(arguments: list[str], text: str) -> None:
+    done = CliRunner().invoke(openapi, ["publish", *arguments, "news", "made", "1"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert text in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
         (["--broker", NEVER, "--app", f"{CREW}:nothing"], f"--app: {CREW} has no 'nothing'"),
         (["--broker", NEVER, "--app", f"{CREW}:without_manager"], "has no SocketsManager: name"),
         (
             ["--broker", NEVER, "--app", f"{CREW}:two_managers"],
             "has 2 managers, in app['one'] and app['other']: name an application with one",
         ),
-        (["ws://localhost", "--app", APP], "--app is for --broker: a server knows its own rules"),
-        (["--broker", NEVER, "--key", "\udcff"], "'\\udcff' is not UTF-8"),
     ],
 )
-def test_wrong_usage_is_told_in_a_sentence(arguments: list[str], text: str) -> None:
+def test_an_application_without_its_rules_is_told_in_a_sentence(
+    arguments: list[str], text: str
+) -> None:
     done = run("publish", *arguments, "news", "made", "1")
     assert (done.returncode, done.stdout) == (2, "")
     assert text in done.stderr
@@ -128,8 +144,8 @@ def test_wrong_usage_is_told_in_a_sentence(arguments: list[str], text: str) -> N
 
 
 def test_of_its_arguments_none_may_be_missing(broker: str) -> None:
-    done = run("publish", "--broker", broker, "news", "made")
-    assert (done.returncode, done.stdout) == (2, "")
+    done = CliRunner().invoke(openapi, ["publish", "--broker", broker, "news", "made"])
+    assert (done.exit_code, done.stdout) == (2, "")
     assert "Missing argument 'JSON'" in done.stderr
 
 

@@ -7,17 +7,25 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
+import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from openapi.cli import workers
+from openapi.cli.load import BrokenApplication
+from openapi.cli.managers import Refused, check_workers
+from openapi.cli.output import Output
 from openapi.client import Client, connect
 from openapi.errors import CallFailed, ConnectionClosed
+from tests.cli.crew import in_memory
 from tests.cli.process import DEADLINE, ENVIRONMENT, Terminal, line, run, started
 from tests.servers.valkey import ValkeyServer
 
@@ -98,22 +106,23 @@ class TestServing:
             assert heard[0].position == heard[1].position != None  # noqa: E711 - both are one
             await asyncio.to_thread(ended_well, process)
 
-    def test_in_a_pipe_it_says_one_document_when_all_of_them_serve(self) -> None:
-        with started("serve", PLAIN, *TWO, "--quiet") as process:
+    def test_in_a_pipe_it_says_one_document_and_whoever_answers_logs_that(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        with started("serve", PLAIN, "--port", port, "--workers", "2") as process:
             said = line(process)
+            assert said["url"] == f"http://127.0.0.1:{port}"
             assert said["routes"] == [
                 {"method": "GET", "path": "/process", "summary": "Which worker this is"}
             ]
             assert {answered(said["url"]) for _ in range(64)} == set(said["workers"])
-            assert ended_well(process) == ""
+            # Nobody else gets the port.
+            done = run("serve", PLAIN, "--port", port, "--workers", "2")
+            assert (done.returncode, done.stdout) == (1, "")
+            text = f"cannot listen on 127.0.0.1:{port}: Address already in use; try another --port"
+            assert done.stderr == f"Error: {text}\n"
+            assert ended_well(process).count("  200  GET     /process  ") == 64
         until_gone(said["workers"])
-
-    def test_requests_are_logged_by_whoever_answers_them(self) -> None:
-        with started("serve", PLAIN, *TWO) as process:
-            url = line(process)["url"]
-            for _ in range(4):
-                answered(url)
-            assert ended_well(process).count("  200  GET     /process  ") == 4
 
     def test_on_a_terminal_it_says_how_many_they_are_and_ctrl_c_stops_them(self) -> None:
         with Terminal("serve", PLAIN, *TWO, columns=200) as terminal:
@@ -132,30 +141,19 @@ class TestServing:
             said = ended_well(process).split()
         assert [name.split(".")[0] for name in said] == ["asyncio", "asyncio"]
 
-    def test_that_the_broker_is_away_is_said_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(ENVIRONMENT, "BROKER", "redis://127.0.0.1:1")
-        with started("serve", APP, *TWO) as process:
+    def test_that_the_broker_is_away_is_said_once(self) -> None:
+        with started("serve", f"{CREW}:broker_is_away", *TWO) as process:
             line(process)
             said = ended_well(process)
-        text = "the broker of the manager in app[SOCKETS] is away, and tried until it is back: "
-        assert said.count(f"Warning: {text}Redis at 127.0.0.1:1") == 1
-        assert "supervision" not in said
+        text = "the broker of the manager in app['web_sockets'] is away, and tried until it is back"
+        assert said.count(f"Warning: {text}: nobody listens") == 1
+        assert "Nobody listens" not in said  # the log of each worker
 
 
 class TestThePort:
-    def test_it_can_be_chosen_and_nobody_else_gets_it(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        with started("serve", PLAIN, "--port", str(port), "--workers", "2") as process:
-            assert line(process)["url"] == f"http://127.0.0.1:{port}"
-            done = run("serve", PLAIN, "--port", str(port), "--workers", "2")
-            assert (done.returncode, done.stdout) == (1, "")
-            text = f"cannot listen on 127.0.0.1:{port}: Address already in use; try another --port"
-            assert done.stderr == f"Error: {text}\n"
-            ended_well(process)
-
     def test_every_address_is_shown_as_one_that_can_be_connected_to(self) -> None:
-        with started("serve", PLAIN, *TWO, "--host", "0.0.0.0") as process:
+        # Its manager carries messages itself, and is not refused.
+        with started("serve", f"{CREW}:own_manager", *TWO, "--host", "0.0.0.0") as process:
             assert line(process)["url"].startswith("http://127.0.0.1:")
             ended_well(process)
 
@@ -173,29 +171,24 @@ class TestThePort:
 
 
 class TestWhatIsRefused:
-    @pytest.mark.parametrize(
-        ("app", "where"), [("in_memory", "app['web_sockets']"), ("in_memory_below", "app[SOCKETS]")]
-    )
-    def test_the_broker_of_one_process_is_refused_before_anything_starts(
-        self, app: str, where: str
-    ) -> None:
-        done = run("serve", f"{CREW}:{app}", *TWO)
+    def test_the_broker_of_one_process_is_refused_before_anything_starts(self) -> None:
+        done = run("serve", f"{CREW}:in_memory_below", *TWO)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.endswith(
-            f"\n\nError: --workers 2: the broker of the manager in {where} is of one process, as"
-            " memory:// is, and the others would not hear of its messages: give it one that they"
+            "\n\nError: --workers 2: the broker of the manager in app[SOCKETS] is of one process,"
+            " as memory:// is, and the others would not hear of its messages: give it one that they"
             " share, as SocketsManager(broker='redis://localhost'), or serve with one worker\n"
         )
         assert "started" not in done.stderr
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its key is a text
+            app = in_memory()
+        with pytest.raises(Refused, match=r"the manager in app\['web_sockets'\] is of one process"):
+            check_workers(app, 2)
 
     def test_one_worker_may_have_it(self) -> None:
         with started("serve", f"{CREW}:in_memory", "--port", "0", "--workers", "1") as process:
             assert "workers" not in line(process)
-            ended_well(process)
-
-    def test_a_manager_that_carries_messages_itself_is_not_refused(self) -> None:
-        with started("serve", f"{CREW}:own_manager", *TWO) as process:
-            line(process)
             ended_well(process)
 
     @pytest.mark.parametrize(
@@ -234,8 +227,8 @@ class TestWhatIsRefused:
 
 
 class TestAWorkerThatEnds:
-    def test_another_one_takes_its_place(self) -> None:
-        with started("serve", PLAIN, *TWO, "--quiet") as process:
+    def test_another_one_takes_its_place_though_what_it_forked_lives_on(self) -> None:
+        with started("serve", f"{CREW}:leaves_children", *TWO, "--quiet") as process:
             said = line(process)
             killed, other = said["workers"]
             os.kill(killed, signal.SIGKILL)
@@ -264,23 +257,38 @@ class TestAWorkerThatEnds:
             assert "ended with exit code 0; it is started again" in err
             await asyncio.to_thread(ended_well, process)
 
-    def test_one_that_does_not_start_again_ends_all_and_says_why_once(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    async def test_one_that_does_not_start_again_ends_all_and_says_why_once(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
-        file = tmp_path / "file"
-        monkeypatch.setitem(ENVIRONMENT, "FILE", str(file))
+        file, serving = tmp_path / "file", asyncio.Event()
+        told: dict[str, Any] = {}
+
+        def announce(*about: object, workers: Sequence[int]) -> None:
+            told["workers"] = workers
+            serving.set()
+
         target = f"{CREW}:fails_while_there_is_a_file"
-        with started("serve", target, *TWO, "--quiet") as process:
-            workers = line(process)["workers"]
-            file.touch()
-            os.kill(workers[1], signal.SIGKILL)
-            out, err = process.communicate(timeout=DEADLINE)
-        assert (process.returncode, out) == (1, "")
-        assert err.count("LookupError: no settings") == 1
-        assert err.splitlines()[-1] == (
-            "Error: worker 2 did not start 5 times in a row: it is given up, and the others with it"
+        command = ("-m", "openapi", "serve", target, *TWO, "--quiet")
+        monkeypatch.setenv("FILE", str(file))
+        monkeypatch.setattr(sys, "orig_argv", [sys.executable, *command])
+        monkeypatch.setattr(workers, "_PAUSE", 0.01)
+        monkeypatch.setattr(workers, "announce", announce)
+        supervising = asyncio.create_task(
+            workers.supervise(Output(as_json=True), workers=2, host="127.0.0.1", port=0)
         )
-        until_gone(workers)
+        await serving.wait()
+        file.touch()
+        os.kill(told["workers"][1], signal.SIGKILL)
+        with pytest.raises(BrokenApplication) as failure:
+            await supervising
+        assert str(failure.value) == (
+            "worker 2 did not start 5 times in a row: it is given up, and the others with it"
+        )
+        assert capsys.readouterr().err.count("LookupError: no settings") == 1
+        until_gone(told["workers"])
 
     def test_one_that_starts_after_some_attempts_is_no_failure(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -295,12 +303,6 @@ class TestAWorkerThatEnds:
             said_by(process, lambda text: "does not start" in text)
             file.unlink()
             said_by(process, lambda text: "worker 2 serves again" in text)
-            ended_well(process)
-
-    def test_what_it_has_forked_does_not_hide_its_end(self) -> None:
-        with started("serve", f"{CREW}:leaves_children", *TWO, "--quiet") as process:
-            os.kill(line(process)["workers"][0], signal.SIGKILL)
-            said_by(process, lambda text: "worker 1 serves again" in text)
             ended_well(process)
 
 
