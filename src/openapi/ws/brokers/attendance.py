@@ -8,7 +8,7 @@ from openapi.ws.broker import Member
 
 __all__ = ["Attendance"]
 
-_Kept: TypeAlias = tuple[float, list[tuple[str, str | int | None, Any, dict[str, float]]]]
+_Kept: TypeAlias = tuple[int, list[tuple[str, str | int | None, Any, dict[str, int]]]]
 _KEPT: Final = Schema[_Kept](_Kept)
 
 
@@ -91,20 +91,33 @@ class Attendance:
         return [member for member in seen if member.connections]
 
     def dump(self) -> bytes:
-        """As JSON text: ``[ends, [[id, user, info, {connection: expires}], …]]``."""
+        """As JSON text: ``[ends, [[id, user, info, {connection: expires}], …]]``.
+
+        Times are whole milliseconds, so that it does not get longer by a refresh.
+        """
         members = [
-            (each.said.id, each.said.user, each.said.info, each.connections)
+            (
+                each.said.id,
+                each.said.user,
+                each.said.info,
+                {name: _milliseconds(expires) for name, expires in each.connections.items()},
+            )
             for each in self._members.values()
         ]
-        return encode_json((self.ends, members))
+        return encode_json((_milliseconds(self.ends), members))
 
     @classmethod
     def load(cls, raw: bytes) -> "Attendance":
         """What :meth:`dump` wrote. Raises InvalidData."""
         attendance = cls()
-        attendance.ends, members = _KEPT.decode(raw)
+        ends, members = _KEPT.decode(raw)
+        attendance.ends = ends / 1000
         for id, user, info, connections in members:
             present = attendance._members[id] = _Present(Member(id, user, info))
-            present.connections = connections
+            present.connections = {name: each / 1000 for name, each in connections.items()}
             attendance._whose.update(dict.fromkeys(connections, present))
         return attendance
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

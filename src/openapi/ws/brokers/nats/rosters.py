@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from openapi.errors import BrokerUnavailable, CannotPublish, ErrorCode, InvalidData, RpcError
 from openapi.protocol.envelope import Unreadable
+from openapi.schema import encode_json
 from openapi.ws.broker import Member, Refreshed
 from openapi.ws.brokers.attendance import Attendance
 from openapi.ws.brokers.nats import jetstream
@@ -44,6 +45,8 @@ class Rosters:
         self, channel: str, connections: Mapping[str, Member], ttl: float
     ) -> Sequence[Member]:
         """See :meth:`KeepsPresence.enter`."""
+        # What cannot be encoded is refused here, where nothing else waits with it.
+        encode_json([(name, each.id, each.user, each.info) for name, each in connections.items()])
 
         def change(roster: Attendance, now: float) -> list[Member]:
             new = roster.enter(connections, ttl, now)
