@@ -12,10 +12,10 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from openapi.errors import BrokerUnavailable, CannotPublish, RpcError
+from openapi.errors import BrokerUnavailable, CannotPublish, RpcError, Unserializable
 from openapi.protocol.envelope import Envelope
 from openapi.protocol.stream import Position, Retention
-from openapi.ws.broker import Member
+from openapi.ws.broker import Member, Refreshed
 from openapi.ws.brokers.nats import NatsBroker
 from openapi.ws.brokers.nats.link import Link
 from openapi.ws.brokers.nats.record import Record
@@ -162,6 +162,25 @@ async def test_a_server_that_lost_the_newest_messages_gives_their_numbers_with_a
         assert after.epoch != before.epoch
 
 
+async def test_who_does_not_trust_restarts_does_not_where_others_do(start_nats: StartNats) -> None:
+    world = NatsWorld(start_nats())
+    async with opened(world, trust_restarts=True) as (trusting,), opened(world) as (doubting,):
+        await append(trusting, [1])
+        old = await append(doubting, [2])  # it may have been restarted before that
+        assert await append(trusting, [3]) == Position(3, old.epoch)
+        assert await append(doubting, [4]) == Position(4, old.epoch)
+        assert await append(trusting, [5]) == Position(5, old.epoch)
+        await world.away()
+        for node in (trusting, doubting):
+            await node.until_away()
+        await world.back()
+        for node in (trusting, doubting):
+            await node.until_back()
+        new = await append(doubting, [6])
+        assert new.epoch != old.epoch
+        assert await append(trusting, [7]) == Position(7, new.epoch)
+
+
 # --- streams that are gone ------------------------------------------------------------------------
 
 
@@ -293,7 +312,8 @@ async def test_what_is_no_message_of_ours_is_ignored_counted_and_told_once(
 async def test_a_log_in_which_somebody_writes_garbage_is_begun_anew(world: NatsWorld) -> None:
     async with opened(world, 2) as (one, other), speaking(world) as somebody:
         old = await append(one, range(1, 4))
-        for garbage in (b"garbage", b"log1 - 1 1 e 7\ngarbage"):
+        run = nats_of(one)._server.run.encode()
+        for garbage in (b"garbage", b"log1 %b 1 1 e 7\ngarbage" % run):
             await somebody.jetstream().publish(world.names.log("c"), garbage)
         # It is the newest, and read as one that has what nobody can read.
         page = await other.history.history("c", retention=KEPT, limit=10)
@@ -410,6 +430,56 @@ async def test_a_message_that_is_too_long_is_refused_and_others_are_not(world: N
             assert "is too long: the NATS server takes 104" in str(refusal)
         assert [each.offset for each in positions if isinstance(each, Position)] == [1, 2, 3]
         assert (await node.history.append("c", "", 3, retention=KEPT, key="k")).offset == 4
+
+
+async def test_what_cannot_be_encoded_is_refused_and_what_is_with_it_is_not(
+    world: NatsWorld,
+) -> None:
+    async with opened(world) as (node,):
+        *appended, no_event = await asyncio.gather(
+            *(node.history.append("c", event, 1, retention=KEPT) for event in ("", "e", "\ud800")),
+            return_exceptions=True,
+        )
+        assert [each.offset for each in appended if isinstance(each, Position)] == [1, 2]
+        assert isinstance(no_event, Unserializable)
+        info = ("", "i", "\ud800")
+        *entered, no_info = await asyncio.gather(
+            *(node.presence.enter("c", {i: Member(i, info=i)}, ttl=60) for i in info),
+            return_exceptions=True,
+        )
+        assert entered == [[Member(i, info=i)] for i in info[:2]]
+        assert isinstance(no_info, Unserializable)
+
+
+async def test_those_who_are_there_can_be_refreshed_however_full_a_channel_is(
+    start_nats: StartNats,
+) -> None:
+    world = NatsWorld(start_nats(config="max_payload: 10000"))
+    async with opened(world) as (node,):
+        world.clock.now = float(round(world.clock.now))
+        there: list[str] = []
+        with pytest.raises(RpcError, match="No more connections can be on this channel"):
+            while len(there) < 1000:
+                name = f"connection-{len(there)}"
+                await node.presence.enter("c", {name: Member("ada")}, ttl=60)
+                there.append(name)
+        await world.pass_time(30.123456)
+        assert await node.presence.refresh("c", there, ttl=60) == Refreshed([], [])
+        await world.pass_time(50)
+        assert await node.presence.members("c") == [Member("ada", connections=len(there))]
+
+
+async def test_many_who_publish_with_one_key_at_once_hold_nobody_up(world: NatsWorld) -> None:
+    async with opened(world) as (node,):
+
+        def publish(value: str, key: str | None = None) -> Awaitable[Position]:
+            return node.history.append("c", "", value, retention=KEPT, key=key)
+
+        old = await publish("old", "k")
+        *new, again, plain = await asyncio.gather(
+            *(publish("new", "n") for _ in range(300)), publish("old", "k"), publish("plain")
+        )
+        assert (set(new), again, plain.offset) == ({Position(2, old.epoch)}, old, 3)
 
 
 async def test_more_members_than_one_message_can_hold_are_refused_and_may_leave(

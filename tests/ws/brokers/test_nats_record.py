@@ -48,6 +48,10 @@ def test_a_mark_has_no_publications_and_the_next_one_is_behind_it() -> None:
         b"log1 - 1 7 e -1 4\nabc",
         b"log1 - 1 1 e 1 1\nab",
         b"log1 - 1 -1 e\n",
+        b"log1 - 9 7 e\n",
+        b"log1 - -1 7 e\n",
+        b"log1 - 1 9007199254740991 e\n",
+        b"log1 - 1 7 " + b"e" * 65 + b"\n",
         b"log1 " + b"x" * 5000 + b"\n",
     ],
 )

@@ -96,6 +96,8 @@ class Logs:
         self, channel: str, event: str, data: Data, retention: Retention, key: str | None
     ) -> Position:
         """See :meth:`KeepsHistory.append`."""
+        # What cannot be encoded is refused here, where nothing else waits with it.
+        Envelope.write(event, data)
         return await self._turns.take(channel, _Wanted(event, data, retention, key))
 
     async def history(
@@ -168,7 +170,7 @@ class Logs:
         envelopes: list[bytes] = []
         keys: dict[str, Key] = {}
         done: list[tuple[_Turn, Position]] = []
-        for turn in turns:
+        for turn in turns[:_TOGETHER]:  # those whose keys are looked up
             event, data, retention, key = turn.work
             if key is not None and key in keys:
                 continue  # the next time, it is known
@@ -183,7 +185,7 @@ class Logs:
                 )
                 continue
             size += len(envelope)
-            if done and (size > _TOGETHER_BYTES or len(done) == _TOGETHER):
+            if done and size > _TOGETHER_BYTES:
                 break
             if key is not None:
                 keys[key] = Key(data.digest(event), here, now)
@@ -270,7 +272,9 @@ class Logs:
         run = self._server.run
         if top.position is None:
             return Record(run, 1, Position(0, token_urlsafe(6)))
-        if top.run != run and "-" not in (top.run, run):
+        if run == "-":
+            run = top.run  # of those who do not trust restarts, if there are any
+        elif top.run != run:
             # The server was restarted, and may have lost what was newer.
             return Record(run, top.floor, Position(top.position.offset, token_urlsafe(6)))
         return Record(run, top.floor, top.position)

@@ -22,6 +22,9 @@ __all__ = ["Record"]
 
 _VERSION: Final = b"log1"
 _HEADER_BYTES: Final = 4096
+_EPOCH_BYTES: Final = 64
+#: The greatest offset: far enough from what JavaScript can count to, for more to be appended.
+_LARGEST: Final = 2**52
 
 
 class Record(NamedTuple):
@@ -59,6 +62,8 @@ class Record(NamedTuple):
                 raise ValueError
             run, floor, offset, epoch, *lengths = (word.decode("ascii") for word in words)
             top, envelopes, begin = Position(int(offset), epoch), [], end + 1
+            if not (0 <= int(floor) <= top.offset + 1 <= _LARGEST and len(epoch) <= _EPOCH_BYTES):
+                raise ValueError
             for length in map(int, lengths):
                 if length < 0:
                     raise ValueError
