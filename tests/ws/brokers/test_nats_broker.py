@@ -12,7 +12,13 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from openapi.errors import BrokerUnavailable, CannotPublish, RpcError, Unserializable
+from openapi.errors import (
+    BrokerUnavailable,
+    CannotPublish,
+    CannotSubscribe,
+    RpcError,
+    Unserializable,
+)
 from openapi.protocol.envelope import Envelope
 from openapi.protocol.stream import Position, Retention
 from openapi.ws.broker import Member, Refreshed
@@ -480,6 +486,31 @@ async def test_many_who_publish_with_one_key_at_once_hold_nobody_up(world: NatsW
             *(publish("new", "n") for _ in range(300)), publish("old", "k"), publish("plain")
         )
         assert (set(new), again, plain.offset) == ({Position(2, old.epoch)}, old, 3)
+
+
+async def test_a_channel_whose_name_is_too_long_is_refused_and_costs_nobody_the_connection(
+    world: NatsWorld,
+) -> None:
+    longest, longer = "é" * 500, "é" * 501
+    async with opened(world) as (node,):
+        await node.broker.subscribe(longest)
+        await node.history.append(longest, "", 1, retention=KEPT)
+        await node.once.publish_once(longest, "", 2, key="k")
+        await node.presence.enter(longest, {"1": Member("ada")}, ttl=60)
+        for publishing in (
+            node.broker.publish(longer, "", 1),
+            node.history.append(longer, "", 1, retention=KEPT),
+            node.once.publish_once(longer, "", 1, key="k"),
+        ):
+            with pytest.raises(CannotPublish, match="name is too long for NATS"):
+                await publishing
+        with pytest.raises(CannotSubscribe, match="name is too long for NATS"):
+            await node.broker.subscribe(longer)
+        with pytest.raises(CannotSubscribe, match="name is too long for NATS"):
+            await node.presence.enter(longer, {"1": Member("ada")}, ttl=60)
+        await node.broker.unsubscribe(longer)
+        assert not await node.presence.members(longer)
+        assert [each.data for each in await node.so_far(longest, node)] == [1, 2]
 
 
 async def test_more_members_than_one_message_can_hold_are_refused_and_may_leave(

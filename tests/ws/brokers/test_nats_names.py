@@ -91,6 +91,7 @@ def test_a_url_says_where_the_servers_are_and_who_one_is(
     [
         ("nats://", "names no host: nats://HOST:4222"),
         ("nats://me:s3cret@host:x", "cannot be read: Port could not be cast"),
+        ("nats://me:s3cret@one:1,me:s3cret@two:2", "write it once, before the first one"),
         ("nats://me:s3cret@host/0", "ends with its hosts"),
         ("nats://me:s3cret@host?timeout=1", "are options of NatsBroker"),
     ],

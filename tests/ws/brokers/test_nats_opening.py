@@ -19,6 +19,7 @@ from openapi.protocol.stream import Retention
 from openapi.ws import ChannelRule, SocketsManager
 from openapi.ws.brokers.nats import NatsBroker
 from openapi.ws.brokers.nats.clock import ServerClock
+from openapi.ws.brokers.nats.link import Link
 from tests.servers.fixtures import StartNats
 from tests.servers.nats import NatsServer
 from tests.servers.process import HOST
@@ -130,6 +131,7 @@ async def test_a_password_that_is_wrong_is_an_outage_that_says_so(
         assert outage is not None
         assert "Authorization Violation" in outage.reason
         assert "s3cret" not in outage.reason + caplog.text
+        assert "NATS refuses" not in caplog.text  # at each try, where the outage is said once
         with pytest.raises(BrokerUnavailable):
             await node.broker.publish("c", "", 1)
     token = start_nats("--auth", "t0ken")
@@ -201,6 +203,23 @@ def test_a_rule_that_promises_more_than_it_keeps_is_refused() -> None:
     broker = NatsBroker(history_messages=50)
     with pytest.raises(DeclarationError, match="NatsBroker keeps at most 50 for 86400 seconds"):
         SocketsManager(broker=broker, channels=[ChannelRule("*", history=51)])
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_one_copy_of_history_in_a_cluster_is_warned_of_unless_restarts_are_trusted(
+    shared_nats: NatsServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    trusted: bool,
+) -> None:
+    world = NatsWorld(shared_nats)
+    info = vars(Link)["info"].fget
+    clustered = property(lambda link: {**info(link), "cluster": "c"})
+    with monkeypatch.context() as patch:
+        patch.setattr(Link, "info", clustered)
+        async with opened(world.broker(trust_restarts=trusted)):
+            assert ("may lose the newest messages silently" in caplog.text) is not trusted
+    await world.clear()
 
 
 async def test_all_of_one_prefix_have_as_many_partitions(shared_nats: NatsServer) -> None:

@@ -41,6 +41,11 @@ class Address:
                 " options of NatsBroker"
             )
         account, _, hosts = parts.netloc.rpartition("@")
+        if "@" in account and "," in account:
+            raise DeclarationError(
+                "the URL of the NATS broker has an account for each host: write it once, before the"
+                " first one, and a `@` in a password as %40"
+            )
         self.servers: Final = [self._server(host) for host in hosts.split(",")]
         """URLs without an account."""
         self.name: Final = f"NATS at {hosts}"

@@ -3,7 +3,7 @@
 import logging
 import ssl
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from openapi.errors import CannotPublish, CannotSubscribe, DeclarationError
 from openapi.protocol.envelope import Envelope, Unreadable
@@ -33,6 +33,11 @@ from openapi.ws.brokers.nats.streams import Streams
 __all__ = ["NatsBroker"]
 
 logger = logging.getLogger(__name__)
+
+_TOO_LONG: Final = (
+    "the channel's name is too long for NATS: it has 3000 bytes at most, where one that is no ASCII"
+    " letter, digit, - or _ is three"
+)
 
 
 class NatsBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised):
@@ -148,7 +153,7 @@ class NatsBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised)
 
     async def publish(self, channel: str, event: str, data: object) -> None:
         """See :meth:`Broker.publish`. When it returns, the server has read it."""
-        self._check_open()
+        self._check(channel)
         link = self._server.link()
         await link.publish(self._names.live(channel), Envelope.write(event, data))
         await link.fence()
@@ -157,6 +162,8 @@ class NatsBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised)
         """See :meth:`Broker.subscribe`."""
         if self._live is None:
             raise CannotSubscribe("the broker is not open")
+        if not self._names.fits(channel):
+            raise CannotSubscribe(_TOO_LONG)
         await self._live.subscribe(self._server.link(), channel)
 
     async def unsubscribe(self, channel: str) -> None:
@@ -196,7 +203,7 @@ class NatsBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised)
         key: str | None = None,
     ) -> Position:
         """See :meth:`KeepsHistory.append`."""
-        self._check_open()
+        self._check(channel)
         self._server.link()
         return await self._logs.append(channel, event, Data.of(data), retention, key)
 
@@ -210,32 +217,42 @@ class NatsBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised)
         reverse: bool = False,
     ) -> Page[Publication]:
         """See :meth:`KeepsHistory.history`."""
+        if not self._names.fits(channel):
+            raise CannotSubscribe(_TOO_LONG)
         return await self._logs.history(channel, retention, since, limit, reverse)
 
     async def publish_once(self, channel: str, event: str, data: object, *, key: str) -> None:
         """See :meth:`PublishesOnce.publish_once`."""
-        self._check_open()
+        self._check(channel)
         await self._onces.publish(channel, event, Data.of(data), key)
 
     async def enter(
         self, channel: str, connections: Mapping[str, Member], *, ttl: float
     ) -> Sequence[Member]:
         """See :meth:`KeepsPresence.enter`."""
+        if not self._names.fits(channel):
+            raise CannotSubscribe(_TOO_LONG)
         self._server.link()
         return await self._rosters.enter(channel, connections, ttl)
 
     async def leave(self, channel: str, connections: Collection[str]) -> Sequence[Member]:
         """See :meth:`KeepsPresence.leave`."""
+        if not self._names.fits(channel):
+            return ()
         self._server.link()
         return await self._rosters.leave(channel, connections)
 
     async def refresh(self, channel: str, connections: Collection[str], *, ttl: float) -> Refreshed:
         """See :meth:`KeepsPresence.refresh`."""
+        if not self._names.fits(channel):
+            return Refreshed(list(connections), ())
         self._server.link()
         return await self._rosters.refresh(channel, connections, ttl)
 
     async def members(self, channel: str) -> Sequence[Member]:
         """See :meth:`KeepsPresence.members`."""
+        if not self._names.fits(channel):
+            return ()
         return await self._rosters.members(channel)
 
     async def _join(self, link: Link) -> None:
@@ -255,6 +272,8 @@ class NatsBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised)
                 "on channel %r there is what cannot be read, and so on: %s", channel, exc
             )
 
-    def _check_open(self) -> None:
+    def _check(self, channel: str) -> None:
         if self._live is None:
             raise CannotPublish("the broker is not open")
+        if not self._names.fits(channel):
+            raise CannotPublish(_TOO_LONG)

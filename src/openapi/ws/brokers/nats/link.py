@@ -369,6 +369,8 @@ class Link:
         if isinstance(exc, nats.errors.UnexpectedEOF | OSError):
             if self._client.is_connected:
                 self.end(_CLOSED)
+        elif not self._client.is_connected:
+            logger.debug("it cannot be connected to: %s", text)  # who wanted to is told
         elif text not in self._told and len(self._told) < _TOLD:
             self._told.add(text)
             logger.error("NATS refuses what is asked of it: %s", text)

@@ -23,6 +23,10 @@ __all__ = ["Names"]
 
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+#: What a channel's name has at most as a token. A line to the server has 4096 unless it says so.
+_TOKEN: Final = 3000
+#: What a character is at most: four bytes.
+_MOST: Final = 12
 _BYTES: Final = [chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in range(256)]
 
 
@@ -56,6 +60,11 @@ class Names:
         self.onces: Final = f"{prefix}_once"
         self.bucket: Final = f"{prefix}_presence"
         self.rosters: Final = f"KV_{self.bucket}"
+
+    @staticmethod
+    def fits(channel: str) -> bool:
+        """Whether a channel's name is not too long for a subject."""
+        return len(channel) * _MOST <= _TOKEN or len(_token(channel)) <= _TOKEN
 
     def own(self, node: str) -> str:
         """Where one node hears what is meant for it alone."""

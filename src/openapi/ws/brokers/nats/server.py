@@ -66,6 +66,7 @@ class Server:
         self._back = back
         self._link: Link | None = None
         self._ill: Outage | None = None
+        self._warned = False
         self._mending: asyncio.Task[None] | None = None
         self._owner = self._new_owner()
 
@@ -123,6 +124,8 @@ class Server:
             await self._prepare(link)
             trusted = self._trust_restarts or "cluster" in link.info
             self.run = "-" if trusted else str(link.info["server_id"])[-16:]
+            if "cluster" in link.info and not (self.replicated or self._trust_restarts):
+                self._warn()
             self._link, self._ill = link, None
             up()
             if owner.sessions > 1:
@@ -130,6 +133,17 @@ class Server:
             await self._keep(link)
         finally:
             await link.aclose()
+
+    def _warn(self) -> None:
+        """Say once that what is kept is on one server of a cluster, whose restarts are not seen."""
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s is a cluster, and this broker keeps one copy of history: one server that loses"
+                " power may lose the newest messages silently. Say replicas=3, or trust_restarts="
+                "True where every server has `sync_interval: always`",
+                self._address.name,
+            )
 
     async def _prepare(self, link: Link) -> None:
         try:
