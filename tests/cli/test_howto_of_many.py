@@ -42,7 +42,7 @@ def broker(valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 class TestWorkers:
-    def test_it_shows_what_the_page_says(self, broker: str) -> None:
+    def test_it_shows_what_the_page_says_and_ctrl_c_stops_them_all(self, broker: str) -> None:
         with Terminal(*arguments(WORKERS, broker), "--port", "0") as terminal:
             terminal.wait_for("Ctrl-C stops")
             address = terminal.text.split("http://")[1].split()[0]
@@ -51,6 +51,8 @@ class TestWorkers:
             assert rows == page.splitlines()
             terminal.press_ctrl_c()
             assert terminal.wait() == 0
+        assert terminal.text.count("stopping; Ctrl-C again does not wait") == 1
+        assert "Traceback" not in terminal.text
 
     async def test_the_workers_hear_of_each_other(self, broker: str) -> None:
         with started(*arguments(WORKERS, broker), "--port", "0", "--quiet") as process:

@@ -26,7 +26,7 @@ from openapi.cli.output import Output
 from openapi.client import Client, connect
 from openapi.errors import CallFailed, ConnectionClosed
 from tests.cli.crew import in_memory
-from tests.cli.process import DEADLINE, ENVIRONMENT, Terminal, line, run, started
+from tests.cli.process import DEADLINE, ENVIRONMENT, line, run, started
 from tests.servers.valkey import ValkeyServer
 
 CREW = "tests/cli/crew.py"
@@ -123,16 +123,6 @@ class TestServing:
             assert done.stderr == f"Error: {text}\n"
             assert ended_well(process).count("  200  GET     /process  ") == 64
         until_gone(said["workers"])
-
-    def test_on_a_terminal_it_says_how_many_they_are_and_ctrl_c_stops_them(self) -> None:
-        with Terminal("serve", PLAIN, *TWO, columns=200) as terminal:
-            terminal.wait_for("Ctrl-C stops")
-            assert "  2 workers\n" in terminal.text
-            assert terminal.text.count("Which worker this is") == 1
-            terminal.press_ctrl_c()
-            assert terminal.wait() == 0
-        assert terminal.text.count("stopping; Ctrl-C again does not wait") == 1
-        assert "Traceback" not in terminal.text
 
     def test_each_has_the_event_loop_that_was_chosen(self) -> None:
         target = "tests/cli/app.py:prints_its_loop"

@@ -1,11 +1,11 @@
 """A question that is out: who is expected to answer it, and what came.
 
-| a node   | Taken           | a part    | the last part | silent for too long | gone     |
-|----------|-----------------|-----------|---------------|---------------------|----------|
-| ASKED    | TAKEN           | TAKEN     | DONE          | MISSING             | MISSING  |
-| TAKEN    |                 |           | DONE          | MISSING             | MISSING  |
-| MISSING  |                 |           | DONE          |                     |          |
-| DONE     |                 |           |               |                     |          |
+| a node   | Taken           | a part    | the last part | silent for too long | gone, Lost |
+|----------|-----------------|-----------|---------------|---------------------|------------|
+| ASKED    | TAKEN           | TAKEN     | DONE          | MISSING             | MISSING    |
+| TAKEN    |                 |           | DONE          | MISSING             | MISSING    |
+| MISSING  |                 |           | DONE          |                     |            |
+| DONE     |                 |           |               |                     |            |
 
 It is over when every node is DONE or MISSING. One that is MISSING is not waited for, and what it
 says all the same, while others are waited for, is taken.

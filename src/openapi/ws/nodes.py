@@ -8,7 +8,8 @@
 | CLOSED  |                |                          |                        |
 
 A node says ``here`` each ``limits.node_interval``, and again at once when the broker's server is
-back. Whoever hears a ``hello`` answers with a ``here``. No ability of brokers is needed, and
+back; and with it, to those who work for it, what it waits for. Whoever hears a ``hello`` answers
+with a ``here``. No ability of brokers is needed, and
 nothing has to arrive: what is lost is said again, or is missing in an answer that names it.
 
 A broker that a manager made itself, for itself, is nobody else's: then this is ``alone``, and
