@@ -27,6 +27,7 @@ from openapi.ws.brokers.nats.link import Link
 from openapi.ws.brokers.nats.record import Record
 from tests.servers.fixtures import StartNats
 from tests.servers.nats import NatsServer
+from tests.servers.process import HOST
 from tests.ws.broker_nodes import Message, Node, World, values_of
 from tests.ws.brokers.nats_world import NatsWorld
 from tests.ws.conformance import (
@@ -313,6 +314,24 @@ async def test_what_is_no_message_of_ours_is_ignored_counted_and_told_once(
         assert nats_of(node).ignored == len(garbage) + 1
     told = [each for each in caplog.records if "there is what cannot be read" in each.message]
     assert len(told) == 1
+
+
+async def test_headers_that_are_none_cost_nobody_the_connection(world: NatsWorld) -> None:
+    live = world.names.live("c").encode()
+    async with opened(world) as (node,):
+        await node.broker.subscribe("c")
+        reader, writer = await asyncio.open_connection(HOST, world.server.port)
+        writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n')
+        for headers in (b"NATS/1.0", b"NATS/1.0 503 \xff\xff\xff\r\n\r\n"):
+            size = len(headers)
+            writer.write(b"HPUB %b %d %d\r\n%b{}\r\n" % (live, size, size + 2, headers))
+        writer.write(b"PING\r\n")
+        await reader.readuntil(b"PONG")
+        writer.close()
+        await node.broker.publish("c", "", 1)
+        assert await node.so_far("c", node) == [Message("", 1)]
+        assert nats_of(node).ignored == 2
+        assert node.missed == []
 
 
 async def test_a_log_in_which_somebody_writes_garbage_is_begun_anew(world: NatsWorld) -> None:

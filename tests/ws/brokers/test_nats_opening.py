@@ -18,6 +18,7 @@ from openapi.errors import BrokerUnavailable, CannotPublish, CannotSubscribe, De
 from openapi.protocol.stream import Retention
 from openapi.ws import ChannelRule, SocketsManager
 from openapi.ws.brokers.nats import NatsBroker
+from openapi.ws.brokers.nats.address import Address
 from openapi.ws.brokers.nats.clock import ServerClock
 from openapi.ws.brokers.nats.link import Link
 from tests.servers.fixtures import StartNats
@@ -185,6 +186,26 @@ async def test_a_server_that_encrypts_is_spoken_to_in_secret(
         outage = node.supervised.outage
         assert outage is not None
         assert "certificate verify failed" in outage.reason
+
+
+async def test_credentials_that_are_of_no_use_are_refused(
+    shared_nats: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "shop.creds"
+
+    async def refused() -> str:
+        return await refusal(NatsBroker(shared_nats.url, credentials=str(file)))
+
+    assert "cannot be read: FileNotFoundError" in await refused()
+    file.write_text("-----BEGIN NATS USER JWT-----\ns3cret")
+    text = await refused()
+    assert "has no credentials of NATS" in text
+    assert "s3cret" not in text
+    file.write_text("-----BEGIN NATS USER JWT-----\n-----BEGIN USER NKEY SEED-----\n")
+    monkeypatch.setattr("openapi.ws.brokers.nats.address.find_spec", lambda _: None)
+    assert "need the package nkeys: pip install 'nats-py[nkeys]'" in await refused()
+    monkeypatch.setattr("openapi.ws.brokers.nats.address.find_spec", lambda _: object())
+    Address(shared_nats.url, credentials=str(file)).check()
 
 
 # --- settings -------------------------------------------------------------------------------------

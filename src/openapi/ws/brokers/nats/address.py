@@ -2,7 +2,9 @@
 
 import ssl
 from collections.abc import Sequence
+from importlib.util import find_spec
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import ParseResult, unquote, urlsplit
 
@@ -13,6 +15,7 @@ __all__ = ["Address"]
 _PORT: Final = 4222
 #: Servers of a cluster that are remembered.
 _SERVERS: Final = 64
+_CREDENTIALS: Final = ("NATS USER JWT", "USER NKEY SEED")
 
 
 class Address:
@@ -58,6 +61,27 @@ class Address:
             self._account = {"user": unquote(user), "password": unquote(password)}
         elif user:
             self._account = {"token": unquote(user)}
+
+    def check(self) -> None:
+        """Raise DeclarationError where the credentials are of no use."""
+        if self._credentials is None:
+            return
+        try:
+            found = Path(self._credentials).read_text()
+        except (OSError, ValueError) as exc:
+            raise DeclarationError(
+                f"the credentials {self._credentials!r} of the NATS broker cannot be read:"
+                f" {type(exc).__name__}"
+            ) from None
+        if not all(f"-----BEGIN {part}-----" in found for part in _CREDENTIALS):
+            raise DeclarationError(
+                f"{self._credentials!r} has no credentials of NATS: have it written by"
+                " `nsc generate creds`"
+            )
+        if find_spec("nkeys") is None:
+            raise DeclarationError(
+                "credentials of NATS need the package nkeys: pip install 'nats-py[nkeys]'"
+            )
 
     @property
     def encrypted(self) -> bool:

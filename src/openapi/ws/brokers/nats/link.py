@@ -51,6 +51,17 @@ class NobodyAnswers(Exception):
     """There is nobody on the subject: no stream has it, or there are no streams."""
 
 
+class _Client(Client):
+    """A client whose connection does not end where somebody sends headers that are none."""
+
+    async def _process_headers(self, headers: Any) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, ValueError) as exc:
+            logger.debug("headers that cannot be read: %r", exc)
+            return None
+
+
 class _Sink(asyncio.Future[Msg]):
     """Takes every message of a subscription, where the client expects an only one."""
 
@@ -85,7 +96,7 @@ class Link:
     """A connection that is not there yet. ``timeout`` is how long an answer may take: seconds."""
 
     def __init__(self, own: Callable[[str], str], *, timeout: float) -> None:
-        self._client = Client()
+        self._client = _Client()
         self._own = own(token_hex(8))
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()

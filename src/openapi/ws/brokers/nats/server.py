@@ -82,6 +82,7 @@ class Server:
 
     async def open(self) -> None:
         """Connect, or try to for a while. Raises DeclarationError for one that is of no use."""
+        self._address.check()
         try:
             await self._owner.open(self._timeout + 0.5)
         except BaseException:
