@@ -352,6 +352,30 @@ async def test_a_log_in_which_somebody_writes_garbage_is_begun_anew(world: NatsW
             assert (values_of(page), page.top) == ([5, 6], new)
 
 
+async def test_what_is_behind_much_garbage_is_found(
+    world: NatsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openapi.ws.brokers.nats.logs._READ", 3)
+    monkeypatch.setattr("openapi.ws.brokers.nats.logs._NEAR", 1)
+    async with opened(world) as (node,), speaking(world) as somebody:
+        for number in range(1, 11):
+            await append(node, [number])
+        for _ in range(20):
+            await somebody.jetstream().publish(world.names.log("c"), b"garbage")
+        for number in range(1, 13):
+            await append(node, [number])
+        newest = await top(node)
+        for since in (0, 2, 7, 10):
+            nats_of(node)._logs.clear()
+            page = await node.history.history(
+                "c", retention=KEPT, since=Position(since, newest.epoch), limit=2
+            )
+            assert values_of(page) == [since + 1, since + 2]
+        nats_of(node)._logs.clear()
+        page = await node.history.history("c", retention=KEPT, limit=100)
+        assert values_of(page) == list(range(1, 13))
+
+
 async def test_garbage_among_what_is_kept_ends_what_is_found(world: NatsWorld) -> None:
     async with opened(world) as (node,), speaking(world) as somebody:
         newest = await append(node, range(1, 4))

@@ -114,7 +114,7 @@ async def test_an_account_that_may_not_have_so_many_streams_is_refused(
     )
     server = start_nats(config=accounts, user="me", password="s3cret")
     text = await refusal(NatsBroker(server.url))
-    assert "NATS refuses the stream openapi_" in text
+    assert "NATS refuses the stream " in text  # any of those behind the third
     assert "the limits of the server or the account" in text
 
 

@@ -5,6 +5,7 @@ import pytest
 from openapi.protocol.envelope import Envelope, Unreadable
 from openapi.protocol.stream import Position
 from openapi.ws.brokers.nats.clock import ServerClock
+from openapi.ws.brokers.nats.found import Found
 from openapi.ws.brokers.nats.key import Key
 from openapi.ws.brokers.nats.record import Record
 
@@ -58,6 +59,22 @@ def test_a_mark_has_no_publications_and_the_next_one_is_behind_it() -> None:
 def test_what_is_no_record_is_unreadable(raw: bytes) -> None:
     with pytest.raises(Unreadable, match="no record that is known here"):
         Record.read(raw)
+
+
+def test_what_is_found_has_no_gap_even_where_a_record_cannot_be_read() -> None:
+    def record(offset: int) -> Record:
+        here = Position(offset, "e")
+        return Record("-", 1, here, [Envelope.write("", offset, here, 1.0)])
+
+    found = Found(1, 5, before=0.0, limit=9, reverse=False, top=Position(5, "e"))
+    found.add(record(1), most=1000)
+    assert (found.whole, found.done) == (True, False)
+    with pytest.raises(Unreadable):
+        found.add(record(2)._replace(envelopes=[b"garbage"]), most=1000)
+    for offset in (3, 4, 5):
+        found.add(record(offset), most=1000)
+    assert [each.offset for each in found.publications] == [3, 4, 5]
+    assert (found.whole, found.done, found.more) == (False, True, False)
 
 
 def test_a_key_is_read_as_it_was_written_and_nothing_else_is_one() -> None:
