@@ -85,6 +85,23 @@ async def test_one_whose_opening_was_cancelled_is_opened_by_the_next_and_closed_
         assert broker.asked == ["open"] * (1 + opened_again) + ["close"]
 
 
+async def test_one_that_cannot_be_opened_is_away_until_it_can() -> None:
+    class Reluctant(Noted):
+        async def open(self, deliver: Deliver) -> None:
+            await super().open(deliver)
+            if len(self.asked) == 1:
+                raise OSError("no route")
+
+    carrier = Carrier(Reluctant(), deliver, missed)
+    assert carrier.outage is None
+    with pytest.raises(OSError, match="no route"):
+        await carrier.opened()
+    assert carrier.outage is not None
+    assert carrier.outage.reason == "no route"
+    await carrier.opened()
+    assert carrier.outage is None
+
+
 async def test_one_that_was_closed_while_another_waited_to_open_it_is_not_opened() -> None:
     broker = Noted()
     carrier = Carrier(broker, deliver, missed)

@@ -235,7 +235,8 @@ def openapi() -> None:
     default=1,
     show_default=True,
     metavar="N",
-    help="So many processes that share the port; their messages need a broker that they share.",
+    help="So many processes that share the port. Their messages need a broker that they share, as"
+    " redis://… does.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Do not log requests.")
 @_json_option

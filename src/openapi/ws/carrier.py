@@ -9,6 +9,7 @@
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Final
@@ -45,6 +46,7 @@ class Carrier:
         self._ready = ready
         self._turn = asyncio.Lock()
         self._tried = False  # to open it: what was begun is to be ended, whatever became of it
+        self._failure: Outage | None = None
         self.state = CarrierState.NEW
 
     async def opened(self) -> Broker | None:
@@ -55,17 +57,22 @@ class Carrier:
                     if isinstance(self.broker, Supervised):
                         self.broker.watch(self._missed)
                     self._tried = True
-                    await self.broker.open(self._deliver)
+                    try:
+                        await self.broker.open(self._deliver)
+                    except Exception as exc:
+                        self._failure = Outage(time.time(), str(exc) or type(exc).__name__)
+                        raise
+                    self._failure = None
                     self.state = CarrierState.OPEN
                     self._ready(self.broker)
         return self.broker if self.state is CarrierState.OPEN else None
 
     @property
     def outage(self) -> Outage | None:
-        """Whether the broker's server is away. It is not known before it was opened."""
+        """Whether the broker's server is away, or could not be opened. Not known before that."""
         if isinstance(self.broker, Supervised) and self.state is CarrierState.OPEN:
             return self.broker.outage
-        return None
+        return self._failure
 
     async def aclose(self) -> None:
         """Close the broker, if anybody ever tried to open it."""

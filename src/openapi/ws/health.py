@@ -22,9 +22,10 @@ __all__ = ["health_of", "healthz"]
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """Answer with :func:`health_of` the manager that the application has, under whatever key.
+    """Say how this process is, and its broker.
 
-    Raises LookupError where there is none, or more than one.
+    It is :func:`health_of` the manager that the application has, under whatever key. Raises
+    LookupError where there is none, or more than one.
     """
     found = {
         id(value): value

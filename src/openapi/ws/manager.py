@@ -278,7 +278,7 @@ class SocketsManager(Options):
     ) -> Count:
         """Close one connection, or all of a user; returns how many it were.
 
-        Raises ValueError as :meth:`subscribe_socket`.
+        Raises ValueError as :meth:`subscribe_socket`, and for a code or reason that cannot be sent.
         """
         return await self.__parts.reach.disconnect(
             user=user, socket_id=socket_id, code=code, reason=reason

@@ -165,7 +165,7 @@ def test_what_an_outage_is_due_to_is_said_once_and_its_end_too(
         assert away.levelno == logging.WARNING
         assert "the broker is away, and tried until it is back: cut" in away.getMessage()
         assert "until it is back: nobody listens" in again.getMessage()
-        assert back.levelno == logging.INFO
+        assert back.levelno == logging.WARNING
         assert "the broker is back" in back.getMessage()
         await owner.aclose()
 
@@ -197,7 +197,8 @@ def test_an_outage_tells_the_newest_reason_and_the_log_has_each_once(
             assert owner.outage.since == since
             await asyncio.sleep(0.5)
         await news.until(lambda: owner.outage is None)
-        reasons = [record.getMessage() for record in caplog.records]
+        *reasons, back = [record.getMessage() for record in caplog.records]
+        assert back.startswith("it is back after")
         assert reasons == [
             f"it is away, and tried until it is back: {reason}"
             for reason in ["refused", *(f"reason {number}" for number in range(20, 27))]

@@ -150,7 +150,7 @@ class Supervisor:
         outage, self.outage = self.outage, None
         self._said.clear()
         if outage is not None:
-            logger.info("%s is back after %.1f s", self.name, time.time() - outage.since)
+            logger.warning("%s is back after %.1f s", self.name, time.time() - outage.since)
         if self._first is not None and not self._first.done():
             self._first.set_result(None)
         self._changed()
@@ -162,11 +162,11 @@ class Supervisor:
         reason = f"{self.name}: {why}"
         since = time.time() if self.outage is None else self.outage.since
         self.outage = Outage(since, reason)
-        if reason not in self._said and len(self._said) < _SAID:  # each once: it is tried often
+        if self._first is not None and not self._first.done() and self._final(ended):
+            self._first.set_exception(ended)  # to whoever opens it: it need not be said twice
+            self._first.exception()  # nobody need wait for it
+        elif reason not in self._said and len(self._said) < _SAID:  # each once: it is tried often
             self._said.add(reason)
             logger.warning("%s is away, and tried until it is back: %s", self.name, why)
-        if self._first is not None and not self._first.done() and self._final(ended):
-            self._first.set_exception(ended)
-            self._first.exception()  # nobody need wait for it
         if was_up:
             self._changed()
