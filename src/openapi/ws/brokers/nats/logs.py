@@ -11,7 +11,8 @@ import asyncio
 import json
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from secrets import token_hex, token_urlsafe
 from typing import Final, NamedTuple, TypeAlias
 
@@ -333,25 +334,31 @@ class Logs:
         return found
 
     async def _scan(
-        self, pages: AsyncIterator[list[_Raw]], channel: str, found: Found, *, skip: bool = True
+        self,
+        pages: AsyncGenerator[list[_Raw], None],
+        channel: str,
+        found: Found,
+        *,
+        skip: bool = True,
     ) -> int | None:
         """Add what is read until it is enough, or no more is there.
 
         Without ``skip`` no more than a page is read that has nothing of what is wanted. Returns the
         sequence from which on to seek it then.
         """
-        async for page in pages:
-            for each in page:
-                try:
-                    record = Record.read(each.raw)
-                except Unreadable as exc:
-                    self._ignore(channel, exc)
-                    continue
-                self._add(found, channel, record)
-                if found.done:
-                    return None
-            if not (skip or found.behind):
-                return page[-1].sequence + 1
+        async with aclosing(pages):
+            async for page in pages:
+                for each in page:
+                    try:
+                        record = Record.read(each.raw)
+                    except Unreadable as exc:
+                        self._ignore(channel, exc)
+                        continue
+                    self._add(found, channel, record)
+                    if found.done:
+                        return None
+                if not (skip or found.behind):
+                    return page[-1].sequence + 1
         return None
 
     async def _seek(self, channel: str, begin: int, end: int, first: int, epoch: str) -> int:
@@ -379,7 +386,7 @@ class Logs:
 
     async def _range_of_leader(
         self, channel: str, begin: int, end: int
-    ) -> AsyncIterator[list[_Raw]]:
+    ) -> AsyncGenerator[list[_Raw], None]:
         """Do as :meth:`_range`, one by one."""
         while begin < end:
             async with self._gate:
@@ -391,7 +398,7 @@ class Logs:
             begin = kept.sequence + 1
             yield [_Raw(kept.sequence, kept.payload)]
 
-    async def _range(self, channel: str, begin: int, end: int) -> AsyncIterator[list[_Raw]]:
+    async def _range(self, channel: str, begin: int, end: int) -> AsyncGenerator[list[_Raw], None]:
         """The records of a channel from one sequence up to another, without that."""
         link, subject = self._server.link(), self._names.log(channel)
         while begin < end:
