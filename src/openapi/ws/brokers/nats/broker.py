@@ -41,7 +41,7 @@ _TOO_LONG: Final = (
 
 
 class NatsBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised):
-    """See :class:`Broker`. Every channel can be published and subscribed to.
+    """See :class:`Broker`. The server is nats-server 2.12 or newer, with JetStream.
 
     ``url`` is ``nats://`` or ``tls://``, with several hosts of one cluster if need be; ``tls`` is a
     context of one's own, ``credentials`` the path of a ``.creds`` file. Applications with another
