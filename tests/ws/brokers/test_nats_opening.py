@@ -226,20 +226,17 @@ def test_a_rule_that_promises_more_than_it_keeps_is_refused() -> None:
         SocketsManager(broker=broker, channels=[ChannelRule("*", history=51)])
 
 
-@pytest.mark.parametrize("trusted", [False, True])
-async def test_one_copy_of_history_in_a_cluster_is_warned_of_unless_restarts_are_trusted(
-    shared_nats: NatsServer,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    trusted: bool,
+async def test_one_copy_of_history_in_a_cluster_is_refused_unless_restarts_are_trusted(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = NatsWorld(shared_nats)
     info = vars(Link)["info"].fget
     clustered = property(lambda link: {**info(link), "cluster": "c"})
     with monkeypatch.context() as patch:
         patch.setattr(Link, "info", clustered)
-        async with opened(world.broker(trust_restarts=trusted)):
-            assert ("may lose the newest messages silently" in caplog.text) is not trusted
+        assert "may lose the newest messages silently" in await refusal(world.broker())
+        async with opened(world.broker(trust_restarts=True)):
+            pass
     await world.clear()
 
 

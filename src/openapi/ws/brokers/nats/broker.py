@@ -54,8 +54,8 @@ class NatsBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised)
 
     A restarted server may have lost its newest messages. So the streams get a new epoch then, and
     clients that come back are told that they may have missed some; ``trust_restarts`` says that
-    nothing is lost at a restart, as with ``sync_interval: always``. A cluster's restarts are not
-    seen, and so trusted.
+    nothing is lost at a restart, as with ``sync_interval: always``. Restarts in a
+    cluster are not seen, so it takes ``replicas`` of more than 1 there, or that trust.
 
     ``timeout`` is how long the server may take to answer, ``probe_interval`` after how much silence
     it is asked whether it is there: seconds. ``clock`` gives seconds; without one it is the

@@ -66,7 +66,6 @@ class Server:
         self._back = back
         self._link: Link | None = None
         self._ill: Outage | None = None
-        self._warned = False
         self._mending: asyncio.Task[None] | None = None
         self._owner = self._new_owner()
 
@@ -122,11 +121,10 @@ class Server:
         owner = self._owner
         link = await self._connect()
         try:
+            self._check_promise(link)
             await self._prepare(link)
             trusted = self._trust_restarts or "cluster" in link.info
             self.run = "-" if trusted else str(link.info["server_id"])[-16:]
-            if "cluster" in link.info and not (self.replicated or self._trust_restarts):
-                self._warn()
             self._link, self._ill = link, None
             up()
             if owner.sessions > 1:
@@ -135,15 +133,15 @@ class Server:
         finally:
             await link.aclose()
 
-    def _warn(self) -> None:
-        """Say once that what is kept is on one server of a cluster, whose restarts are not seen."""
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                "%s is a cluster, and this broker keeps one copy of history: one server that loses"
-                " power may lose the newest messages silently. Say replicas=3, or trust_restarts="
-                "True where every server has `sync_interval: always`",
-                self._address.name,
+    def _check_promise(self, link: Link) -> None:
+        """Raise DeclarationError where messages could be lost silently."""
+        if "cluster" in link.info and not (self.replicated or self._trust_restarts):
+            raise DeclarationError(
+                f"{self._address.name} is one server of a cluster, or behind a leaf node, so its"
+                " restarts cannot be seen: with one copy of history, a server that loses power may"
+                " lose the newest messages silently. Make the broker yourself, NatsBroker(url,"
+                " replicas=3), or with trust_restarts=True where every server has `sync_interval:"
+                " always`"
             )
 
     async def _prepare(self, link: Link) -> None:
