@@ -9,6 +9,9 @@ from aiohttp import web
 from hypothesis import settings
 from yarl import URL
 
+# They are no test modules, and their assertions shall say what was found all the same.
+pytest.register_assert_rewrite("tests.ws.broker_nodes", "tests.ws.conformance")
+
 pytest_plugins = ("tests.servers.fixtures",)
 
 # No deadline for one example: the machine's pace is no property of the code.
