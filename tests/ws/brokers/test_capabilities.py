@@ -1,5 +1,7 @@
 """What the documentation says that each broker can do is what it can do."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -122,3 +124,15 @@ class Carries(Broker):
 def test_what_a_broker_cannot_keep_is_refused_at_the_start(rule: ChannelRule, what: str) -> None:
     with pytest.raises(DeclarationError, match=what):
         SocketsManager(broker=Carries(), channels=[rule])
+
+
+@pytest.mark.parametrize(("name", "package"), [("Redis, Valkey", "redis"), ("NATS", "nats")])
+def test_without_its_package_a_broker_says_what_to_install(name: str, package: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from openapi.ws import SocketsManager\n"
+        f"SocketsManager(broker={URLS[name]!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert f"pip install 'aio-openapi[{package}]'" in done.stderr
+    assert TABLE[name]["package"] == f"`aio-openapi[{package}]`"
