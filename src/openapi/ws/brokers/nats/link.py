@@ -209,6 +209,8 @@ class Link:
             writer.transport.abort()  # or it would wait for one who reads no more
         if self._client._reading_task is None:
             return  # it was never connected, and waits for ever where TLS had failed
+        # It would write what is left, which asyncio of 3.13 does not survive behind an abort.
+        self._client._pending.clear()
         with suppress(OSError):  # there was more to say
             await self._client.close()
 
