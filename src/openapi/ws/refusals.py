@@ -4,7 +4,7 @@ from typing import Final
 
 from openapi.errors import ErrorCode, InvalidData, RpcError
 
-__all__ = ["TAKEN_BACK", "invalid_channel", "not_allowed", "too_many"]
+__all__ = ["TAKEN_BACK", "invalid_channel", "key_taken", "not_allowed", "too_many"]
 
 TAKEN_BACK: Final = RpcError(ErrorCode.CANCELLED, "The server took the subscription back")
 """Why there is no subscription any more, where nobody refused it."""
@@ -20,6 +20,13 @@ _ALLOWED: Final = {
 def invalid_channel() -> InvalidData:
     """The refusal of a channel."""
     return InvalidData({"channel": "Invalid channel"})
+
+
+def key_taken() -> InvalidData:
+    """The refusal of a key that another message had."""
+    return InvalidData(
+        {"key": "another message had this key on this channel; a new one needs a new key"}
+    )
 
 
 def not_allowed(action: str) -> RpcError:

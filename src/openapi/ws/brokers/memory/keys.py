@@ -4,8 +4,9 @@ from collections import OrderedDict
 from math import ceil
 from typing import NamedTuple
 
-from openapi.errors import ErrorCode, InvalidData, RpcError
+from openapi.errors import ErrorCode, RpcError
 from openapi.protocol.stream import Position
+from openapi.ws.refusals import key_taken
 
 __all__ = ["Key", "Keys"]
 
@@ -35,9 +36,7 @@ class Keys:
             keys.popitem(last=False)
         known = keys.get(name)
         if known is not None and known.digest != digest:
-            raise InvalidData(
-                {"key": "another message had this key on this channel; a new one needs a new key"}
-            )
+            raise key_taken()
         if known is None and len(keys) >= self._most:
             wait = next(iter(keys.values())).expires - now
             raise RpcError(

@@ -8,12 +8,11 @@ milliseconds since the epoch of the clock.
 
 from typing import Final, NamedTuple
 
-from openapi.errors import InvalidData
 from openapi.protocol.envelope import Unreadable
 from openapi.protocol.stream import Position
 from openapi.ws.broker import KEY_SECONDS
 
-__all__ = ["Key", "expired", "taken"]
+__all__ = ["Key", "expired"]
 
 _VERSION: Final = "key1"
 
@@ -46,10 +45,3 @@ class Key(NamedTuple):
 def expired(at: float, now: float) -> bool:
     """Whether a key of that time is remembered no more."""
     return now >= at + KEY_SECONDS
-
-
-def taken() -> InvalidData:
-    """The refusal of a key that another message had."""
-    return InvalidData(
-        {"key": "another message had this key on this channel; a new one needs a new key"}
-    )

@@ -26,12 +26,13 @@ from openapi.ws.broker import KEY_SECONDS
 from openapi.ws.brokers.nats import jetstream
 from openapi.ws.brokers.nats.found import PAGE_BYTES, Found
 from openapi.ws.brokers.nats.jetstream import EXPECTED, TTL, Conflict, NoStream
-from openapi.ws.brokers.nats.key import Key, expired, taken
+from openapi.ws.brokers.nats.key import Key, expired
 from openapi.ws.brokers.nats.link import NobodyAnswers
 from openapi.ws.brokers.nats.record import Record
 from openapi.ws.brokers.nats.server import Server
 from openapi.ws.brokers.nats.tops import Top, Tops
 from openapi.ws.brokers.nats.turns import Turn, Turns
+from openapi.ws.refusals import key_taken
 
 __all__ = ["Logs"]
 
@@ -246,7 +247,7 @@ class Logs:
                     if turn.work.data.digest(turn.work.event) == known.digest:
                         turn.done(known.position)
                     else:
-                        turn.failed(taken())
+                        turn.failed(key_taken())
 
     # --- where a log ends ---
 

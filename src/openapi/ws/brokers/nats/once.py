@@ -8,8 +8,9 @@ from openapi.protocol.envelope import Envelope, Unreadable
 from openapi.protocol.publication import Data
 from openapi.ws.brokers.nats import jetstream
 from openapi.ws.brokers.nats.jetstream import EXPECTED, Conflict, Kept, NoStream
-from openapi.ws.brokers.nats.key import expired, taken
+from openapi.ws.brokers.nats.key import expired
 from openapi.ws.brokers.nats.server import Server
+from openapi.ws.refusals import key_taken
 
 __all__ = ["Onces"]
 
@@ -39,7 +40,7 @@ class Onces:
                     if digest == data.digest(event):
                         return
                     if digest is not None:
-                        raise taken()
+                        raise key_taken()
                 headers = {EXPECTED: str(sequence), _AT: str(round(server.clock() * 1000))}
                 await jetstream.store(server.link(), subject, payload, headers)
                 return

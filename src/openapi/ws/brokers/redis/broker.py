@@ -13,7 +13,6 @@ from openapi.errors import (
     CannotPublish,
     CannotSubscribe,
     DeclarationError,
-    InvalidData,
 )
 from openapi.protocol.envelope import VERSION, Envelope, Unreadable
 from openapi.protocol.publication import Data, Publication
@@ -35,6 +34,7 @@ from openapi.ws.brokers.begun import Begun
 from openapi.ws.brokers.redis.address import Address
 from openapi.ws.brokers.redis.connection import Answer
 from openapi.ws.brokers.redis.scripts import APPEND, HISTORY, ONCE, PRESENT, Script
+from openapi.ws.refusals import key_taken
 
 __all__ = ["RedisBroker"]
 
@@ -206,7 +206,7 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
             _KEY_MS,
         )
         if len(answer) == 1:
-            raise _taken()
+            raise key_taken()
         offset, epoch, now = answer
         self._heard_of(now)
         return Position(offset, epoch.decode())
@@ -254,7 +254,7 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
             _KEY_MS,
         )
         if answer != b"done":
-            raise _taken()
+            raise key_taken()
 
     async def enter(
         self, channel: str, connections: Mapping[str, Member], *, ttl: float
@@ -369,12 +369,6 @@ class RedisBroker(Broker, KeepsHistory, PublishesOnce, KeepsPresence, Supervised
         self._full = self._full and len(self._delivering) > _DELIVERING // 2
         if not task.cancelled() and (exc := task.exception()) is not None:
             logger.error("a message that came over Redis was not delivered", exc_info=exc)
-
-
-def _taken() -> InvalidData:
-    return InvalidData(
-        {"key": "another message had this key on this channel; a new one needs a new key"}
-    )
 
 
 def _checked(message: bytes) -> bytes:
