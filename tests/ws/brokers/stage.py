@@ -24,11 +24,26 @@ from tests.ws.brokers.ledger import Figures, Ledger, Witness, all_hear
 from tests.ws.endpoints import application
 from tests.ws.tcp import Client, served
 
-__all__ = ["CHANNEL", "Play", "stage"]
+__all__ = [
+    "BACK",
+    "CHANNEL",
+    "PATIENCE",
+    "Play",
+    "assert_nothing_silent",
+    "open_files",
+    "stage",
+    "until",
+]
 
 CHANNEL: Final = "news"
 #: More messages than are published while anybody is away.
 HISTORY: Final = 300
+
+#: Within which everybody hears again once the server is back: two seconds are promised, and a
+#: machine that does other things as well takes longer.
+BACK: Final = 10.0
+#: Seconds in which a single thing surely happens.
+PATIENCE: Final = 20.0
 
 #: Seconds in which everything surely happens. Only a test that fails waits for so long.
 _PATIENCE: Final = 30.0
@@ -97,6 +112,21 @@ class Play:
         refusals = f"{ledger.refused} refused, the slowest after {ledger.slowest * 1000:.1f} ms"
         back = f"heard again {self.back_after:.2f} s after the server was back"
         sys.stdout.write(f"{what}: {figures}; {refusals}; {back}\n")
+
+
+def assert_nothing_silent(play: Play, figures: Figures, what: str) -> None:
+    """Print the figures, and hold them to what is promised whatever happens."""
+    play.report(what, figures)
+    assert (figures.silent, figures.repeated, figures.swapped) == (0, 0, 0), figures
+    assert figures.heard + figures.flagged == figures.expected
+    assert play.back_after < BACK
+
+
+async def until(there: Callable[[], object]) -> None:
+    """Wait until something is true that nobody tells of."""
+    async with asyncio.timeout(PATIENCE):
+        while not there():  # noqa: ASYNC110 # so it is looked at again and again
+            await asyncio.sleep(0.005)
 
 
 def open_files() -> int:

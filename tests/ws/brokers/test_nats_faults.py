@@ -20,28 +20,22 @@ from openapi.ws.brokers.nats.names import Names
 from tests.servers.fixtures import StartNats
 from tests.servers.nats import NatsServer
 from tests.servers.process import HOST
-from tests.ws.brokers.ledger import Figures
-from tests.ws.brokers.stage import CHANNEL, Play, open_files, stage
+from tests.ws.brokers.stage import (
+    BACK,
+    CHANNEL,
+    assert_nothing_silent,
+    open_files,
+    stage,
+    until,
+)
 from tests.ws.brokers.tampering import Tampering, tampering
 
 NAMES = Names("openapi", 4)
 LOG = NAMES.logs[NAMES.partition(CHANNEL)]
-PATIENCE = 20.0
-
-#: Within which everybody hears again once the server is back: two seconds are promised, and a
-#: machine that does other things as well takes longer.
-BACK = 10.0
 
 
 def broker_of(server: NatsServer) -> Callable[[], NatsBroker]:
     return lambda: NatsBroker(server.url)
-
-
-def assert_nothing_silent(play: Play, figures: Figures, what: str) -> None:
-    play.report(what, figures)
-    assert (figures.silent, figures.repeated, figures.swapped) == (0, 0, 0), figures
-    assert figures.heard + figures.flagged == figures.expected
-    assert play.back_after < BACK
 
 
 @asynccontextmanager
@@ -52,13 +46,6 @@ async def managing(server: NatsServer) -> AsyncIterator[JetStreamManager]:
         yield client.jsm()
     finally:
         await client.close()
-
-
-async def until(there: Callable[[], bool]) -> None:
-    """Wait until something is true that nobody tells of."""
-    async with asyncio.timeout(PATIENCE):
-        while not there():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 def url_of(relay: Tampering) -> str:

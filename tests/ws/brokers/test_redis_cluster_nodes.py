@@ -21,15 +21,16 @@ from tests.servers.cluster import ClusterNode, ValkeyCluster
 from tests.servers.valkey import ValkeyServer
 from tests.ws.broker_nodes import Node
 from tests.ws.brokers.cluster_world import NAMES
-from tests.ws.brokers.ledger import Figures
-from tests.ws.brokers.stage import CHANNEL, Play, stage
+from tests.ws.brokers.stage import (
+    BACK,
+    CHANNEL,
+    PATIENCE,
+    assert_nothing_silent,
+    stage,
+    until,
+)
 
 KEPT: Final = Retention(messages=100, seconds=60.0)
-PATIENCE: Final = 20.0
-
-#: Within which everybody hears again once the node is back: two seconds are promised, and a machine
-#: that does other things as well takes longer.
-BACK: Final = 10.0
 
 #: A cluster goes on with the slots that it has.
 _PARTLY: Final = ("--cluster-require-full-coverage", "no")
@@ -64,12 +65,6 @@ def others_say(cluster: ValkeyCluster, slot: int, owner: ClusterNode) -> bool:
     )
 
 
-async def until(there: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not there():  # noqa: ASYNC110 # nobody tells of it
-            await asyncio.sleep(0.005)
-
-
 async def refusal(call: Awaitable[object]) -> float:
     """How long a call took to be refused: seconds."""
     began = time.perf_counter()
@@ -87,13 +82,6 @@ async def brokers(url: str, count: int = 1) -> AsyncIterator[list[Node]]:
     yield nodes
     for node in nodes:
         await node.broker.aclose()
-
-
-def assert_nothing_silent(play: Play, figures: Figures, what: str) -> None:
-    play.report(what, figures)
-    assert (figures.silent, figures.repeated, figures.swapped) == (0, 0, 0), figures
-    assert figures.heard + figures.flagged == figures.expected
-    assert play.back_after < BACK
 
 
 # --- failover -------------------------------------------------------------------------------------

@@ -21,10 +21,9 @@ from openapi.ws.brokers.redis.names import PARTITIONS, Names
 from tests.servers.cluster import ClusterNode, ValkeyCluster
 from tests.ws.broker_nodes import Node, offsets_of
 from tests.ws.brokers.cluster_world import NAMES
-from tests.ws.brokers.stage import CHANNEL, open_files, stage
+from tests.ws.brokers.stage import CHANNEL, PATIENCE, open_files, stage, until
 
 KEPT: Final = Retention(messages=1000, seconds=60.0)
-PATIENCE: Final = 20.0
 MANY: Final = 400
 """Channels that are in all partitions, most likely."""
 
@@ -67,12 +66,6 @@ def owner(asked: ClusterNode, slot: int) -> str:
 def connections(node: ClusterNode) -> int:
     """How many connections of brokers a node has."""
     return sum(client["name"] == "aio-openapi" for client in node.clients())
-
-
-async def until(there: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not there():  # noqa: ASYNC110 # nobody tells of it
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

@@ -21,8 +21,16 @@ from openapi.ws.brokers.redis.names import Names
 from tests.servers.fixtures import StartValkey
 from tests.servers.valkey import ValkeyServer
 from tests.ws.broker_nodes import Node
-from tests.ws.brokers.ledger import Figures, all_hear
-from tests.ws.brokers.stage import CHANNEL, Play, open_files, stage
+from tests.ws.brokers.ledger import all_hear
+from tests.ws.brokers.stage import (
+    BACK,
+    CHANNEL,
+    PATIENCE,
+    assert_nothing_silent,
+    open_files,
+    stage,
+    until,
+)
 from tests.ws.brokers.tampering import tampering
 from tests.ws.endpoints import application
 from tests.ws.tcp import Client, served
@@ -30,11 +38,6 @@ from tests.ws.tcp import Client, served
 NAMES = Names("openapi")
 META, LOG = NAMES.stream(CHANNEL)
 KEPT = Retention(messages=100, seconds=60.0)
-PATIENCE = 20.0
-
-#: Within which everybody hears again once the server is back: two seconds are promised, and a
-#: machine that does other things as well takes longer.
-BACK = 10.0
 
 #: Connections of two brokers: one for commands and one for messages each.
 CONNECTIONS = 4
@@ -42,13 +45,6 @@ CONNECTIONS = 4
 
 def broker_of(server: ValkeyServer) -> Callable[[], RedisBroker]:
     return lambda: RedisBroker(server.url)
-
-
-def assert_nothing_silent(play: Play, figures: Figures, what: str) -> None:
-    play.report(what, figures)
-    assert (figures.silent, figures.repeated, figures.swapped) == (0, 0, 0), figures
-    assert figures.heard + figures.flagged == figures.expected
-    assert play.back_after < BACK
 
 
 # --- the server dies and comes back ---------------------------------------------------------------
@@ -280,13 +276,6 @@ def commands(server: ValkeyServer, name: str) -> int:
 def reconnected(server: ValkeyServer, killed: Collection[str]) -> int:
     """How many are connected, but for those that were killed."""
     return sum(each["id"] not in killed for each in server.clients())
-
-
-async def until(there: Callable[[], bool]) -> None:
-    """Wait until something is true that nobody tells of."""
-    async with asyncio.timeout(PATIENCE):
-        while not there():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 async def test_after_many_reconnections_there_are_as_many_connections_and_files_as_before(
