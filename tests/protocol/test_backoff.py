@@ -18,9 +18,9 @@ def test_the_ceiling_begins_at_half_a_second_and_doubles_up_to_twenty() -> None:
 
 
 def test_the_jitter_is_full_and_comes_after_the_cap() -> None:
-    rolls = iter([0.0, 0.5, 0.25, 1.0, 0.0, 0.5, 0.5, 0.25, 0.0])
-    expected = [0.0, 0.5, 0.5, 4.0, 0.0, 8.0, 10.0, 5.0, 0.0]
-    assert list(islice(delays(lambda: next(rolls)), 9)) == expected
+    rolls = iter([1.0, 1.0, 0.5, 0.0, 1.0, 0.5, 0.25, 1.0])
+    expected = [0.5, 1.0, 1.0, 0.0, 3.0, 3.0, 2.375, 11.375]
+    assert list(islice(delays(lambda: next(rolls)), 8)) == expected
 
 
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=40))
@@ -29,6 +29,12 @@ def test_a_delay_is_never_negative_and_never_above_its_ceiling(rolls: Sequence[f
     ceilings = [min(0.5 * 2**n, 20.0) for n in range(len(rolls))]
     for ceiling, delay in zip(ceilings, delays(lambda: next(dice)), strict=False):
         assert 0 <= delay <= ceiling
+
+
+def test_who_waited_little_so_far_waits_little_longer() -> None:
+    rolls = iter([0.5, 0.0, 0.0, 0.0, 1.0, 1.0])
+    expected = [0.25, 0.0, 0.0, 0.0, 0.75, 1.5]
+    assert list(islice(delays(lambda: next(rolls)), 6)) == expected
 
 
 def test_two_clients_that_lost_the_same_server_do_not_come_back_in_step() -> None:
