@@ -19,7 +19,7 @@ def test_the_ceiling_begins_at_half_a_second_and_doubles_up_to_twenty() -> None:
 
 def test_the_jitter_is_full_and_comes_after_the_cap() -> None:
     rolls = iter([1.0, 1.0, 0.5, 0.0, 1.0, 0.5, 0.25, 1.0])
-    expected = [0.5, 1.0, 1.0, 0.0, 3.0, 3.0, 2.375, 11.375]
+    expected = [0.5, 1.0, 1.0, 0.0, 3.0, 3.0, 2.25, 11.25]
     assert list(islice(delays(lambda: next(rolls)), 8)) == expected
 
 
