@@ -49,7 +49,10 @@ from openapi.protocol.native import JSON, MSGPACK
 from openapi.protocol.nesting import nested_deeper_than, packed_deeper_than
 from openapi.protocol.pending import Pending
 
-__all__ = ["Event", "Session", "SessionState"]
+__all__ = ["PING", "Event", "Session", "SessionState"]
+
+PING: Final = "rpc.ping"
+"""A method that every peer answers with null, at any time: for who cannot send a WebSocket ping."""
 
 
 def _nowhere(what: object) -> None:
@@ -293,6 +296,10 @@ class Session:
             self._unreadable(Malformed(None))
 
     def _call(self, call: Call, reply: BatchReply | None) -> Incoming | None:
+        if call.method == PING and call.id is not None and call.id not in self.calls:
+            null = b"\xc0" if self._codec.packed else b"null"
+            self._say(self._codec.encode(Answer.of(call.id, PING, null)), reply)
+            return None
         try:
             incoming = self._admit(call, reply)
         except RpcError as exc:
@@ -300,7 +307,7 @@ class Session:
                 self.dropped += 1
             else:
                 failure = Failure(id=call.id, method=call.method, error=Error.of(exc))
-                self._refuse(self._codec.encode(failure), reply)
+                self._say(self._codec.encode(failure), reply)
             return None
         self._taken.add(incoming)
         if incoming.id is not None:
@@ -380,13 +387,13 @@ class Session:
     def _unreadable(self, malformed: Malformed, reply: BatchReply | None = None) -> None:
         self.failures = 0 if malformed.readable else self.failures + 1
         if malformed.failure is not None:
-            self._refuse(self._codec.encode(malformed.failure), reply)
+            self._say(self._codec.encode(malformed.failure), reply)
         elif malformed.readable:
             self.dropped += 1
         else:
             self.ignored += 1
 
-    def _refuse(self, frame: bytes, reply: BatchReply | None) -> None:
+    def _say(self, frame: bytes, reply: BatchReply | None) -> None:
         if reply is None:
             self._send(frame)
         else:
