@@ -1,8 +1,11 @@
-# Every target makes what it needs first; none needs root.
+# Every target makes what it needs first; none needs root. Only Chromium, where the machine has
+# none, is installed by apt, if that needs no password; otherwise `make test` says how to.
 #
 #   make run        the demo on http://127.0.0.1:8080 (HOST=… PORT=… for another address)
-#   make test       format, lint, types, all tests but the slow ones, coverage
-#   make check      format, lint and types only
+#   make test       format, lint, types, all tests but the slow ones, coverage; the tests of the
+#                   JavaScript client, in Node.js and in Chromium
+#   make check      format, lint and types only, of Python and of JavaScript
+#   make test-js    the tests of the JavaScript client only
 #   make format     rewrites the files the way `make check` wants them
 #   make docs       the documentation, into build/docs
 #   make bench      the benchmarks
@@ -29,7 +32,7 @@ typed := $(wildcard src tests examples docs/examples bench tools)
 pure := src/openapi/protocol/*,src/openapi/schema/*,src/openapi/errors.py
 
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format docs bench test-full test-all clean FORCE
+.PHONY: help setup run test check format docs bench test-full test-js test-all clean FORCE
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -54,25 +57,37 @@ $(venv)/.docs: requirements/docs.txt $(venv)/.project
 	@$(python) -m pip install --quiet --disable-pip-version-check --requirement requirements/docs.txt
 	@touch $@
 
-# Node runs the clients that are not ours. Where the machine has none, a pinned one goes into .venv.
-node_on_path := $(shell node -e 'process.exit(parseInt(process.versions.node) < 18)' 2>/dev/null && npm --version >/dev/null 2>&1 && echo yes)
+# Node runs our JavaScript client, and clients that are not ours. Where the machine has none that is
+# new enough, a pinned one goes into .venv.
+node_on_path := $(shell node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null && npm --version >/dev/null 2>&1 && echo yes)
+with_venv := PATH="$(CURDIR)/$(venv)/bin:$$PATH"
+npm_ci := $(with_venv) npm ci --loglevel=error --ignore-scripts --no-audit --no-fund --no-update-notifier
 
-$(venv)/.node: tests/foreign/package-lock.json $(venv)/.project $(if $(node_on_path),,requirements/node.txt)
+$(venv)/.node: $(venv)/.requirements $(if $(node_on_path),,requirements/node.txt)
 ifndef node_on_path
 	@$(python) -m pip install --quiet --disable-pip-version-check --requirement requirements/node.txt || { \
-	    echo "the tests need Node.js 18 or newer, with npm: sudo apt-get install nodejs npm, then run make again." >&2; exit 1; }
+	    echo "the tests need Node.js 20 or newer, with npm: sudo apt-get install nodejs npm, then run make again." >&2; exit 1; }
 endif
-	@cd tests/foreign && PATH="$(CURDIR)/$(venv)/bin:$$PATH" npm ci --loglevel=error --ignore-scripts --no-audit --no-fund --no-update-notifier
+	@touch $@
+
+$(venv)/.foreign: tests/foreign/package-lock.json $(venv)/.node
+	@cd tests/foreign && $(npm_ci)
+	@touch $@
+
+$(venv)/.js: clients/js/package-lock.json $(venv)/.node
+	@cd clients/js && $(npm_ci)
 	@touch $@
 
 # --- targets -------------------------------------------------------------------------------------
 run: $(venv)/.project
 	@exec $(venv)/bin/openapi serve examples/monitor.py:create_app --host $(HOST) --port $(PORT)
 
-check: $(venv)/.project
+check: $(venv)/.project $(venv)/.js
 	$(python) -m ruff format --check $(sources)
 	$(python) -m ruff check $(sources)
 	$(python) -m mypy $(typed)
+	cd clients/js && $(with_venv) npm run --silent check
+	cd clients/js && $(with_venv) npm run --silent build -- --check
 
 format: $(venv)/.project
 	$(python) -m ruff check --fix-only $(sources)
@@ -80,17 +95,26 @@ format: $(venv)/.project
 
 # a process for each core; more than eight gain little, and a container may count cores not its own
 workers = --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal
-pytest = PATH="$(CURDIR)/$(venv)/bin:$$PATH" $(python) -m coverage run -m pytest $(workers)
+pytest = $(with_venv) $(python) -m coverage run -m pytest $(workers)
 
-test: check $(venv)/.node
+test: .chromium check $(venv)/.foreign
 	@rm -f .coverage .coverage.*
 	$(pytest)
-	@$(MAKE) --no-print-directory .coverage-thresholds
+	@$(MAKE) --no-print-directory .coverage-thresholds test-js
 
-test-full: check $(venv)/.node
+test-full: .chromium check $(venv)/.foreign
 	@rm -f .coverage .coverage.*
 	OPENAPI_FULL=1 $(pytest) -m ""
-	@$(MAKE) --no-print-directory .coverage-thresholds
+	@$(MAKE) --no-print-directory .coverage-thresholds test-js
+
+test-js: $(venv)/.js
+	cd clients/js && CHROMIUM="$$(../../tools/chromium)" && export CHROMIUM && \
+	    $(with_venv) node --test test/*.test.js test/*/*.test.js
+
+# who has to install it is told before the other tests have run for minutes
+.PHONY: .chromium
+.chromium:
+	@tools/chromium >/dev/null
 
 .PHONY: .coverage-thresholds
 .coverage-thresholds:
@@ -107,9 +131,9 @@ docs: $(venv)/.docs
 bench: $(venv)/.project
 	$(python) -m bench.run $(BENCH)
 
-test-all: $(venv)/.node
-	@PATH="$(CURDIR)/$(venv)/bin:$$PATH" $(python) tools/test_all.py $(workers)
+test-all: $(venv)/.foreign
+	@$(with_venv) $(python) tools/test_all.py $(workers)
 
 clean:
-	rm -rf $(venv) .venvs build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/foreign/node_modules
+	rm -rf $(venv) .venvs build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/foreign/node_modules clients/js/node_modules clients/js/dist
 	find src tests examples docs bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -11,6 +11,7 @@ OpenApiError
 ├── TooSlow                raised to a reader: it fell behind, and its subscription or stream ended
 ├── PositionLost           raised to a reader: messages are lost, and history cannot tell which
 ├── ConnectionClosed       the connection ended, or was refused, with a close code
+│   └── HandshakeRefused   a server answered that it does not become a WebSocket
 ├── CannotPublish          a manager refuses to publish to a channel
 ├── CannotSubscribe        a manager refuses a subscription to a channel
 └── ChannelCallbackError   raised by a channel callback that wants to be removed
@@ -34,6 +35,7 @@ __all__ = [
     "ConnectionClosed",
     "DeclarationError",
     "ErrorCode",
+    "HandshakeRefused",
     "InvalidData",
     "OpenApiError",
     "PositionLost",
@@ -198,15 +200,34 @@ class CallFailed(_CodedError):
 
 
 class ConnectionClosed(OpenApiError, ConnectionError):
-    """The connection is closed. ``code`` and ``reason`` are those of the closing frame."""
+    """The connection is closed. ``code`` and ``reason`` are those of the closing frame.
 
-    def __init__(self, code: int, reason: str = "") -> None:
+    ``may_have_run`` is of a call that fails with it: whether it was sent, and so may have run, or
+    may even run still. What was not sent has not.
+    """
+
+    def __init__(self, code: int, reason: str = "", *, may_have_run: bool = False) -> None:
         super().__init__(code, reason)
         self.code: int = code
         self.reason: str = reason
+        self.may_have_run: bool = may_have_run
 
     def __str__(self) -> str:
-        return f"the connection is closed ({self.code}{', ' + self.reason if self.reason else ''})"
+        text = f"the connection is closed ({self.code}{', ' + self.reason if self.reason else ''})"
+        return f"{text}; the call may have run" if self.may_have_run else text
+
+
+class HandshakeRefused(ConnectionClosed):
+    """A server answered with an HTTP status instead of becoming a WebSocket.
+
+    ``status`` is that; ``retry_after``, in milliseconds, is when it wants to be asked again, if it
+    said so.
+    """
+
+    def __init__(self, status: int, reason: str, *, retry_after: int | None = None) -> None:
+        super().__init__(CloseCode.ABNORMAL, reason)
+        self.status: int = status
+        self.retry_after: int | None = retry_after
 
 
 class TooSlow(OpenApiError):

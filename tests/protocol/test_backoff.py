@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openapi.protocol.backoff import delays
+from openapi.protocol.backoff import Backoff, delays
 
 CEILINGS = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0, 20.0]
 
@@ -64,3 +64,10 @@ def test_no_dice_are_rolled_before_a_delay_is_wanted() -> None:
     assert rolled == []
     next(attempts)
     assert rolled == [1.0]
+
+
+@pytest.mark.parametrize("name", ["first", "cap", "stable"])
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_what_is_no_time_to_wait_is_refused_by_name(name: str, seconds: float) -> None:
+    with pytest.raises(ValueError, match=rf"Backoff\({name}=.*expected seconds, more than 0"):
+        Backoff(**{name: seconds})

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from openapi.protocol.backoff import Backoff
 from openapi.protocol.reconnecting import ClientState, Reconnecting
 
 VECTORS = json.loads((Path(__file__).parents[2] / "wire/reconnecting.json").read_text())["vectors"]
@@ -37,7 +38,7 @@ def take(client: Reconnecting, step: dict[str, Any]) -> None:
 @pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
 def test_a_client_is_where_the_table_says(vector: dict[str, Any]) -> None:
     rolls = iter(vector["random"])
-    client = Reconnecting(random=lambda: next(rolls), **vector.get("options", {}))
+    client = Reconnecting(Backoff(**vector.get("options", {})), random=lambda: next(rolls))
     assert (client.state, client.due, client.attempting) == (ClientState.CONNECTING, None, True)
     for number, step in enumerate(vector["steps"]):
         take(client, step)

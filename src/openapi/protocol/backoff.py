@@ -1,8 +1,31 @@
 """How long a client waits before it connects again."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-__all__ = ["delays"]
+__all__ = ["Backoff", "delays"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """How a client waits: see :func:`delays`. All are seconds.
+
+    A connection that held for ``stable`` has the next delays begin anew; one that ended sooner does
+    not, for a server that takes connections and drops them is not to be stormed.
+
+    Raises ValueError for what is not positive.
+    """
+
+    first: float = 0.5
+    cap: float = 20.0
+    stable: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("first", "cap", "stable"):
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"Backoff({name}={getattr(self, name)!r}): expected seconds, more than 0"
+                )
 
 
 def delays(

@@ -152,7 +152,7 @@ class Pending:
         self.send = _nowhere
         calls, self._calls = self._calls, {}
         for call in calls.values():
-            call.end(ConnectionClosed(code, reason))
+            call.end(ConnectionClosed(code, reason, may_have_run=True))
             self.freed()
 
     def _item(self, call: Asked, frame: Item, unfit: str) -> None:

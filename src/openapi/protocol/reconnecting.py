@@ -1,6 +1,6 @@
 """When a client connects, and when it waits or gives up. It knows no socket, no clock, no timer.
 
-    client = Reconnecting(random=random.random)
+    client = Reconnecting(Backoff(), random=random.random)
     client.opened(now)                  # its first attempt succeeded
     client.lost(now, again=may_reconnect(code))
     ...                                 # nothing is to be done before client.due
@@ -24,11 +24,11 @@ What has no place in the table changes nothing. ``wire/reconnecting.json`` has i
 for clients in all languages.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Final
 
-from openapi.protocol.backoff import delays
+from openapi.protocol.backoff import Backoff, delays
 
 __all__ = ["ClientState", "Reconnecting"]
 
@@ -45,26 +45,15 @@ class ClientState(Enum):
 class Reconnecting:
     """The state of one client, which begins with an attempt under way.
 
-    ``random`` gives numbers from 0 to 1. ``first`` and ``cap`` are those of :func:`delays`; a
-    connection that held for ``stable`` seconds has the next delays begin anew. ``now`` is seconds
-    of any clock that does not go back.
+    ``random`` gives numbers from 0 to 1. ``now`` is seconds of any clock that does not go back.
     """
 
-    __slots__ = ("_cap", "_delays", "_first", "_random", "_since", "_stable", "attempting", "due")
+    __slots__ = ("_backoff", "_delays", "_random", "_since", "attempting", "due")
 
-    def __init__(
-        self,
-        *,
-        random: Callable[[], float],
-        first: float = 0.5,
-        cap: float = 20.0,
-        stable: float = 10.0,
-    ) -> None:
+    def __init__(self, backoff: Backoff, *, random: Callable[[], float]) -> None:
+        self._backoff: Final = backoff
         self._random: Final = random
-        self._first: Final = first
-        self._cap: Final = cap
-        self._stable: Final = stable
-        self._delays = delays(random, first=first, cap=cap)
+        self._delays = self._begin()
         self._since: float | None = None
         self.attempting = True
         self.due: float | None = None
@@ -94,8 +83,8 @@ class Reconnecting:
         """The connection ended; ``again`` is whether the client may come back."""
         if self._since is None:
             return
-        if now - self._since >= self._stable:
-            self._delays = delays(self._random, first=self._first, cap=self._cap)
+        if now - self._since >= self._backoff.stable:
+            self._delays = self._begin()
         self._since = None
         if not again:
             self.close()
@@ -121,3 +110,6 @@ class Reconnecting:
         """Nobody wants it any more."""
         self._since = self.due = None
         self.attempting = False
+
+    def _begin(self) -> Iterator[float]:
+        return delays(self._random, first=self._backoff.first, cap=self._backoff.cap)

@@ -10,6 +10,7 @@ What was queued before the end is read before the end is.
 
 import asyncio
 from collections import deque
+from copy import copy
 from typing import Final, Generic, TypeVar
 
 from openapi.errors import ConnectionClosed
@@ -80,7 +81,7 @@ class Inbox(Generic[M]):
         match self._error:
             case None:
                 return StopAsyncIteration()
-            case ConnectionClosed(code=code, reason=reason):
-                return ConnectionClosed(code, reason)  # its own traceback for each reader
+            case ConnectionClosed() as error:
+                return copy(error)  # its own traceback for each reader
             case error:
                 return error
