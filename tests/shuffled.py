@@ -41,29 +41,25 @@ chance of its own: ``loop.rng`` is for that. The garbage collector rests meanwhi
 finalizers at turns of its choice. Plain callbacks that are registered by going through a set
 are in that set's order, which is nobody's; tasks that are cancelled so are put in order first.
 
-The loop knows asyncio from inside (``_ready``, ``_scheduled``, ``_run_once``): there is no public
-way to choose an order. Its tests hold that on every version of Python that is supported.
+The clock, and what is found wrong, are those of :mod:`openapi.testing.virtual_loop`. Which callback
+is a task's step is asked of asyncio from inside: there is no public way to choose an order. Its
+tests hold that on every version of Python that is supported.
 """
 
 import asyncio
-import collections
-import gc
-import heapq
-import inspect
 import itertools
-import os
 import random
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Executor
-from typing import Any, Final, TypeVar, TypeVarTuple
+from collections.abc import Callable, Coroutine
+from math import inf
+from typing import Any, Final, TypeVar
+
+from openapi.testing.virtual_loop import START, ScenarioError, VirtualLoop, age, drive
+
+__all__ = ["START", "ScheduleError", "ShuffledLoop", "pause", "run", "running_loop"]
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 _Task = asyncio.Task[Any]
-
-START: Final = 1024.0
-"""The loop's time at the start, in seconds: never 0, which is false, and no real loop has."""
 
 TURNS: Final = 20_000
 """How many turns a scenario may take."""
@@ -72,13 +68,8 @@ TURNS: Final = 20_000
 # to its task. A callback of a program that is bound to a task, as `task.cancel`, is a plain one.
 _STEPS: Final = frozenset({"TaskStepMethWrapper", "task_wakeup", "__step", "__wakeup"})
 
-_UNSAID: Final = frozenset({"message", "source_traceback"})  # of a report to the loop's handler
-
-_NAMED: Final = 20  # tasks that one message names
-
-
-class ScheduleError(AssertionError):
-    """A schedule ended wrong; the message has its seed, and every fault."""
+ScheduleError = ScenarioError
+"""A schedule ended wrong; the message has its seed, and every fault."""
 
 
 def run(seed: int, main: Callable[[], Coroutine[Any, Any, T]], *, turns: int = TURNS) -> T:
@@ -99,35 +90,7 @@ def run(seed: int, main: Callable[[], Coroutine[Any, Any, T]], *, turns: int = T
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("run() starts a loop of its own: call it from a plain function")
-    collects = gc.isenabled()
-    gc.disable()
-    loop = ShuffledLoop(seed, turns=turns)
-    ended: list[T] = []
-    failure: BaseException | None = None
-    try:
-        try:
-            ended.append(loop.run_until_complete(main()))
-        except ScheduleError as error:
-            loop.faults.append(str(error))
-        except BaseException as error:
-            failure = error
-        # not within `except`: what the tasks raise now would have that failure as its context
-        loop.wind_up(failed=not ended)
-    finally:
-        loop.close()
-        if collects:
-            gc.enable()
-    try:
-        if failure is not None:
-            failure.add_note(f"in the schedule of seed {seed}")
-            for fault in loop.faults:
-                failure.add_note(fault)
-            raise failure
-        if loop.faults:
-            raise ScheduleError("\n".join([f"seed {seed}", *loop.faults])) from loop.cause()
-        return ended[0]
-    finally:
-        del failure, loop  # or the traceback and this frame would hold each other
+    return drive(ShuffledLoop(seed, turns=turns), main(), name=f"seed {seed}")
 
 
 async def pause(rng: random.Random | None = None, *, most: int = 3) -> None:
@@ -148,133 +111,31 @@ def running_loop() -> "ShuffledLoop":
     return loop
 
 
-class ShuffledLoop(asyncio.BaseEventLoop):
+class ShuffledLoop(VirtualLoop):
     """The loop that ``run`` makes.
 
     Attributes:
         seed: What the order is made of.
         rng: Chooses the order. A scenario may draw from it too.
-        faults: What has gone wrong so far, a text for each.
     """
 
-    _ready: collections.deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
-    _stopping: bool
-
     def __init__(self, seed: int, *, turns: int = TURNS) -> None:
-        super().__init__()
+        super().__init__(seconds=inf, turns=turns)
         self.seed = seed
         self.rng = random.Random(seed)
-        self.faults: list[str] = []
-        self._causes: list[BaseException] = []
-        self._now = START
-        self._turns = turns
-        self._turns_left = turns
-        self._settling = False
         self._numbers: weakref.WeakKeyDictionary[_Task, int] = weakref.WeakKeyDictionary()
         self._count = itertools.count()
 
-    def time(self) -> float:
-        return self._now
-
-    def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """Note the fault: nothing that comes here is for nobody to see."""
-        cause = context.get("exception")
-        if cause is not None:
-            self._causes.append(cause)
-        about = [f"{key}: {value!r}" for key, value in context.items() if key not in _UNSAID]
-        self.faults.append("; ".join([context.get("message") or "unhandled", *about]))
-
-    def cause(self) -> BaseException | None:
-        """What was raised behind the faults: one exception, or a group of them."""
-        if len(self._causes) > 1:
-            return BaseExceptionGroup("reported to the loop", self._causes)
-        return self._causes[0] if self._causes else None
-
-    def run_in_executor(
-        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
-    ) -> asyncio.Future[T]:
-        raise RuntimeError(f"{func!r} asks for a thread, and a ShuffledLoop has none: replace it")
-
-    def wind_up(self, *, failed: bool) -> None:
-        """End what the scenario left; what should not have been left is a fault.
-
-        If the scenario ``failed``, nobody was there to end its tasks: they are no faults.
-        """
-        self._turns_left = self._turns
-        try:
-            self._end_tasks(blame=not failed)
-            self.run_until_complete(self.shutdown_asyncgens())
-            # All that the scenario made is in the youngest generation, as nothing was collected.
-            gc.collect(0)
-            self._end_tasks(blame=not failed)
-        except ScheduleError as error:
-            self.faults.append(f"after the end, with all tasks cancelled: {error}")
-
-    def _end_tasks(self, *, blame: bool) -> None:
-        if blame:
-            self._settle()
-        left = self._tasks()
-        for task in left:
-            if not task.cancelling():
-                if blame:
-                    self.faults.append(f"left over, and not cancelled: {_described(task)}")
-                task.cancel()
-        if left:
-            # `wait` retrieves no exception, so none is hidden
-            self.run_until_complete(asyncio.wait(left))
-
-    def _settle(self) -> None:
-        """Run until nothing is ready; no time passes."""
-        self._settling = True
-        try:
-            self.run_forever()
-        finally:
-            self._settling = False
-
-    def _tasks(self) -> list[_Task]:
+    def tasks(self) -> list[_Task]:
         """The tasks that have not ended, in the order of their numbers."""
         tasks = asyncio.all_tasks(self)
         self._number(tasks)
         return sorted(tasks, key=self._numbers.__getitem__)
 
-    def _run_once(self) -> None:
-        self._expire()
-        if not self._ready and not self._stopping:
-            if self._settling:
-                self.stop()
-                return
-            if not self._scheduled:
-                raise ScheduleError(f"deadlock: nothing is ready, no timer is set; {self._state()}")
-            self._now = self._scheduled[0].when()
-            self._expire()
-        if not self._turns_left:
-            raise ScheduleError(
-                f"livelock: more than {self._turns:,} turns, or a timer that is set for ever "
-                f"while nothing else goes on; {self._state()}"
-            )
-        self._turns_left -= 1
-        if len(self._ready) > 1:
-            self._shuffle()
-        for _ in range(len(self._ready)):
-            handle = self._ready.popleft()
-            if not handle._cancelled:
-                handle._run()
+    def arrange_timers(self, due: list[asyncio.TimerHandle]) -> None:
+        due.sort(key=lambda timer: (timer.when(), self.rng.random()))
 
-    def _expire(self) -> None:
-        """Make the timers ready whose time has come, behind what is ready."""
-        due: list[asyncio.TimerHandle] = []
-        while self._scheduled:
-            if not self._scheduled[0]._cancelled:
-                if self._scheduled[0].when() > self._now:
-                    break
-                due.append(self._scheduled[0])
-            heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined]
-        if len(due) > 1:
-            due.sort(key=lambda timer: (timer.when(), self.rng.random()))
-        self._ready.extend(due)
-
-    def _shuffle(self) -> None:
+    def arrange(self) -> None:
         """Put what is ready in an order that the table in the module's docstring allows.
 
         Each handle gets a place between 0 and 1. Those of plain callbacks ascend, which makes all
@@ -315,20 +176,9 @@ class ShuffledLoop(asyncio.BaseEventLoop):
         """Number the tasks that are new, by age: those of a turn may come in a set's order."""
         new = [task for task in tasks if task not in self._numbers]
         if len(new) > 1:
-            new.sort(key=_age)
+            new.sort(key=age)
         for task in new:
             self._numbers[task] = next(self._count)
-
-    def _state(self) -> str:
-        tasks = self._tasks()
-        lines = [f"tasks that have not ended, at {self._now - START:g} s: {len(tasks)}"]
-        lines += [f"  {_described(task)}" for task in tasks[:_NAMED]]
-        if len(tasks) > _NAMED:
-            lines.append(f"  and {len(tasks) - _NAMED} more")
-        return "\n".join(lines)
-
-    def _write_to_self(self) -> None:
-        """Nothing: the loop never sleeps, so nobody wakes it."""
 
 
 def _task_of(handle: asyncio.Handle) -> _Task | None:
@@ -345,32 +195,3 @@ def _future_of(handle: asyncio.Handle) -> asyncio.Future[Any] | None:
     """The future whose callback this is: such a callback has the future as its only argument."""
     args = handle._args
     return args[0] if len(args) == 1 and asyncio.isfuture(args[0]) else None
-
-
-def _age(task: _Task) -> tuple[int, str]:
-    """Sorts tasks by age: the names that asyncio gives count them; other names come first."""
-    name = task.get_name()
-    prefix, _, count = name.partition("-")
-    return (int(count), "") if prefix == "Task" and count.isdecimal() else (-1, name)
-
-
-def _described(task: _Task) -> str:
-    """A task, and the chain of what it awaits, outermost first."""
-    coroutine = task.get_coro()
-    return f"{task.get_name()}: {' > '.join(_awaits(coroutine)) or repr(coroutine)}"
-
-
-def _awaits(awaitable: object) -> Iterator[str]:
-    while awaitable is not None:
-        if type(awaitable).__name__ in {"async_generator_asend", "async_generator_athrow"}:
-            # these do not tell their generator in any other way
-            awaitable = next(filter(inspect.isasyncgen, gc.get_referents(awaitable)), None)
-        for prefix, below in (("cr", "await"), ("ag", "await"), ("gi", "yieldfrom")):
-            frame = getattr(awaitable, f"{prefix}_frame", None)
-            if frame is not None:
-                file = os.path.basename(frame.f_code.co_filename)
-                yield f"{frame.f_code.co_qualname} ({file}:{frame.f_lineno})"
-                awaitable = getattr(awaitable, f"{prefix}_{below}")
-                break
-        else:
-            return

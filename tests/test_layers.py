@@ -45,7 +45,9 @@ PACKAGES: dict[str, frozenset[str]] = {
     "ws/brokers/redis/": AIOHTTP | {"redis"},
     "ws/brokers/nats/": AIOHTTP | {"nats"},
     "client/": AIOHTTP,
-    "testing.py": AIOHTTP,
+    "testing/": AIOHTTP,
+    "testing/plugin.py": frozenset({"pytest"}),
+    "testing/sessions.py": frozenset({"msgspec"}),  # as the codec of the wire
     "cli/": AIOHTTP | {"click", "rich", "uvloop"},
 }
 
@@ -58,7 +60,9 @@ PURE = frozenset(
 
 # A concrete broker is known by name in these files only, and loaded when its URL asks for it.
 BROKERS = "openapi.ws.brokers."
-KNOW_BROKERS = frozenset({"ws/broker.py", "ws/brokers/__init__.py"})
+KNOW_BROKERS = frozenset(
+    {"ws/broker.py", "ws/brokers/__init__.py", "testing/bus.py", "testing/nodes.py"}
+)
 # What brokers share. Of the rest, each knows its own package only.
 SHARED_BY_BROKERS = frozenset({"attendance", "begun", "supervision"})
 

@@ -68,12 +68,12 @@ def test_a_call_that_waits_and_is_abandoned_is_cancelled_once_and_keeps_its_plac
     assert stop.call is call
     assert (mine.asked.state, mine.ended) == (AskedState.ENDED, [])
     assert (len(both.client.pending), both.client.freed) == (0, 1)
-    assert both.client.ask().asked.id == 2  # never one that was used
+    assert both.client.ask("echo").asked.id == 2  # never one that was used
 
 
 def test_a_result_that_crosses_the_cancel_is_nobodys(both: Joined) -> None:
     with both.client.slowly():
-        mine = both.client.ask()
+        mine = both.client.ask("echo")
     call = both.server.taken()
     with both.client.slowly():
         both.client.pending.abandon(mine.asked)
@@ -119,14 +119,14 @@ def test_nothing_is_said_while_a_connection_ends_nor_later(both: Joined) -> None
         both.client.pending.abandon(other.asked)
 
     both.client.pending.ask("echo", both.client.encode({}), ended)
-    other = both.client.ask()
+    other = both.client.ask("echo")
     both.client.said()
 
     both.client.session.close(1006)
 
     assert both.client.said() == []
     with pytest.raises(ConnectionClosed, match="1006"):
-        both.client.ask()
+        both.client.ask("echo")
     with pytest.raises(ConnectionClosed, match="1006"):
         both.client.pending.notify("echo", both.client.encode({}))
 
@@ -169,7 +169,7 @@ def test_a_server_calls_its_client_with_ids_of_its_own(both: Joined) -> None:
 
 
 def test_a_call_of_the_server_fails_and_is_cancelled_like_any_other(both: Joined) -> None:
-    failing, cancelled = both.server.ask(), both.server.ask()
+    failing, cancelled = both.server.ask("echo"), both.server.ask("echo")
     first, second = both.client.events
     assert isinstance(first, Incoming)
     assert isinstance(second, Incoming)
@@ -318,7 +318,7 @@ def test_a_server_takes_the_items_of_its_client(both: Joined) -> None:
 def test_an_answer_to_what_was_never_asked_is_counted_and_not_answered(
     both: Joined, answer: dict[str, Any]
 ) -> None:
-    mine = both.server.ask()
+    mine = both.server.ask("echo")
     both.server.said()
 
     for times in (1, 2):
@@ -330,7 +330,7 @@ def test_an_answer_to_what_was_never_asked_is_counted_and_not_answered(
 
 
 def test_a_second_answer_is_counted_and_not_answered(both: Joined) -> None:
-    mine = both.server.ask()
+    mine = both.server.ask("echo")
     answer = _message(both, {"id": "s1", "response": 1})
 
     both.server.session.receive(answer)
@@ -344,7 +344,7 @@ def test_a_second_answer_is_counted_and_not_answered(both: Joined) -> None:
 def test_a_response_of_the_wrong_form_is_refused_and_the_connection_lives_on(
     both: Joined, answer: dict[str, Any]
 ) -> None:
-    mine = both.server.ask()
+    mine = both.server.ask("echo")
     both.server.said()
 
     assert both.server.session.receive(_message(both, {"response": 1, **answer})) == ()
@@ -358,7 +358,7 @@ def test_a_response_of_the_wrong_form_is_refused_and_the_connection_lives_on(
 
 @pytest.mark.parametrize("error", [1, {}, {"code": "1", "message": "no"}, None])
 def test_an_error_that_cannot_be_read_ends_its_call_all_the_same(both: Joined, error: Any) -> None:
-    mine, ours = both.client.ask(), both.server.ask()
+    mine, ours = both.client.ask("echo"), both.server.ask("echo")
 
     both.client.session.receive(_message(both, {"id": 1, "error": error}))
     both.server.session.receive(_message(both, {"id": "s1", "error": error}))
@@ -373,9 +373,9 @@ def test_an_error_that_cannot_be_read_ends_its_call_all_the_same(both: Joined, e
 
 def test_a_call_that_is_too_long_for_the_other_fails_although_it_read_no_id(both: Joined) -> None:
     for end, other in ((both.client, both.server), (both.server, both.client)):
-        short, longer = end.ask(), end.ask(payload={"a": "x" * 300})
+        short, longer = end.ask("echo"), end.ask("echo", {"a": "x" * 300})
         with end.slowly() as under_way:
-            long = end.ask(payload={"a": "x" * 200})
+            long = end.ask("echo", {"a": "x" * 200})
             [message] = under_way
             under_way.clear()
         other.session.oversized(size := len(message))
@@ -388,7 +388,7 @@ def test_a_call_that_is_too_long_for_the_other_fails_although_it_read_no_id(both
 
 
 def test_of_calls_that_are_too_long_and_equally_so_each_gets_its_refusal(both: Joined) -> None:
-    asked = [both.client.ask(payload={"a": "x" * 200}) for _ in range(3)]
+    asked = [both.client.ask("echo", {"a": "x" * 200}) for _ in range(3)]
 
     for mine in asked:
         both.server.session.oversized(mine.asked.size)
@@ -398,7 +398,7 @@ def test_of_calls_that_are_too_long_and_equally_so_each_gets_its_refusal(both: J
 
 
 def test_a_refusal_of_a_notification_leaves_calls_alone_that_the_other_takes(both: Joined) -> None:
-    mine = both.client.ask()
+    mine = both.client.ask("echo")
     size = mine.asked.size
 
     for most, ends in ((size, False), (size + 1, False), (size - 1, True)):
@@ -412,7 +412,7 @@ def test_a_refusal_of_a_notification_leaves_calls_alone_that_the_other_takes(bot
     "data", [None, {"size": "1"}, [1], {"size": 55}, {"max": 1}, {"max": "1", "size": 55}]
 )
 def test_a_refusal_that_says_no_size_ends_nothing(both: Joined, data: Any) -> None:
-    mine = both.client.ask()
+    mine = both.client.ask("echo")
 
     failure = Failure(error=Error(code=-32007, message="too long", data=data))
 
@@ -424,7 +424,7 @@ def test_an_answer_that_is_nested_too_deeply_ends_its_call(both: Joined) -> None
     deep: list[Any] = []
     for _ in range(10):
         deep = [deep]
-    responding, failing = both.server.ask(), both.server.ask()
+    responding, failing = both.server.ask("echo"), both.server.ask("echo")
     both.server.said()
 
     both.server.session.receive(_message(both, {"id": "s1", "response": deep}))
