@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from openapi.client import Client, connect
-from tests.client.servers import Keeping, Script, Scripted, application
+from openapi.client import Client
+from tests.client.servers import Keeping, Script, Scripted, application, connect_once
 from tests.client.servers import scripted as scripted_app
 from tests.conftest import Serve
 
@@ -25,7 +25,7 @@ async def url(serve: Serve, app: web.Application) -> URL:
 
 @pytest.fixture
 async def client(url: URL) -> AsyncIterator[Client]:
-    async with connect(url) as client:
+    async with connect_once(url) as client:
         yield client
 
 

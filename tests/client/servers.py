@@ -5,15 +5,20 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
 
 from aiohttp import web
 from yarl import URL
 
-from openapi.client import connect
+from openapi.client import Client, connect
+from openapi.client.calling import Begun
+from openapi.client.connection import Connection
+from openapi.client.stream import Begin
 from openapi.errors import CallFailed
 from openapi.protocol.publication import Publication
 from openapi.protocol.stream import Page, Position
+from openapi.rpc.peer import Peer as RpcPeer
 from openapi.ws import (
     CannotSubscribe,
     ChannelRule,
@@ -25,6 +30,26 @@ from openapi.ws import (
 )
 from openapi.ws.brokers.memory import MemoryBroker
 from openapi.ws.pubsub import Publish, Subscribe
+
+connect_once: Final = partial(connect, reconnect=None)
+"""A client of one connection: what ends that ends the client."""
+
+
+def connection_of(client: Client) -> Connection:
+    """The connection that a client has, or had last."""
+    assert client._connection is not None
+    return client._connection
+
+
+def beginning(peer: RpcPeer, room: Callable[[], Awaitable[object]]) -> Begin:
+    """What begins the streams of a client that has a connection, and no other."""
+
+    async def begin(method: str, payload: object, ended: Any, **options: Any) -> Begun:
+        asked = await peer.begin(method, payload, ended, room=room, **options)
+        return Begun(asked, peer.session.pending)
+
+    return begin
+
 
 GATE = web.AppKey("GATE", asyncio.Event)
 
@@ -142,7 +167,7 @@ class Endpoint(WsPathMixin, Subscribe, Publish):
 
     async def ws_rpc_relay(self, payload: dict[str, Any]) -> Any:
         """Ask another server, which answers something else than was expected."""
-        async with connect(payload["url"]) as client:
+        async with connect_once(payload["url"]) as client:
             return await client.call("echo", {"sum": "3"}, returns=Sum)
 
     async def ws_rpc_note(self, payload: dict[str, Any]) -> None:

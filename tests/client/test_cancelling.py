@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from openapi.client import Client, TooSlow, connect
+from openapi.client import Client, TooSlow
 from openapi.errors import ConnectionClosed
-from tests.client.servers import GATE, MANAGER
+from tests.client.servers import GATE, MANAGER, connect_once, connection_of
 
 Work = Callable[[Client, Random], Awaitable[None]]
 
@@ -93,7 +93,9 @@ async def test_what_goes_on_beside_it_does_not_notice(
 ) -> None:
     random = Random(seed)
     before = asyncio.all_tasks()
-    async with connect(url, encoding=encoding, serve={"confirm": confirm}, calls=calls) as client:
+    async with connect_once(
+        url, encoding=encoding, serve={"confirm": confirm}, calls=calls
+    ) as client:
         async with asyncio.TaskGroup() as group:
             for _ in range(60):
                 work = random.choice(WORK)
@@ -103,9 +105,13 @@ async def test_what_goes_on_beside_it_does_not_notice(
                     group.create_task(work(client, random))  # type: ignore[arg-type] # a coroutine
         app[GATE].set()
         [socket] = app[MANAGER].sockets
-        while client._session.pending or socket.connection.peer.running > 1 or client._peer.running:
+        while (
+            connection_of(client).session.pending
+            or socket.connection.peer.running > 1
+            or connection_of(client).peer.running
+        ):
             await client.call("echo")
-        await client._subscriptions.wait_idle()
+        await connection_of(client).subscriptions.wait_idle()
         assert app[MANAGER].server_info()["channels"] == {}
         assert client.ignored == 0
     await app[MANAGER].left.wait()
@@ -124,7 +130,7 @@ async def test_when_the_connection_breaks_everything_that_waits_is_told(
 
     random = Random(seed)
     before = asyncio.all_tasks()
-    async with connect(url, serve={"confirm": confirm}, calls=8) as client:
+    async with connect_once(url, serve={"confirm": confirm}, calls=8) as client:
         works = [random.choice(WORK) for _ in range(30)]
         tasks = [asyncio.create_task(until_it_breaks(work)) for work in works]
         await turns(random.randrange(200))
@@ -132,8 +138,8 @@ async def test_when_the_connection_breaks_everything_that_waits_is_told(
         socket.connection._transport.abort()
         await asyncio.gather(*tasks)
         assert (await client.wait_closed()).code == 1006
-    assert len(client._session.pending) == 0
-    assert client._subscriptions._channels == {}
+    assert len(connection_of(client).session.pending) == 0
+    assert connection_of(client).subscriptions._channels == {}
     await turns(20)
     assert {task for task in asyncio.all_tasks() - before if not task.done()} == set()
 

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from openapi.client import Client, Message, Subscription, TooSlow, connect
+from openapi.client import Client, Message, Subscription, TooSlow
 from openapi.errors import (
     CallFailed,
     ConnectionClosed,
@@ -23,7 +23,17 @@ from openapi.errors import (
     Unserializable,
 )
 from openapi.protocol.session import Session
-from tests.client.servers import GATE, MANAGER, Add, Endpoint, Peer, Scripted, Sum
+from tests.client.servers import (
+    GATE,
+    MANAGER,
+    Add,
+    Endpoint,
+    Peer,
+    Scripted,
+    Sum,
+    connect_once,
+    connection_of,
+)
 from tests.conftest import Serve
 
 
@@ -136,7 +146,7 @@ class TestCalls:
             await peer.gone()
 
         calls: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             with suppress(TimeoutError):
                 await client.call("echo", timeout=timeout)
             assert (await calls.get()).get("timeout") == told
@@ -154,7 +164,7 @@ class TestCalls:
             await peer.gone()
 
         called, answering = asyncio.Event(), asyncio.Event()
-        async with connect(await scripted(script), calls=1) as client:
+        async with connect_once(await scripted(script), calls=1) as client:
             call = asyncio.create_task(client.call("wait"))
             await called.wait()
             call.cancel()
@@ -169,7 +179,7 @@ class TestCalls:
     async def test_a_call_that_waits_its_turn_can_be_cancelled(
         self, url: URL, app: web.Application
     ) -> None:
-        async with connect(url, calls=1) as client:
+        async with connect_once(url, calls=1) as client:
             first = asyncio.create_task(client.call("wait"))
             await Endpoint.waiting.wait()
             second, third = (asyncio.create_task(client.call("echo")) for _ in range(2))
@@ -184,7 +194,7 @@ class TestCalls:
         call = asyncio.create_task(client.call("wait"))
         await Endpoint.waiting.wait()
         call.cancel()
-        client._received('{"id": 1, "method": "wait", "response": null}')
+        connection_of(client).received('{"id": 1, "method": "wait", "response": null}')
         with pytest.raises(asyncio.CancelledError):
             await call
 
@@ -193,7 +203,7 @@ class TestCalls:
         assert await Endpoint.noted.get() == {"text": "hello"}
 
     async def test_a_notification_is_sent_before_the_client_closes(self, url: URL) -> None:
-        async with connect(url) as client:
+        async with connect_once(url) as client:
             await client.notify("note")
         assert await Endpoint.noted.get() == {}
 
@@ -325,20 +335,20 @@ class TestSubscriptions:
                 async with client.subscribe("slow", f"{n % patterns}", timeout=0.001):
                     pass
         await _turns(5)  # the last one is being cancelled
-        assert len(client._subscriptions._tasks) == patterns
-        assert client._session.pending._calls.keys() == set(range(1, patterns + 1))
-        [channel] = client._subscriptions._channels.values()
+        assert len(connection_of(client).subscriptions._tasks) == patterns
+        assert connection_of(client).session.pending._calls.keys() == set(range(1, patterns + 1))
+        [channel] = connection_of(client).subscriptions._channels.values()
         assert all(not pattern.lock._waiters for pattern in channel.patterns.values())
         await manager.asked.wait()
         manager.gate.set()
-        await client._subscriptions.wait_idle()
+        await connection_of(client).subscriptions.wait_idle()
         assert channels(app) == {}
-        assert client._subscriptions._channels == {}
+        assert connection_of(client).subscriptions._channels == {}
 
     async def test_what_waits_for_its_turn_to_be_sent_can_be_given_up(
         self, url: URL, app: web.Application
     ) -> None:
-        async with connect(url, calls=1) as client:
+        async with connect_once(url, calls=1) as client:
             waiting = asyncio.create_task(client.call("wait"))
             await Endpoint.waiting.wait()
             for n in range(30):
@@ -346,8 +356,8 @@ class TestSubscriptions:
                     async with client.subscribe("host", f"{n}", timeout=0.001):
                         pass
             await _turns(5)  # the last one is being cancelled
-            assert client._subscriptions._tasks == set()
-            assert client._subscriptions._channels == {}
+            assert connection_of(client).subscriptions._tasks == set()
+            assert connection_of(client).subscriptions._channels == {}
             app[GATE].set()
             await waiting
             assert channels(app) == {}
@@ -360,7 +370,7 @@ class TestSubscriptions:
                 await peer.answer({"subscribed": {}})
             await peer.gone()
 
-        async with connect(await scripted(script), close_timeout=0.01) as client:
+        async with connect_once(await scripted(script), close_timeout=0.01) as client:
             async with AsyncExitStack() as stack:
                 for _ in range(5):
                     await stack.enter_async_context(client.subscribe("host"))
@@ -369,7 +379,7 @@ class TestSubscriptions:
                     async with client.subscribe("host", timeout=0.001):
                         pass
             await _turns(5)  # the last one is being cancelled
-            assert len(client._subscriptions._tasks) == 1
+            assert len(connection_of(client).subscriptions._tasks) == 1
 
     async def test_a_reader_that_is_too_slow_reads_what_it_has_and_then_is_told(
         self, client: Client, app: web.Application
@@ -423,15 +433,15 @@ class TestSubscriptions:
         async with client.subscribe("a", "x*") as stays:
             users = [random.choice((come_and_go, cancelled))() for _ in range(40)]
             await asyncio.gather(*users)
-            await client._subscriptions.wait_idle()
+            await connection_of(client).subscriptions.wait_idle()
             assert channels(app) == {"a": {"x*": 1}}
             await client.publish("a", "x", "last")
             async with asyncio.timeout(10):
                 while (await anext(stays)).data != "last":
                     pass
         assert channels(app) == {}
-        assert client._subscriptions._channels == {}
-        assert len(client._session.pending) == 0
+        assert connection_of(client).subscriptions._channels == {}
+        assert len(connection_of(client).session.pending) == 0
 
     async def test_two_hundred_subscriptions_at_a_time_come_and_go(
         self, client: Client, app: web.Application
@@ -453,14 +463,14 @@ class TestTheEnd:
             await peer.gone()
             codes.put_nowait(peer.ws.close_code)
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             pass
         assert await codes.get() == 1000
         assert client.closed is not None
         assert client.closed.code == 1000
 
     async def test_a_closed_client_refuses_everything(self, url: URL) -> None:
-        async with connect(url) as client:
+        async with connect_once(url) as client:
             pass
         with pytest.raises(ConnectionClosed, match="1000"):
             await client.call("echo")
@@ -480,7 +490,7 @@ class TestTheEnd:
             await peer.received()
             peer.transport.abort()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             async with client.subscribe("host") as messages:
                 calls = [asyncio.create_task(client.call("wait")) for _ in range(2)]
                 reader = asyncio.create_task(_all(messages))
@@ -499,7 +509,7 @@ class TestTheEnd:
             await peer.send({"event": "$reconnect", "data": {"after": 50, "code": 1012}})
             await peer.ws.close(code=4008, message=b"reads too slowly")
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             closed = await client.wait_closed()
             assert (closed.code, closed.reason) == (4008, "reads too slowly")
             assert client.reconnect is not None
@@ -512,7 +522,7 @@ class TestTheEnd:
             peer.transport.write(b"\x88\x00")
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             assert (await client.wait_closed()).code == 1005
 
     async def test_a_stream_that_ends_without_a_goodbye_is_1006(self, scripted: Scripted) -> None:
@@ -520,7 +530,7 @@ class TestTheEnd:
             peer.transport.write_eof()
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             assert (await client.wait_closed()).code == 1006
 
     async def test_a_message_past_the_limit_closes_with_1009(self, scripted: Scripted) -> None:
@@ -528,7 +538,7 @@ class TestTheEnd:
             await peer.send("x" * 2000)
             await peer.gone()
 
-        async with connect(await scripted(script), message_bytes=1000) as client:
+        async with connect_once(await scripted(script), message_bytes=1000) as client:
             assert (await client.wait_closed()).code == 1009
 
     async def test_a_server_that_answers_no_ping_is_found_dead(self, scripted: Scripted) -> None:
@@ -538,7 +548,7 @@ class TestTheEnd:
             peer.transport.abort()
 
         ended = asyncio.Event()
-        async with connect(await scripted(script), heartbeat=0.05) as client:
+        async with connect_once(await scripted(script), heartbeat=0.05) as client:
             with pytest.raises(ConnectionClosed, match="1006, No PONG received"):
                 await client.call("echo")
         ended.set()
@@ -551,7 +561,7 @@ class TestTheEnd:
                 await peer.ws.pong(message.data)
             await peer.ws.close(code=4000)
 
-        async with connect(await scripted(script, autoping=False), heartbeat=0.05) as client:
+        async with connect_once(await scripted(script, autoping=False), heartbeat=0.05) as client:
             assert (await client.wait_closed()).code == 4000
 
     async def test_a_connection_that_breaks_while_much_is_sent_ends_it(
@@ -561,7 +571,7 @@ class TestTheEnd:
             await peer.received()
             peer.transport.abort()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             with pytest.raises(ConnectionClosed, match="1006"):
                 while True:
                     await client.notify("echo", {"text": "x" * 100_000})
@@ -574,7 +584,7 @@ class TestTheEnd:
 
         ended = asyncio.Event()
         url = await scripted(script)
-        async with connect(url, heartbeat=0.3, queue_bytes=100_000, calls=200) as client:
+        async with connect_once(url, heartbeat=0.3, queue_bytes=100_000, calls=200) as client:
             payload = {"text": "x" * 1_000_000}
             calls = [asyncio.create_task(client.call("echo", payload)) for _ in range(40)]
             outcomes = await asyncio.gather(*calls, return_exceptions=True)
@@ -590,11 +600,11 @@ class TestTheEnd:
             peer.transport.abort()
 
         ended = asyncio.Event()
-        async with connect(await scripted(script), close_timeout=0.05, calls=100) as client:
+        async with connect_once(await scripted(script), close_timeout=0.05, calls=100) as client:
             payload = {"text": "x" * 1_000_000}
             for _ in range(20):
                 await client.notify("echo", payload)
-                if client._link.queued_bytes:
+                if connection_of(client).link.queued_bytes:
                     break
         assert client.closed is not None
         ended.set()
@@ -604,17 +614,19 @@ class TestTheEnd:
             await peer.answer({"subscribed": {}})
             await peer.gone()
 
-        async with connect(await scripted(script), close_timeout=0.05) as client:
+        async with connect_once(await scripted(script), close_timeout=0.05) as client:
             async with client.subscribe("host"):
                 pass
-            assert len(client._session.pending) == 1  # the server was told, and has not answered
+            assert (
+                len(connection_of(client).session.pending) == 1
+            )  # the server was told, and has not answered
             assert client.closed is None
 
     async def test_a_failure_in_the_body_is_what_comes_out(
         self, url: URL, app: web.Application
     ) -> None:
         with pytest.raises(ZeroDivisionError):
-            async with connect(url) as client, client.subscribe("host"):
+            async with connect_once(url) as client, client.subscribe("host"):
                 raise ZeroDivisionError
         assert client.closed is not None
         await app[MANAGER].left.wait()
@@ -625,7 +637,7 @@ class TestTheEnd:
         entered = asyncio.Event()
 
         async def use() -> None:
-            async with connect(url) as client, client.subscribe("host") as messages:
+            async with connect_once(url) as client, client.subscribe("host") as messages:
                 entered.set()
                 await anext(messages)
 
@@ -646,7 +658,7 @@ class TestTheEnd:
             assert await peer.request.content.read() == b""
 
         async def use() -> None:
-            async with connect(url, close_timeout=60):
+            async with connect_once(url, close_timeout=60):
                 pass
 
         closing, url = asyncio.Event(), await scripted(script, autoclose=False)
@@ -657,7 +669,7 @@ class TestTheEnd:
             await task
 
     async def test_close_ends_readers_quietly(self, url: URL) -> None:
-        async with connect(url) as client, client.subscribe("host") as messages:
+        async with connect_once(url) as client, client.subscribe("host") as messages:
             reader = asyncio.create_task(_all(messages))
             await client.close()
             assert await reader == []
@@ -665,7 +677,7 @@ class TestTheEnd:
     async def test_a_server_that_drains_answers_what_it_runs_and_is_gone(
         self, url: URL, app: web.Application
     ) -> None:
-        async with connect(url) as client:
+        async with connect_once(url) as client:
             call = asyncio.create_task(client.call("wait"))
             await Endpoint.waiting.wait()
             draining = asyncio.create_task(app[MANAGER].drain())
@@ -679,12 +691,12 @@ class TestTheEnd:
             await draining
 
     async def test_nothing_is_left_when_it_is_gone(self, url: URL) -> None:
-        async with connect(url) as client, client.subscribe("host"):
+        async with connect_once(url) as client, client.subscribe("host"):
             await client.call("echo")
-        assert len(client._subscriptions) == 0
-        assert client._subscriptions._channels == {}
-        assert not client._subscriptions._tasks
-        assert len(client._session.pending) == 0
+        assert len(connection_of(client).subscriptions) == 0
+        assert connection_of(client).subscriptions._channels == {}
+        assert not connection_of(client).subscriptions._tasks
+        assert len(connection_of(client).session.pending) == 0
 
 
 class TestOddServers:
@@ -710,7 +722,7 @@ class TestOddServers:
             await peer.answer({"ok": True})
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             assert await client.call("echo") == {"ok": True}
             assert client.ignored == 10
 
@@ -722,7 +734,7 @@ class TestOddServers:
             await peer.answer()
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             assert await client.call("echo") is None
             assert client.ignored == 0
 
@@ -744,7 +756,7 @@ class TestOddServers:
             assert (await peer.answer())["method"] == "echo"
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             async with client.subscribe("host", "c*") as messages:
                 with pytest.raises(CallFailed, match=text):
                     await anext(messages)
@@ -759,7 +771,7 @@ class TestOddServers:
             await peer.send({"id": call["id"], "error": {"code": 7, "message": "no"}})
             await peer.gone()
 
-        async with connect(await scripted(script)) as client, client.subscribe("host"):
+        async with connect_once(await scripted(script)) as client, client.subscribe("host"):
             pass
         assert caplog.messages[-1] == "cannot unsubscribe from 'host': no (7)"
 
@@ -778,7 +790,7 @@ class TestOddServers:
                     await peer.send({"id": call["id"], "response": 1})
             await peer.ws.close()
 
-        async with connect(await scripted(script, autoping=False)) as client:
+        async with connect_once(await scripted(script, autoping=False)) as client:
             try:
                 while True:
                     await client.call("echo")
@@ -798,7 +810,7 @@ class TestOddServers:
 
         monkeypatch.setattr(Session, "receive", broken)
         with pytest.raises(ZeroDivisionError):
-            async with connect(await scripted(script)) as client:
+            async with connect_once(await scripted(script)) as client:
                 with pytest.raises(ConnectionClosed):
                     await client.call("echo")
 
@@ -809,7 +821,7 @@ class TestOddServers:
             raise ZeroDivisionError
 
         async with client.subscribe("host"):
-            monkeypatch.setattr(client._subscriptions, "_ask", broken)
+            monkeypatch.setattr(connection_of(client).subscriptions, "_ask", broken)
         monkeypatch.undo()
         assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
@@ -830,19 +842,19 @@ class TestConnecting:
 
         app = web.Application()
         app.router.add_get("/", handle)
-        async with connect(await serve(app), headers={"Authorization": "Bearer x"}):
+        async with connect_once(await serve(app), headers={"Authorization": "Bearer x"}):
             pass
         assert seen == ["wsrpc.v1.json", "Bearer x"]
 
     async def test_a_session_that_is_given_is_used_and_left_open(self, url: URL) -> None:
         async with aiohttp.ClientSession() as session:
-            async with connect(url, session=session) as client:
+            async with connect_once(url, session=session) as client:
                 assert await client.call("echo") == {}
             assert not session.closed
 
     async def test_a_refusal_says_which_status(self, url: URL) -> None:
         with pytest.raises(ConnectionClosed, match="refused the connection: 404 Not Found") as exc:
-            async with connect(url.with_path("/nothing")):
+            async with connect_once(url.with_path("/nothing")):
                 pass
         assert isinstance(exc.value.__cause__, aiohttp.WSServerHandshakeError)
 
@@ -850,12 +862,12 @@ class TestConnecting:
         self, unused_tcp_port: int
     ) -> None:
         with pytest.raises(ConnectionClosed, match="cannot connect to .*: Connection refused"):
-            async with connect(f"ws://127.0.0.1:{unused_tcp_port}/"):
+            async with connect_once(f"ws://127.0.0.1:{unused_tcp_port}/"):
                 pass
 
     async def test_a_host_that_has_no_address_is_told_in_a_sentence(self) -> None:
         with pytest.raises(ConnectionClosed, match="cannot connect to ws://nowhere.invalid/: "):
-            async with connect("ws://nowhere.invalid/"):
+            async with connect_once("ws://nowhere.invalid/"):
                 pass
 
     async def test_a_server_that_speaks_no_http_is_told_in_a_sentence(self) -> None:
@@ -868,7 +880,7 @@ class TestConnecting:
         server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()
         with pytest.raises(ConnectionClosed, match="cannot connect to"):
-            async with connect(f"ws://{host}:{port}/"):
+            async with connect_once(f"ws://{host}:{port}/"):
                 pass
         await gone.wait()
         server.close()
@@ -878,13 +890,13 @@ class TestConnecting:
         with socket.create_server(("127.0.0.1", 0)) as server:
             host, port = server.getsockname()
             with pytest.raises(TimeoutError, match=r"did not answer within 0.05 seconds"):
-                async with connect(f"ws://{host}:{port}/", open_timeout=0.05):
+                async with connect_once(f"ws://{host}:{port}/", open_timeout=0.05):
                     pass
 
     @pytest.mark.parametrize("url", ["localhost:8080", "ftp://localhost/", "ws://", "/stream"])
     async def test_what_is_no_url_of_a_websocket_is_refused(self, url: str) -> None:
         with pytest.raises(ValueError, match="write ws://HOST:PORT/PATH"):
-            async with connect(url):
+            async with connect_once(url):
                 pass
 
 

@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from openapi.client import Client, Message, connect
+from openapi.client import Client, Message
 from openapi.errors import CallFailed, ConnectionClosed, ErrorCode, UnexpectedData
 from openapi.ws import Limits
-from tests.client.servers import Add, Endpoint, Everything, Peer, Scripted, Sum
+from tests.client.servers import Add, Endpoint, Everything, Peer, Scripted, Sum, connect_once
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 DATA = b"\x00\xff"
@@ -23,7 +23,7 @@ PAYLOAD = {"data": DATA, "at": NOON, "number": 2**63}
 
 @pytest.fixture
 async def packed(url: URL) -> AsyncIterator[Client]:
-    async with connect(url, encoding="msgpack") as client:
+    async with connect_once(url, encoding="msgpack") as client:
         yield client
 
 
@@ -127,7 +127,7 @@ class TestMessagePack:
             await peer.gone()
 
         url = await scripted(script, protocols=["wsrpc.v1.msgpack"])
-        async with connect(url, encoding="msgpack") as client:
+        async with connect_once(url, encoding="msgpack") as client:
             async with client.subscribe("host") as messages:
                 with pytest.raises(CallFailed, match="not allowed"):
                     await anext(messages)
@@ -145,7 +145,7 @@ class TestMessagePack:
             await peer.gone()
 
         url = await scripted(script, protocols=["wsrpc.v1.msgpack"])
-        async with connect(url, encoding="msgpack") as client:
+        async with connect_once(url, encoding="msgpack") as client:
             assert await client.call("echo") == "packed"
             assert client.ignored == 3
 
@@ -164,7 +164,7 @@ class TestMessagePack:
             await peer.gone()
 
         url = await scripted(script, protocols=["wsrpc.v1.msgpack"])
-        async with connect(url, encoding="msgpack") as client:
+        async with connect_once(url, encoding="msgpack") as client:
             with pytest.raises(UnexpectedData, match="nested more than 1000 deep"):
                 await client.call("echo")
             assert await client.call("echo") == "short"
@@ -183,7 +183,7 @@ class TestChoosing:
         codes: asyncio.Queue[int | None] = asyncio.Queue()
         url = await scripted(script, protocols=protocols)
         with pytest.raises(ConnectionClosed) as caught:
-            async with connect(url, encoding="msgpack"):
+            async with connect_once(url, encoding="msgpack"):
                 pass
         assert caught.value.code == 1003
         assert caught.value.reason == (
@@ -193,5 +193,5 @@ class TestChoosing:
 
     async def test_there_are_two(self, app: web.Application) -> None:
         with pytest.raises(ValueError, match="no encoding 'cbor': it is 'json' or 'msgpack'"):
-            async with connect("ws://localhost/", encoding="cbor"):  # type: ignore[arg-type]
+            async with connect_once("ws://localhost/", encoding="cbor"):  # type: ignore[arg-type]
                 pass

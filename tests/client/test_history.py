@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from openapi.client import Client, History, Message, Position, connect
+from openapi.client import Client, History, Message, Position
 from openapi.errors import CallFailed, ErrorCode, InvalidData, UnexpectedData
-from tests.client.servers import Keeper, Keeping, Peer, Scripted, Sum
+from tests.client.servers import Keeper, Keeping, Peer, Scripted, Sum, connect_once
 
 
 def data(history: History[Any]) -> list[Any]:
@@ -19,13 +19,13 @@ class TestHistory:
         self, kept: URL, keeping: Keeping, encoding: Any
     ) -> None:
         first, top = await keeping.publish("c", 1), await keeping.publish("c", 2)
-        async with connect(kept, encoding=encoding) as client:
+        async with connect_once(kept, encoding=encoding) as client:
             assert await client.history("c") == History(
                 [Message("c", "n", 1, first), Message("c", "n", 2, top)], top
             )
 
     async def test_of_a_channel_that_has_had_no_message_is_empty(self, kept: URL) -> None:
-        async with connect(kept) as client:
+        async with connect_once(kept) as client:
             history = await client.history("c")
         assert (history.messages, history.position.offset) == ([], 0)
 
@@ -34,7 +34,7 @@ class TestHistory:
     ) -> None:
         third = await keeping.publish("c", 1, 2, 3)
         await keeping.publish("c", 4, 5)
-        async with connect(kept, encoding=encoding) as client:
+        async with connect_once(kept, encoding=encoding) as client:
             assert data(await client.history("c", limit=2)) == [1, 2]
             assert data(await client.history("c", since=third)) == [4, 5]
             assert data(await client.history("c", since=third, limit=1)) == [4]
@@ -43,7 +43,7 @@ class TestHistory:
 
     async def test_has_its_type(self, kept: URL, keeping: Keeping, encoding: Any) -> None:
         await keeping.sockets.publish("c", "sum", {"sum": 1})
-        async with connect(kept, encoding=encoding) as client:
+        async with connect_once(kept, encoding=encoding) as client:
             history: History[Sum] = await client.history("c", type=Sum)
             assert data(history) == [Sum(1)]
             with pytest.raises(UnexpectedData) as caught:
@@ -58,7 +58,7 @@ class TestHistory:
     async def test_bytes_stay_bytes_where_the_encoding_has_them(
         self, kept: URL, keeping: Keeping
     ) -> None:
-        async with connect(kept, encoding="msgpack") as client:
+        async with connect_once(kept, encoding="msgpack") as client:
             seen = await client.publish("c", "n", b"\x00")
             await client.publish("c", "n", [b"\xff"])
             assert data(await client.history("c")) == [b"\x00", [b"\xff"]]
@@ -76,7 +76,7 @@ class TestHistory:
                 await client.history(channel, since=since)
             return caught.value
 
-        async with connect(kept) as client:
+        async with connect_once(kept) as client:
             assert (await refusal(client, "fleeting")).errors == {"channel": "keeps no history"}
             lost = await refusal(client, "c", Position(1, "lost"))
             assert lost.errors is not None
@@ -102,7 +102,7 @@ class TestHistory:
             assert call["payload"] == {"channel": "c"}
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             with pytest.raises(UnexpectedData) as caught:
                 await client.history("c")
         assert list(caught.value.errors) == [path]
@@ -115,7 +115,7 @@ class TestHistory:
             await peer.answer({"offset": 1, "epoch": "x", "messages": [new], "more": True})
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             position = Position(1, "x")
             history = History([Message("c", "n", None, position)], position)
             assert await client.history("c") == history
@@ -125,7 +125,10 @@ class TestPublishing:
     async def test_returns_the_position_where_there_is_one(
         self, kept: URL, keeping: Keeping, encoding: Any
     ) -> None:
-        async with connect(kept, encoding=encoding) as client, client.subscribe("c") as messages:
+        async with (
+            connect_once(kept, encoding=encoding) as client,
+            client.subscribe("c") as messages,
+        ):
             position = await client.publish("c", "n", 1)
             assert position is not None
             assert await anext(messages) == Message("c", "n", 1, position)
@@ -134,7 +137,7 @@ class TestPublishing:
     async def test_with_a_key_it_happens_once(
         self, kept: URL, keeping: Keeping, encoding: Any
     ) -> None:
-        async with connect(kept, encoding=encoding) as client:
+        async with connect_once(kept, encoding=encoding) as client:
             position = await client.publish("c", "n", 1, key="a")
             assert await client.publish("c", "n", 1, key="a") == position
             assert await client.publish("c", "n", 2, key="b") != position
@@ -147,11 +150,11 @@ class TestPublishing:
     async def test_with_a_key_it_can_be_tried_again_when_the_connection_was_cut(
         self, kept: URL, keeping: Keeping
     ) -> None:
-        async with connect(kept) as client, client.subscribe("c") as messages:
+        async with connect_once(kept) as client, client.subscribe("c") as messages:
             await client.publish("c", "n", 1, key="a")
             await anext(messages)
             keeping.cut()
             await client.wait_closed()
-        async with connect(kept) as client:
+        async with connect_once(kept) as client:
             await client.publish("c", "n", 1, key="a")
             assert data(await client.history("c")) == [1]

@@ -5,9 +5,9 @@ from typing import Any, assert_type
 import pytest
 from yarl import URL
 
-from openapi.client import Client, Member, Message, Subscription, TooSlow, connect
+from openapi.client import Client, Member, Message, Subscription, TooSlow
 from openapi.errors import CallFailed, ErrorCode, UnexpectedData
-from tests.client.servers import Keeper, Keeping, Peer, Scripted, Sum
+from tests.client.servers import Keeper, Keeping, Peer, Scripted, Sum, connect_once, connection_of
 
 
 def as_user(url: URL, user: str) -> URL:
@@ -20,9 +20,9 @@ class TestAsking:
     ) -> None:
         ann, bob = as_user(kept, "ann"), as_user(kept, "bob")
         async with (
-            connect(ann, encoding=encoding) as client,
-            connect(ann) as same,
-            connect(bob) as other,
+            connect_once(ann, encoding=encoding) as client,
+            connect_once(ann) as same,
+            connect_once(bob) as other,
             client.subscribe("room"),
             same.subscribe("room"),
         ):
@@ -37,7 +37,7 @@ class TestAsking:
     async def test_where_nobody_knows_or_may_know_it_is_refused(
         self, kept: URL, keeping: Keeping
     ) -> None:
-        async with connect(kept) as client:
+        async with connect_once(kept) as client:
             with pytest.raises(CallFailed) as caught:
                 await client.presence("c")
             assert caught.value.errors == {"channel": "nobody knows who is on this channel"}
@@ -56,7 +56,7 @@ class TestAsking:
             await peer.answer(response)
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             with pytest.raises(UnexpectedData) as caught:
                 await client.presence("room")
         assert list(caught.value.errors) == [path]
@@ -67,7 +67,7 @@ class TestAsking:
             await peer.answer({"members": [member], "more": 1})
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             assert await client.presence("room") == [Member("1", None, [1], None)]
 
 
@@ -76,8 +76,8 @@ class TestBeingTold:
         self, kept: URL, encoding: Any
     ) -> None:
         async with (
-            connect(as_user(kept, "ann"), encoding=encoding) as client,
-            connect(as_user(kept, "bob")) as other,
+            connect_once(as_user(kept, "ann"), encoding=encoding) as client,
+            connect_once(as_user(kept, "bob")) as other,
             client.subscribe("room", "sum", type=Sum, presence=True) as messages,
         ):
             assert await anext(messages) == Message("room", "$join", Member("ann", "ann"))
@@ -90,8 +90,8 @@ class TestBeingTold:
 
     async def test_who_did_not_ask_is_not_told(self, kept: URL, keeping: Keeping) -> None:
         async with (
-            connect(as_user(kept, "ann")) as client,
-            connect(as_user(kept, "bob")) as other,
+            connect_once(as_user(kept, "ann")) as client,
+            connect_once(as_user(kept, "bob")) as other,
             client.subscribe("room") as messages,
             client.subscribe("room", presence=True) as told,
         ):
@@ -106,7 +106,7 @@ class TestBeingTold:
             assert client.ignored == 0
 
     async def test_its_type_is_that_of_the_data_or_a_member(self, kept: URL) -> None:
-        async with connect(kept) as client:
+        async with connect_once(kept) as client:
             assert_type(client.subscribe("room", type=Sum), Subscription[Sum])
             told = client.subscribe("room", type=Sum, presence=True)
             assert_type(told, Subscription[Sum | Member])
@@ -120,7 +120,7 @@ class TestBeingTold:
                 await peer.send({"channel": "room", "event": "$join", "data": data})
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             messages = await client.subscribe("room", presence=True).__aenter__()
             with pytest.raises(UnexpectedData, match="data: expected a member"):
                 await anext(messages)
@@ -136,17 +136,17 @@ class TestBeingTold:
             await peer.gone()
 
         async with (
-            connect(await scripted(script)) as client,
+            connect_once(await scripted(script)) as client,
             client.subscribe("room", presence=True, queue_bytes=600) as messages,
         ):
             with pytest.raises(TooSlow):
                 async for _ in messages:
-                    await client._subscriptions.wait_idle()
+                    await connection_of(client).subscriptions.wait_idle()
 
     async def test_who_may_not_know_any_more_has_not_what_was_asked_for(
         self, kept: URL, keeping: Keeping
     ) -> None:
-        async with connect(kept) as client:
+        async with connect_once(kept) as client:
             async with (
                 client.subscribe("room", "a", presence=True) as told,
                 client.subscribe("room", "b") as messages,
@@ -158,17 +158,17 @@ class TestBeingTold:
                 with pytest.raises(CallFailed) as caught:
                     await anext(told)
                 assert caught.value.code == ErrorCode.NOT_ALLOWED
-                await client._subscriptions.wait_idle()
+                await connection_of(client).subscriptions.wait_idle()
                 assert keeping.sockets.server_info()["channels"] == {"room": {"b": 1}}
                 await keeping.publish("room", 1, event="b")
                 assert (await anext(messages)).data == 1
-            assert client._subscriptions._channels == {}
+            assert connection_of(client).subscriptions._channels == {}
 
     async def test_who_may_not_know_is_refused_the_subscription(
         self, kept: URL, keeping: Keeping
     ) -> None:
         Keeper.refused = frozenset({"presence"})
-        async with connect(kept) as client:
+        async with connect_once(kept) as client:
             with pytest.raises(CallFailed):
                 async with client.subscribe("room", presence=True):
                     pass

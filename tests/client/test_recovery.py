@@ -15,10 +15,9 @@ from openapi.client import (
     PositionLost,
     Subscription,
     TooSlow,
-    connect,
 )
 from openapi.errors import CallFailed, ConnectionClosed, UnexpectedData
-from tests.client.servers import Keeper, Keeping, Peer, Scripted, Sum
+from tests.client.servers import Keeper, Keeping, Peer, Scripted, Sum, connect_once, connection_of
 
 
 async def read(messages: Subscription[Any], count: int) -> list[Any]:
@@ -36,7 +35,7 @@ class TestPositions:
         self, kept: URL, keeping: Keeping, encoding: Any
     ) -> None:
         top = await keeping.publish("c", 1, 2)
-        async with connect(kept, encoding=encoding) as client:
+        async with connect_once(kept, encoding=encoding) as client:
             messages = client.subscribe("c")
             assert (messages.position, messages.recovered) == (None, None)
             async with messages:
@@ -46,7 +45,7 @@ class TestPositions:
         self, kept: URL, keeping: Keeping, encoding: Any
     ) -> None:
         async with (
-            connect(kept, encoding=encoding) as client,
+            connect_once(kept, encoding=encoding) as client,
             client.subscribe("c") as messages,
             client.subscribe("c") as witness,
         ):
@@ -61,7 +60,7 @@ class TestPositions:
     async def test_a_message_that_cannot_be_read_was_read(
         self, kept: URL, keeping: Keeping
     ) -> None:
-        async with connect(kept) as client, client.subscribe("c", type=Sum) as messages:
+        async with connect_once(kept) as client, client.subscribe("c", type=Sum) as messages:
             position = await keeping.publish("c", 1)
             with pytest.raises(UnexpectedData):
                 await anext(messages)
@@ -71,7 +70,7 @@ class TestPositions:
         self, kept: URL, keeping: Keeping
     ) -> None:
         async with (
-            connect(kept) as client,
+            connect_once(kept) as client,
             client.subscribe("fleeting", recover=Position(1, "x")) as messages,
         ):
             assert (messages.position, messages.recovered) == (None, False)
@@ -85,7 +84,7 @@ class TestPositions:
             await peer.send({"channel": "c", "event": "n", "data": 1, "offset": 5})
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             messages = await client.subscribe("c").__aenter__()
             assert await anext(messages) == Message("c", "n", 1)
             assert messages.position is None
@@ -98,7 +97,7 @@ class TestRecovering:
         seen = await keeping.publish("c", 1)
         await keeping.publish("c", 2, 3)
         async with (
-            connect(kept, encoding=encoding) as client,
+            connect_once(kept, encoding=encoding) as client,
             client.subscribe("c", recover=seen) as messages,
         ):
             assert (messages.position, messages.recovered) == (seen, True)
@@ -115,7 +114,7 @@ class TestRecovering:
         for event, data in (("sum", {"sum": 2}), ("other", 3), ("sum", 4)):
             await keeping.sockets.publish("c", event, data)
         async with (
-            connect(kept, encoding=encoding) as client,
+            connect_once(kept, encoding=encoding) as client,
             client.subscribe("c", "s*", type=Sum, recover=seen) as messages,
         ):
             assert (await anext(messages)).data == Sum(2)
@@ -126,7 +125,7 @@ class TestRecovering:
 
     async def test_nothing_missed_is_recovered_too(self, kept: URL, keeping: Keeping) -> None:
         top = await keeping.publish("c", 1)
-        async with connect(kept) as client, client.subscribe("c", recover=top) as messages:
+        async with connect_once(kept) as client, client.subscribe("c", recover=top) as messages:
             assert (messages.position, messages.recovered) == (top, True)
             await keeping.publish("c", 2)
             assert await read(messages, 1) == [2]
@@ -134,13 +133,13 @@ class TestRecovering:
     async def test_a_session_that_saw_no_message_yet_comes_back_too(
         self, kept: URL, keeping: Keeping
     ) -> None:
-        async with connect(kept) as client, client.subscribe("c") as messages:
+        async with connect_once(kept) as client, client.subscribe("c") as messages:
             keeping.cut()
             with pytest.raises(ConnectionClosed):
                 await anext(messages)
         await keeping.publish("c", 1)
         async with (
-            connect(kept) as client,
+            connect_once(kept) as client,
             client.subscribe("c", recover=messages.position) as again,
         ):
             assert again.recovered is True
@@ -152,7 +151,7 @@ class TestRecovering:
         seen = await keeping.publish("short", 1)
         top = await keeping.publish("short", 2, 3, 4, 5)
         async with (
-            connect(kept, encoding=encoding) as client,
+            connect_once(kept, encoding=encoding) as client,
             client.subscribe("short", recover=seen) as messages,
         ):
             assert (messages.position, messages.recovered) == (top, False)
@@ -165,7 +164,7 @@ class TestRecovering:
         seen = await keeping.publish("c", 1)
         keeping.archive.forget("c")
         top = await keeping.publish("c", 2)
-        async with connect(kept) as client, client.subscribe("c", recover=seen) as messages:
+        async with connect_once(kept) as client, client.subscribe("c", recover=seen) as messages:
             assert (messages.position, messages.recovered) == (top, False)
 
     async def test_who_may_not_read_history_recovers_none_of_it(
@@ -174,7 +173,7 @@ class TestRecovering:
         seen = await keeping.publish("c", 1)
         top = await keeping.publish("c", 2)
         Keeper.refused = frozenset({"history"})
-        async with connect(kept) as client, client.subscribe("c", recover=seen) as messages:
+        async with connect_once(kept) as client, client.subscribe("c", recover=seen) as messages:
             assert (messages.position, messages.recovered) == (top, False)
 
     async def test_what_was_recovered_is_bounded_as_live_messages_are(
@@ -183,7 +182,7 @@ class TestRecovering:
         seen = await keeping.publish("c", 0)
         for number in range(10):
             await keeping.sockets.publish("c", "x", f"{number}" + "x" * 1000)
-        async with connect(kept, encoding=encoding) as client:
+        async with connect_once(kept, encoding=encoding) as client:
             async with client.subscribe("c", recover=seen, queue_bytes=6000) as messages:
                 assert messages.recovered is True
                 assert [data[0] for data in await read(messages, 4)] == ["0", "1", "2", "3"]
@@ -199,7 +198,7 @@ class TestRecovering:
         first = await keeping.publish("c", 1)
         await keeping.publish("c", 2, 3)
         async with (
-            connect(kept, encoding=encoding) as client,
+            connect_once(kept, encoding=encoding) as client,
             client.subscribe("c") as live,
             client.subscribe("c", recover=first) as some,
             client.subscribe("c", "n", recover=behind(first, -1)) as everything,
@@ -220,7 +219,7 @@ class TestRecovering:
         first = await keeping.publish("c", 1)
         await keeping.publish("c", 2)
         async with (
-            connect(kept, encoding=encoding) as client,
+            connect_once(kept, encoding=encoding) as client,
             client.subscribe("c") as earlier,
         ):
             keeping.archive.asked.clear()
@@ -252,7 +251,7 @@ class TestRecovering:
             await peer.gone()
 
         async with (
-            connect(await scripted(script)) as client,
+            connect_once(await scripted(script)) as client,
             client.subscribe("c") as earlier,
             client.subscribe("c", "n", recover=Position(1, "x")) as later,
         ):
@@ -281,7 +280,7 @@ class TestRecovering:
                 calls.append(await peer.answer())
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             errors: list[tuple[str, str]] = []
             for _ in answers:
                 subscription = client.subscribe("c", recover=Position(1, "x"))
@@ -290,8 +289,8 @@ class TestRecovering:
                 errors += caught.value.errors.items()
                 assert subscription.position == Position(1, "x")
                 assert subscription.recovered is None
-            await client._subscriptions.wait_idle()
-            assert client._subscriptions._channels == {}
+            await connection_of(client).subscriptions.wait_idle()
+            assert connection_of(client).subscriptions._channels == {}
         assert [call["method"] for call in calls] == ["unsubscribe"] * 5
         message = "expected an object with an event, an offset and data"
         assert errors == [
@@ -317,7 +316,7 @@ class TestRecovering:
             assert call["payload"] == {"channel": "c", "event": "*"}
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             messages = await client.subscribe("c").__aenter__()
             assert (messages.position, messages.recovered) == (Position(2, "x"), None)
             assert messages.queued_bytes == 0
@@ -330,7 +329,7 @@ class TestBeingCutOff:
         seen = await keeping.publish("c", 1)
         await keeping.publish("c", 2)
         keeping.archive.open_to_read.clear()
-        async with connect(kept) as client:
+        async with connect_once(kept) as client:
             messages = client.subscribe("c", recover=seen)
             entering = asyncio.create_task(messages.__aenter__())
             await keeping.archive.asked.wait()
@@ -340,7 +339,7 @@ class TestBeingCutOff:
         keeping.archive.open_to_read.set()
         assert messages.position == seen
         async with (
-            connect(kept) as client,
+            connect_once(kept) as client,
             client.subscribe("c", recover=messages.position) as again,
         ):
             assert await read(again, 1) == [2]
@@ -354,11 +353,11 @@ class TestBeingCutOff:
             await peer.gone()
 
         asked = asyncio.Event()
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             messages = client.subscribe("c", recover=Position(1, "x"))
             entering = asyncio.create_task(messages.__aenter__())
             await asked.wait()
-            client._received(
+            connection_of(client).received(
                 '{"id": 1, "response": {"offset": 9, "epoch": "y", "recovered": false}}'
             )
             assert messages.position == Position(9, "y")
@@ -373,7 +372,7 @@ class TestBeingCutOff:
         seen = await keeping.publish("c", 1)
         await keeping.publish("c", 2, 3)
         async with (
-            connect(kept, encoding=encoding) as client,
+            connect_once(kept, encoding=encoding) as client,
             client.subscribe("c", recover=seen) as messages,
             client.subscribe("c") as witness,
         ):
@@ -385,7 +384,7 @@ class TestBeingCutOff:
             await client.wait_closed()
             assert messages.position == position
         async with (
-            connect(kept, encoding=encoding) as client,
+            connect_once(kept, encoding=encoding) as client,
             client.subscribe("c", recover=position) as again,
         ):
             assert await read(again, 3) == [3, 4, 5]
@@ -394,7 +393,7 @@ class TestBeingCutOff:
         self, kept: URL, keeping: Keeping
     ) -> None:
         async with (
-            connect(kept) as client,
+            connect_once(kept) as client,
             client.subscribe("c") as messages,
             client.subscribe("c") as witness,
         ):
@@ -407,7 +406,7 @@ class TestBeingCutOff:
             with pytest.raises(ConnectionClosed):
                 await anext(messages)
         async with (
-            connect(kept) as client,
+            connect_once(kept) as client,
             client.subscribe("c", recover=messages.position) as again,
         ):
             assert await read(again, 1) == [3]
@@ -418,7 +417,7 @@ class TestBeingCutOff:
         position = await keeping.publish("c", 0)
         for number in range(1, 6):
             async with (
-                connect(kept) as client,
+                connect_once(kept) as client,
                 client.subscribe("c", recover=position) as messages,
             ):
                 assert messages.recovered is True
@@ -502,7 +501,7 @@ class Reader:
         """Read up to the last, or until the connection is cut: after so many turns of the loop."""
         cutting = asyncio.create_task(_after(turns, cut)) if cut is not None else None
         try:
-            async with connect(self._url, encoding=self._encoding) as client:
+            async with connect_once(self._url, encoding=self._encoding) as client:
                 await self._read(client, last)
         except ConnectionClosed:
             pass
@@ -551,7 +550,7 @@ class TestOtherRefusals:
             await peer.send({"id": call["id"], "error": error})
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             messages = client.subscribe("c", recover=Position(1, "x"))
             with pytest.raises(CallFailed):
                 await messages.__aenter__()

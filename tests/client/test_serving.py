@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from openapi.client import Client, connect
+from openapi.client import Client
 from openapi.errors import CallFailed, ConnectionClosed, DeclarationError, ErrorCode, RpcError
-from tests.client.servers import Add, Peer, Scripted, Sum
+from tests.client.servers import Add, Peer, Scripted, Sum, connect_once, connection_of
 
 
 @dataclass
@@ -148,7 +148,7 @@ class TestHandlers:
         async def name(payload: dict[str, Any]) -> str:
             return "Ada"
 
-        async with connect(url.with_path("/greeting"), serve={"name": name}) as client:
+        async with connect_once(url.with_path("/greeting"), serve={"name": name}) as client:
             assert await client.call("greeting") == "Hello Ada"
 
 
@@ -183,7 +183,7 @@ class TestDeclarations:
         with pytest.raises(DeclarationError, match=text):
             client.serve("confirm", handler)
         with pytest.raises(DeclarationError, match=text):
-            async with connect("ws://nowhere.invalid/", serve={"confirm": handler}):
+            async with connect_once("ws://nowhere.invalid/", serve={"confirm": handler}):
                 pass
 
 
@@ -216,11 +216,11 @@ class TestEnds:
             await peer.gone()
 
         slow, frames = Slow(), asyncio.Queue[dict[str, Any]]()
-        async with connect(await scripted(script), serve={"confirm": slow.confirm}) as client:
+        async with connect_once(await scripted(script), serve={"confirm": slow.confirm}) as client:
             frame = await frames.get()
             assert (frame["id"], frame["error"]["code"]) == ("s1", ErrorCode.CANCELLED)
             assert await slow.ended.get() is asyncio.CancelledError
-            assert client._peer.running == 0
+            assert connection_of(client).peer.running == 0
             assert client.ignored == 0
 
     async def test_a_server_that_waits_no_longer_ends_the_handler(self, client: Client) -> None:
@@ -237,7 +237,7 @@ class TestEnds:
             await peer.gone()
 
         slow, frames = Slow(), asyncio.Queue[dict[str, Any]]()
-        async with connect(await scripted(script), serve={"confirm": slow.confirm}):
+        async with connect_once(await scripted(script), serve={"confirm": slow.confirm}):
             frame = await frames.get()
             assert frame["error"]["code"] == ErrorCode.DEADLINE_EXCEEDED
             assert await slow.ended.get() is asyncio.CancelledError
@@ -251,7 +251,7 @@ class TestEnds:
             await peer.ws.close(code=4000)
 
         slow = Slow()
-        async with connect(await scripted(script), serve={"confirm": slow.confirm}) as client:
+        async with connect_once(await scripted(script), serve={"confirm": slow.confirm}) as client:
             assert (await client.wait_closed()).code == 4000
             assert [await slow.ended.get() for _ in range(2)] == [asyncio.CancelledError] * 2
 
@@ -266,7 +266,7 @@ class TestEnds:
                 cleaned.append(True)
 
         started, cleaned = asyncio.Event(), list[bool]()
-        async with connect(url, serve={"confirm": confirm}) as client:
+        async with connect_once(url, serve={"confirm": confirm}) as client:
             asked = asyncio.create_task(asking(client, "confirm"))
             await started.wait()
         assert cleaned == [True]
@@ -277,7 +277,7 @@ class TestEnds:
         async def leave(payload: dict[str, Any]) -> None:
             await client.close()
 
-        async with connect(url) as client:
+        async with connect_once(url) as client:
             client.serve("leave", leave)
             with pytest.raises(ConnectionClosed, match="1000"):
                 await asking(client, "leave")
@@ -299,7 +299,7 @@ class TestEnds:
 
         started = asyncio.Event()
         url = await scripted(script)
-        async with connect(url, serve={"confirm": confirm}) as client:
+        async with connect_once(url, serve={"confirm": confirm}) as client:
             await client.wait_closed()
         assert [record.message[:29] for record in caplog.records if record.exc_info] == [
             "RPC method 'confirm' failed, "
@@ -317,7 +317,7 @@ class TestBounds:
             await peer.gone()
 
         slow, frames = Slow(), asyncio.Queue[Any]()
-        async with connect(await scripted(script), serve={"confirm": slow.confirm}):
+        async with connect_once(await scripted(script), serve={"confirm": slow.confirm}):
             refusal = await frames.get()
             assert (refusal["id"], refusal["error"]["code"]) == ("s64", ErrorCode.TOO_MANY_CALLS)
             answers = {frame["id"]: frame["response"] for frame in await frames.get()}
@@ -330,7 +330,7 @@ class TestBounds:
                 await peer.send({"id": f"s{n}", "method": "large"})
             for _ in range(40):
                 await served.get()
-            sizes.append(client._link.queued_bytes)
+            sizes.append(connection_of(client).link.queued_bytes)
             peer.transport.resume_reading()
             for _ in range(40):
                 assert len((await peer.received())["response"]) == 1_000_000
@@ -342,7 +342,7 @@ class TestBounds:
             return "x" * 1_000_000
 
         served, sizes, done = asyncio.Queue[None](), list[int](), asyncio.Event()
-        async with connect(await scripted(script), serve={"large": large}) as client:
+        async with connect_once(await scripted(script), serve={"large": large}) as client:
             await done.wait()
         assert sizes[0] < 3_000_000
 
@@ -356,10 +356,10 @@ class TestBounds:
             except ConnectionError:
                 pass
 
-        async with connect(await scripted(script), queue_bytes=10_000) as client:
+        async with connect_once(await scripted(script), queue_bytes=10_000) as client:
             closed = await client.wait_closed()
             assert (closed.code, closed.reason) == (4008, "the server reads too slowly")
-            assert client._link.queued_bytes < 25_000
+            assert connection_of(client).link.queued_bytes < 25_000
             with pytest.raises(ConnectionClosed, match="4008"):
                 await client.call("echo")
 
@@ -387,7 +387,7 @@ class TestBounds:
 
         paused, full, noted = (asyncio.Queue[None]() for _ in range(3))
         url = await scripted(script, max_msg_size=0)
-        async with connect(url, serve={"note": note}, queue_bytes=10_000) as client:
+        async with connect_once(url, serve={"note": note}, queue_bytes=10_000) as client:
             for _ in range(3):
                 await paused.get()
                 for size in (5_000, 20_000_000):

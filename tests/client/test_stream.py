@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from openapi.client import Client, Stream, TooSlow, connect
+from openapi.client import Client, Stream, TooSlow
 from openapi.errors import (
     CallFailed,
     ConnectionClosed,
@@ -24,7 +24,7 @@ from openapi.protocol.methods import MethodTable
 from openapi.protocol.native import JSON_CLIENT
 from openapi.protocol.session import Session
 from openapi.rpc.peer import Peer
-from tests.client.servers import Endpoint, Scripted, Sum
+from tests.client.servers import Endpoint, Scripted, Sum, beginning, connect_once, connection_of
 from tests.client.servers import Peer as Server
 
 
@@ -106,7 +106,7 @@ class TestReading:
         client.stream("feed")
         async with client.stream("feed", {"n": 1}):
             await Endpoint.waiting.wait()
-        assert len(client._session.pending) == 1
+        assert len(connection_of(client).session.pending) == 1
 
     async def test_a_payload_without_a_json_form_is_not_sent(self, client: Client) -> None:
         items = client.stream("feed", {"a": object()})
@@ -132,7 +132,7 @@ class TestReading:
             await peer.send({"id": id, "response": None})
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             items = client.stream("feed", queue_bytes=50_000)
             assert await _all(items) == list(range(5000))
 
@@ -156,7 +156,7 @@ class TestLeaving:
         assert await Endpoint.ended.get() is asyncio.CancelledError
         assert [item async for item in items] == []
         assert await client.call("echo") == {}
-        assert len(client._session.pending) == 0
+        assert len(connection_of(client).session.pending) == 0
 
     async def test_a_failure_in_the_block_ends_the_method(self, client: Client) -> None:
         with pytest.raises(ZeroDivisionError):
@@ -187,14 +187,13 @@ class TestLeaving:
         async def begin() -> Stream[Any]:
             session = Session(MethodTable({}), send=sent.append, codec=JSON_CLIENT, limits=Limits())
             stream: Stream[Any] = Stream(
-                Peer(session, invoke=_none, asked=1),
+                beginning(Peer(session, invoke=_none, asked=1), _none),
                 "feed",
                 None,
                 decode=bytes,
                 read=bytes,
                 timeout=None,
                 queue_bytes=1000,
-                room=_none,
             )
             return await stream.__aenter__()
 
@@ -240,7 +239,7 @@ class TestLeaving:
         assert items.queued_bytes == 0
 
     async def test_it_is_left_while_it_waits_for_its_turn(self, url: URL) -> None:
-        async with connect(url, calls=1) as client:
+        async with connect_once(url, calls=1) as client:
             async with client.stream("feed"):
                 items = client.stream("flow", {"times": 1, "size": 1})
                 reader = asyncio.create_task(_all(items))
@@ -250,7 +249,7 @@ class TestLeaving:
             assert await client.call("echo") == {}
 
     async def test_whoever_waits_for_its_turn_can_be_cancelled(self, url: URL) -> None:
-        async with connect(url, calls=1) as client:
+        async with connect_once(url, calls=1) as client:
             async with client.stream("feed"):
                 reader = asyncio.create_task(_all(client.stream("feed")))
                 await asyncio.sleep(0)  # it begins to wait
@@ -286,7 +285,7 @@ class TestTime:
             await peer.gone()
 
         calls: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             assert await _all(client.stream("feed", timeout=1.5)) == []
         assert await calls.get() == {"id": 1, "method": "feed", "payload": {}, "timeout": 1500}
 
@@ -300,7 +299,7 @@ class TestTime:
             await peer.gone()
 
         frames: asyncio.Queue[Any] = asyncio.Queue()
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             items = client.stream("feed", timeout=0.05)
             assert await anext(items) == "one"
             for _ in range(2):
@@ -315,13 +314,13 @@ class TestTime:
             await peer.send({"id": call["id"], "error": error})
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             with pytest.raises(CallFailed) as caught:
                 await _all(client.stream("feed"))
         assert caught.value.code == ErrorCode.DEADLINE_EXCEEDED
 
     async def test_its_turn_may_take_no_longer_either(self, url: URL) -> None:
-        async with connect(url, calls=1) as client, client.stream("feed"):
+        async with connect_once(url, calls=1) as client, client.stream("feed"):
             with pytest.raises(TimeoutError, match="'flow' was not called within 0.01 seconds"):
                 async with client.stream("flow", timeout=0.01):
                     pass
@@ -339,7 +338,7 @@ class TestTheEnd:
             await peer.item(call, 2)
             await peer.ws.close(code=4000, message=b"bye")
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             items = client.stream("feed")
             assert [await anext(items) for _ in range(2)] == [1, 2]
             for _ in range(2):
@@ -358,7 +357,7 @@ class TestTheEnd:
         assert await Endpoint.ended.get() is asyncio.CancelledError
 
     async def test_a_closed_client_streams_nothing(self, url: URL) -> None:
-        async with connect(url) as client:
+        async with connect_once(url) as client:
             pass
         with pytest.raises(ConnectionClosed, match="1000"):
             async with client.stream("feed"):
@@ -392,7 +391,7 @@ class TestOddServers:
             await peer.answer("next")
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             assert await _all(client.stream("feed")) == [1]
             assert await client.call("echo") == "next"
             assert client.ignored == 4
@@ -412,7 +411,7 @@ class TestOddServers:
             await peer.gone()
 
         stopping = asyncio.Event()
-        async with connect(await scripted(script), calls=1) as client:
+        async with connect_once(await scripted(script), calls=1) as client:
             async for _ in client.stream("feed"):
                 break
             with pytest.raises(TimeoutError):
@@ -427,18 +426,18 @@ class TestOddServers:
         async def script(peer: Server) -> None:
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             async with client.stream("feed"):
                 pass
         assert client.closed is not None
-        assert len(client._session.pending) == 0
+        assert len(connection_of(client).session.pending) == 0
 
     async def test_an_answer_that_cannot_be_read_is_unexpected(self, scripted: Scripted) -> None:
         async def script(peer: Server) -> None:
             await peer.answer({"n": 2**70})
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             items = client.stream("feed")
             with pytest.raises(UnexpectedData, match="integer out of range"):
                 await anext(items)

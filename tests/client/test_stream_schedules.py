@@ -14,6 +14,7 @@ import pytest
 from openapi.client import Stream, TooSlow
 from openapi.errors import CallFailed, ConnectionClosed, ErrorCode
 from openapi.schema import Schema
+from tests.client.servers import beginning
 from tests.rpc.pair import Pair
 from tests.shuffled import pause, run, running_loop
 from tests.unwatched import unwatched
@@ -76,14 +77,13 @@ async def read(pair: Pair, rng: random.Random) -> None:
     await pause(rng)
     method = rng.choice(["tail", "endless", "still", "quick"])
     items: Stream[int] = Stream(
-        pair.client,
+        beginning(pair.client, lambda: pause(rng)),
         method,
         None,
         decode=Schema.of(int).decode,
         read=Schema.of(Any).decode,
         timeout=rng.choice([None, 1.0]),
         queue_bytes=2000,
-        room=lambda: pause(rng),
     )
     most, seen = 1 if method == "still" else rng.randint(1, 30), 0
     if rng.random() < 0.5:

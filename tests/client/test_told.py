@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from openapi.client import Message, Position, PositionLost, Subscription, TooSlow, connect
+from openapi.client import Message, Position, PositionLost, Subscription, TooSlow
 from openapi.errors import CallFailed, ConnectionClosed, ErrorCode
 from openapi.protocol.publication import Data
-from tests.client.servers import Keeper, Keeping, Peer, Scripted
+from tests.client.servers import Keeper, Keeping, Peer, Scripted, connect_once, connection_of
 
 
 async def read(messages: Subscription[Any], count: int) -> list[Any]:
@@ -35,7 +35,10 @@ class TestReset:
     async def test_is_raised_once_and_what_comes_behind_it_is_read(
         self, kept: URL, keeping: Keeping, encoding: Any
     ) -> None:
-        async with connect(kept, encoding=encoding) as client, client.subscribe("c") as messages:
+        async with (
+            connect_once(kept, encoding=encoding) as client,
+            client.subscribe("c") as messages,
+        ):
             before = await keeping.publish("c", 1)
             assert await read(messages, 1) == [1]
             keeping.archive.forget("c")
@@ -51,7 +54,10 @@ class TestReset:
     async def test_a_gap_that_history_cannot_bridge_is_one(
         self, kept: URL, keeping: Keeping, encoding: Any
     ) -> None:
-        async with connect(kept, encoding=encoding) as client, client.subscribe("c") as messages:
+        async with (
+            connect_once(kept, encoding=encoding) as client,
+            client.subscribe("c") as messages,
+        ):
             seen = await keeping.publish("c", 1)
             assert await read(messages, 1) == [1]
             far = Position(seen.offset + 100, seen.epoch)
@@ -71,7 +77,10 @@ class TestReset:
             await peer.answer("behind it")
             await peer.gone()
 
-        async with connect(await scripted(script)) as client, client.subscribe("c") as messages:
+        async with (
+            connect_once(await scripted(script)) as client,
+            client.subscribe("c") as messages,
+        ):
             await client.call("echo")
             assert messages.position == Position(1, "x")
             with pytest.raises(PositionLost) as lost:
@@ -85,7 +94,7 @@ class TestReset:
         self, kept: URL, keeping: Keeping
     ) -> None:
         async with (
-            connect(kept) as client,
+            connect_once(kept) as client,
             client.subscribe("c") as messages,
             client.subscribe("c") as witness,
         ):
@@ -100,7 +109,7 @@ class TestReset:
             await client.wait_closed()
         assert messages.position == seen
         async with (
-            connect(kept) as client,
+            connect_once(kept) as client,
             client.subscribe("c", recover=messages.position) as again,
         ):
             assert (again.recovered, again.position) == (False, top)
@@ -111,7 +120,7 @@ class TestReset:
             await peer.send(reset(5, "x"))
             await peer.ws.close(code=4010)
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             messages = await client.subscribe("c").__aenter__()
             await client.wait_closed()
             with pytest.raises(PositionLost):
@@ -124,7 +133,7 @@ class TestReset:
         self, kept: URL, keeping: Keeping
     ) -> None:
         async with (
-            connect(kept) as client,
+            connect_once(kept) as client,
             client.subscribe("c") as one,
             client.subscribe("c", "x") as two,
             client.subscribe("d") as other,
@@ -142,7 +151,7 @@ class TestReset:
     async def test_where_not_even_it_can_be_queued_the_subscription_ends(
         self, kept: URL, keeping: Keeping
     ) -> None:
-        async with connect(kept) as client:
+        async with connect_once(kept) as client:
             async with client.subscribe("c", "x", queue_bytes=100) as messages:
                 await keeping.publish("c", 1)
                 keeping.archive.forget("c")
@@ -154,7 +163,7 @@ class TestReset:
     async def test_a_channel_that_was_left_altogether_begins_anew(
         self, kept: URL, keeping: Keeping
     ) -> None:
-        async with connect(kept) as client:
+        async with connect_once(kept) as client:
             async with client.subscribe("c"):
                 await keeping.publish("c", 1)
             keeping.archive.forget("c")
@@ -179,7 +188,7 @@ class TestLagged:
             await peer.gone()
 
         async with (
-            connect(await scripted(script)) as client,
+            connect_once(await scripted(script)) as client,
             client.subscribe("c") as one,
             client.subscribe("c", "n") as two,
         ):
@@ -196,7 +205,7 @@ class TestTakenBack:
     async def test_only_subscriptions_of_the_named_patterns_end(
         self, kept: URL, keeping: Keeping, encoding: Any
     ) -> None:
-        async with connect(kept, encoding=encoding) as client:
+        async with connect_once(kept, encoding=encoding) as client:
             async with (
                 client.subscribe("c", "*") as stays,
                 client.subscribe("c", "s*") as one,
@@ -213,12 +222,12 @@ class TestTakenBack:
                 await keeping.publish("c", 1, event="say")
                 assert await read(stays, 1) == [1]
                 assert keeping.sockets.server_info()["channels"] == {"c": {"*": 1}}
-            assert client._subscriptions._channels == {}
+            assert connection_of(client).subscriptions._channels == {}
 
     async def test_a_pattern_that_was_taken_back_can_be_asked_for_again(
         self, kept: URL, keeping: Keeping
     ) -> None:
-        async with connect(kept) as client:
+        async with connect_once(kept) as client:
             for number in range(2):
                 async with client.subscribe("c") as messages:
                     position = messages.position
@@ -229,10 +238,10 @@ class TestTakenBack:
                 await keeping.publish("c", number)
                 async with client.subscribe("c", recover=position) as again:
                     assert await read(again, 1) == [number]
-            assert client._subscriptions._channels == {}
+            assert connection_of(client).subscriptions._channels == {}
 
     async def test_what_is_queued_is_read_before_that(self, kept: URL, keeping: Keeping) -> None:
-        async with connect(kept) as client, client.subscribe("c") as messages:
+        async with connect_once(kept) as client, client.subscribe("c") as messages:
             await keeping.publish("c", 1)
             [socket] = keeping.sockets.sockets
             await keeping.sockets.unsubscribe_socket("c", socket_id=socket.socket_id)
@@ -251,7 +260,7 @@ class TestTakenBack:
             await peer.gone()
 
         async with (
-            connect(await scripted(script)) as client,
+            connect_once(await scripted(script)) as client,
             client.subscribe("c", "a") as one,
             client.subscribe("c", "b") as two,
         ):
@@ -267,7 +276,10 @@ class TestTakenBack:
             await peer.answer()
             await peer.gone()
 
-        async with connect(await scripted(script)) as client, client.subscribe("c") as messages:
+        async with (
+            connect_once(await scripted(script)) as client,
+            client.subscribe("c") as messages,
+        ):
             assert await read(messages, 1) == [1]
 
     async def test_while_it_is_left_the_server_is_told_once(self, scripted: Scripted) -> None:
@@ -280,11 +292,11 @@ class TestTakenBack:
             assert (await peer.answer())["method"] == "echo"
             await peer.gone()
 
-        async with connect(await scripted(script)) as client:
+        async with connect_once(await scripted(script)) as client:
             async with client.subscribe("c"):
                 pass
             await client.call("echo")
-            assert client._subscriptions._channels == {}
+            assert connection_of(client).subscriptions._channels == {}
             assert client.ignored == 0
 
 
@@ -309,7 +321,10 @@ class TestIgnored:
             await peer.answer()
             await peer.gone()
 
-        async with connect(await scripted(script)) as client, client.subscribe("c") as messages:
+        async with (
+            connect_once(await scripted(script)) as client,
+            client.subscribe("c") as messages,
+        ):
             assert await read(messages, 1) == [1]
             assert messages.dropped == 0
             assert client.ignored == len(frames)
@@ -317,7 +332,7 @@ class TestIgnored:
     async def test_a_server_may_subscribe_a_client_by_itself(
         self, kept: URL, keeping: Keeping
     ) -> None:
-        async with connect(kept) as client, client.subscribe("c", "a") as messages:
+        async with connect_once(kept) as client, client.subscribe("c", "a") as messages:
             [socket] = keeping.sockets.sockets
             await keeping.sockets.subscribe_socket("c", "b", socket_id=socket.socket_id)
             await keeping.publish("c", 1, event="b")

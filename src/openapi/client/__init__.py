@@ -1,4 +1,4 @@
-"""The client: calls and subscriptions over one WebSocket.
+"""The client: calls and subscriptions over a WebSocket that comes back by itself.
 
 async with connect("wss://example.com/stream") as client:
     info = await client.call("info", returns=Info)
@@ -12,20 +12,26 @@ async with connect("wss://example.com/stream") as client:
 from openapi.client.client import Client
 from openapi.client.connect import connect
 from openapi.client.history import History
+from openapi.client.keeper import Status
 from openapi.client.presence import Member
 from openapi.client.stream import Stream
 from openapi.client.subscription import Subscription
 from openapi.errors import PositionLost, TooSlow
+from openapi.protocol.backoff import Backoff
 from openapi.protocol.message import Message
+from openapi.protocol.reconnecting import ClientState
 from openapi.protocol.stream import Position
 
 __all__ = [
+    "Backoff",
     "Client",
+    "ClientState",
     "History",
     "Member",
     "Message",
     "Position",
     "PositionLost",
+    "Status",
     "Stream",
     "Subscription",
     "TooSlow",

@@ -1,100 +1,123 @@
-"""A connected client: calls, notifications, subscriptions."""
+"""A client: calls, notifications, subscriptions, over connections that come and go."""
 
-import asyncio
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Final, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
-from aiohttp import ClientWebSocketResponse
-
+from openapi.client.calling import Calling
+from openapi.client.connection import Connection
+from openapi.client.dialing import Dialer
 from openapi.client.handlers import Handler, method_of
 from openapi.client.history import History, history_of, position_of
-from openapi.client.link import Link
+from openapi.client.keeper import Keeper, Status
 from openapi.client.presence import Member, member_of, members_of
+from openapi.client.renewing import Renewing
 from openapi.client.stream import Stream
 from openapi.client.subscription import Subscription
-from openapi.client.subscriptions import Subscriptions
 from openapi.errors import CloseCode, ConnectionClosed, InvalidData, UnexpectedData
-from openapi.protocol.frames import Codec, Message, Reconnect
-from openapi.protocol.incoming import Incoming
-from openapi.protocol.limits import Limits
+from openapi.protocol.backoff import Backoff
+from openapi.protocol.frames import Codec, Reconnect
 from openapi.protocol.methods import MethodTable
-from openapi.protocol.session import Session
+from openapi.protocol.reconnecting import ClientState
 from openapi.protocol.stream import Position
-from openapi.rpc.peer import Peer, deadline
+from openapi.rpc.peer import deadline
 from openapi.schema import Schema, encode_json, encode_msgpack
 
 __all__ = ["Client"]
 
 T = TypeVar("T")
 
-# JSON that is nested too deeply is not decoded anyway. MessagePack may have containers as names,
-# which can be made so that to decode them takes the square of their number: up to so many pass.
-_LIMITS: Final = {False: Limits(json_depth=2**63), True: Limits(json_depth=1000)}
-
 
 class Client:
-    """One connection to a server. :func:`openapi.client.connect` makes it.
+    """A client of one endpoint. :func:`openapi.client.connect` makes it.
 
-    Everything may be called from any number of tasks of its loop. When the connection ends,
-    everything that waits raises :class:`openapi.errors.ConnectionClosed`, and so does all that is
-    begun later. Cancelling whatever waits is harmless to everything else.
+    Everything may be called from any number of tasks of its loop. Its connections come and go; what
+    that means for what is under way is `one page <../explanation/clients.md>`_. When it is closed
+    for good, everything that waits raises :class:`openapi.errors.ConnectionClosed`, and so does all
+    that is begun later. Cancelling whatever waits is harmless to everything else.
     """
 
     def __init__(
         self,
-        ws: ClientWebSocketResponse,
+        dialer: Dialer,
         *,
         codec: Codec,
         methods: MethodTable,
+        reconnect: Backoff | None,
+        wait: bool,
+        on_state: Callable[[Status], object] | None,
         calls: int,
+        waiting: int,
         queue_bytes: int,
-        close_timeout: float,
     ) -> None:
-        self._link = Link(
-            ws,
-            receive=self._received,
-            packed=codec.packed,
-            queue_bytes=queue_bytes,
-            close_timeout=close_timeout,
-        )
-        self._session = Session(
-            methods, send=self._link.send, codec=codec, limits=_LIMITS[codec.packed]
-        )
-        self._peer = Peer(self._session, invoke=self._invoke, asked=calls)
+        self._dialer = dialer
+        self._codec = codec
+        self._methods = methods
         self._packed = codec.packed
-        self._handling: set[asyncio.Task[Any]] = set()
         self._read = self._reader(Any)
         self._write = encode_msgpack if codec.packed else encode_json
-        self._subscriptions = Subscriptions(
-            partial(self._peer.ask, room=self._link.room),
-            read=self._read,
-            write=self._write,
-            leave_timeout=close_timeout,
+        self._calls = calls
+        self._queue_bytes = queue_bytes
+        self._ignored = 0
+        self._keeper = Keeper(
+            self._dial,
+            opened=self._opened,
+            ended=self._ended,
+            backoff=reconnect,
+            wait=wait,
+            on_state=on_state,
         )
-        self._ended = asyncio.Event()
-        self._reconnect: Reconnect | None = None
+        self._calling = Calling(self._keeper, waiting=waiting)
+        self._renewing = Renewing(self._keeper)
+        self._connection: Connection | None = None  # the last there was
+
+    @property
+    def state(self) -> ClientState:
+        """Whether it is connecting, open, waiting for the next attempt, or closed."""
+        return self._keeper.state
+
+    @property
+    def status(self) -> Status:
+        """The state, with why it is so, and when the next attempt is made."""
+        return self._keeper.status
 
     @property
     def closed(self) -> ConnectionClosed | None:
-        """How the connection ended; None as long as it lasts."""
-        return self._link.closed
+        """How it ended for good; None as long as there is a connection, or may be one again."""
+        return self._keeper.closed
 
     @property
     def reconnect(self) -> Reconnect | None:
-        """What the server said before it closes: come back ``after`` so many milliseconds."""
-        return self._reconnect
+        """What the server said before it closes: come back ``after`` so many milliseconds.
+
+        None where the last connection heard nothing of the kind.
+        """
+        return None if self._connection is None else self._connection.reconnect
 
     @property
     def ignored(self) -> int:
         """How many messages of the server meant nothing to this client."""
-        session = self._session
-        ignored = session.ignored + session.dropped
-        return ignored + self._link.ignored + self._subscriptions.ignored
+        return self._ignored + (0 if self._connection is None else self._connection.ignored)
+
+    async def wait_open(self) -> None:
+        """Wait until there is a connection. Raises ConnectionClosed if there will be none."""
+        await self._keeper.wait_open()
+
+    def hurry(self) -> None:
+        """If it waits, it tries at once: something tells the application that it makes sense.
+
+        For example, a device is connected to its network again.
+        """
+        self._keeper.hurry()
 
     @overload
     async def call(
-        self, method: str, payload: object = ..., *, returns: type[T], timeout: float | None = ...
+        self,
+        method: str,
+        payload: object = ...,
+        *,
+        returns: type[T],
+        timeout: float | None = ...,
+        idempotent: bool = ...,
     ) -> T: ...
     @overload
     async def call(
@@ -104,6 +127,7 @@ class Client:
         *,
         returns: object = ...,
         timeout: float | None = ...,
+        idempotent: bool = ...,
     ) -> Any: ...
     async def call(
         self,
@@ -112,28 +136,39 @@ class Client:
         *,
         returns: object = Any,
         timeout: float | None = 30.0,
+        idempotent: bool = False,
     ) -> Any:
         """Call a method of the server and return its response.
 
         ``payload`` is anything whose JSON form is an object; ``returns`` is the type of the
         response, by default dicts, lists and plain values; ``timeout`` is in seconds, None waits
-        for ever. A call waits its turn while as many as the connection allows are in flight.
+        for ever. A call waits its turn while as many as the connection allows are in flight, and
+        while there is no connection.
 
-        Raises CallFailed with the server's error, ConnectionClosed, TimeoutError, UnexpectedData
-        for a response that does not fit ``returns``, Unserializable for a payload without a JSON
-        form.
+        ``idempotent`` says that it does no harm if it runs twice: then it is sent again where the
+        connection was lost before its answer, and where the server says when to try again.
+
+        Raises CallFailed with the server's error, or where too many wait; ConnectionClosed, whose
+        ``may_have_run`` says whether the call was sent; TimeoutError, UnexpectedData for a response
+        that does not fit ``returns``, Unserializable for a payload without a JSON form.
         """
-        return await self._peer.call(
-            method, payload, returns=returns, timeout=timeout, room=self._link.room
-        )
+        read = self._reader(returns)
+        async with deadline(timeout, f"{method!r} was not answered"):
+            response = await self._calling.ask(
+                method, payload, timeout=timeout, idempotent=idempotent
+            )
+        try:
+            return read(response)
+        except InvalidData as exc:
+            raise UnexpectedData(exc.errors) from exc
 
     async def notify(self, method: str, payload: object = None) -> None:
         """Call a method without an answer; returns when it is queued to be sent.
 
-        Raises ConnectionClosed, and Unserializable for a payload without a JSON form.
+        Raises ConnectionClosed, CallFailed where too many wait for a connection, and Unserializable
+        for a payload without a JSON form.
         """
-        await self._link.room()
-        self._peer.notify(method, payload)
+        await self._calling.notify(method, payload)
 
     @overload
     def stream(
@@ -172,14 +207,13 @@ class Client:
         stream ends with ``TooSlow``.
         """
         return Stream(
-            self._peer,
+            self._calling.begin,
             method,
             payload,
             decode=self._reader(type),
             read=self._read,
             timeout=timeout,
             queue_bytes=queue_bytes,
-            room=self._link.room,
         )
 
     def serve(self, method: str, handler: Handler) -> Callable[[], None]:
@@ -197,13 +231,13 @@ class Client:
         Raises DeclarationError if it is no coroutine function of one payload.
         """
         served = method_of(method, handler)
-        self._session.methods = MethodTable({**self._session.methods, method: served})
+        self._serve({**self._methods, method: served})
 
         def take_back() -> None:
-            others = dict(self._session.methods)
+            others = dict(self._methods)
             if others.get(method) is served:
                 del others[method]
-                self._session.methods = MethodTable(others)
+                self._serve(others)
 
         return take_back
 
@@ -219,13 +253,15 @@ class Client:
         """Publish a message; returns when the server has it. Raises as :meth:`call` does.
 
         Returns its position on a channel that keeps history, otherwise None. With a ``key`` of its
-        own, as a UUID, it may be published again where nobody knows whether it was: within five
-        minutes that changes nothing, and the position is that of the first time.
+        own, as a UUID, it is published again where nobody knows whether it was, as the connection
+        was lost: within five minutes that changes nothing, and the position is that of the first
+        time.
         """
         payload = {"channel": channel, "event": event, "data": data}
         if key is not None:
             payload["key"] = key
-        return position_of(await self.call("publish", payload, timeout=timeout))
+        response = await self.call("publish", payload, timeout=timeout, idempotent=key is not None)
+        return position_of(response)
 
     @overload
     async def history(
@@ -277,7 +313,7 @@ class Client:
         if reverse:
             payload["reverse"] = True
         read = self._reader(type)
-        response = await self.call("history", payload, timeout=timeout)
+        response = await self.call("history", payload, timeout=timeout, idempotent=True)
         try:
             return history_of(channel, response, lambda data: read(self._write(data)))
         except InvalidData as exc:
@@ -285,7 +321,9 @@ class Client:
 
     async def presence(self, channel: str, *, timeout: float | None = 30.0) -> list[Member]:
         """Who is on a channel, in the order in which they came. Raises as :meth:`call` does."""
-        response = await self.call("presence", {"channel": channel}, timeout=timeout)
+        response = await self.call(
+            "presence", {"channel": channel}, timeout=timeout, idempotent=True
+        )
         try:
             return members_of(response)
         except InvalidData as exc:
@@ -302,6 +340,7 @@ class Client:
         presence: Literal[False] = ...,
         queue_bytes: int = ...,
         timeout: float | None = ...,
+        on_renewed: Callable[[Subscription[Any]], object] | None = ...,
     ) -> Subscription[T]: ...
     @overload
     def subscribe(
@@ -314,6 +353,7 @@ class Client:
         presence: bool,
         queue_bytes: int = ...,
         timeout: float | None = ...,
+        on_renewed: Callable[[Subscription[Any]], object] | None = ...,
     ) -> Subscription[T | Member]: ...
     @overload
     def subscribe(
@@ -326,6 +366,7 @@ class Client:
         presence: bool = ...,
         queue_bytes: int = ...,
         timeout: float | None = ...,
+        on_renewed: Callable[[Subscription[Any]], object] | None = ...,
     ) -> Subscription[Any]: ...
     def subscribe(
         self,
@@ -337,6 +378,7 @@ class Client:
         presence: bool = False,
         queue_bytes: int = 1024 * 1024,
         timeout: float | None = 30.0,
+        on_renewed: Callable[[Subscription[Any]], object] | None = None,
     ) -> Subscription[Any]:
         """Subscribe to the events of a channel that fit a pattern: see :class:`Subscription`.
 
@@ -344,7 +386,9 @@ class Client:
         a position to go on from: that of an earlier subscription, or of a message. ``presence`` is
         whether it is told who joins and leaves. At most ``queue_bytes`` of messages wait to be
         read, what was recovered among them; past that the subscription ends with ``TooSlow``.
-        ``timeout`` is how long the server may take to agree, in seconds.
+        ``timeout`` is how long the server may take to agree, in seconds. ``on_renewed`` is called
+        with the subscription whenever the server of another connection has agreed to it: it is
+        :attr:`~Subscription.recovered` if nothing was lost meanwhile.
 
         Entering it raises CallFailed where the server refuses, ConnectionClosed and TimeoutError;
         and UnexpectedData where what the server recovered cannot be read.
@@ -352,7 +396,7 @@ class Client:
 
         async def open(subscription: Subscription[Any]) -> None:
             async with deadline(timeout, f"the subscription to {channel!r} was not answered"):
-                await self._subscriptions.open(subscription)
+                await self._renewing.open(subscription)
 
         return Subscription(
             channel,
@@ -363,49 +407,55 @@ class Client:
             read_member=lambda data: member_of(self._read(data)),
             queue_bytes=queue_bytes,
             open=open,
-            close=self._subscriptions.close,
+            close=self._renewing.close,
+            on_renewed=on_renewed,
         )
 
     async def wait_closed(self) -> ConnectionClosed:
-        """Wait until the connection ends; returns how it did."""
-        await self._ended.wait()
-        assert self.closed is not None
-        return self.closed
+        """Wait until it is closed for good; returns why."""
+        return await self._keeper.wait_closed()
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Send what waits to be sent, and close. Leaving ``connect`` does it too."""
-        self._subscriptions.end(None)
-        await self._link.close(code, reason)
-        await self._ended.wait()
-
-    async def run(self) -> None:
-        """Keep the connection going until it ends. :func:`connect` does it."""
+        """Send what waits to be sent, and close for good. Leaving ``connect`` does it too."""
+        self._renewing.end(None)
         try:
-            await self._link.run()
+            await self._keeper.aclose(code, reason)
         finally:
-            assert self.closed is not None
-            self._peer.end(self.closed.code, self.closed.reason)
-            self._subscriptions.end(self.closed)
-            self._ended.set()
-            await self._subscriptions.wait_idle()
-            while self._handling:
-                await asyncio.wait(self._handling)
+            await self._renewing.aclose()
 
-    def _received(self, message: str | bytes) -> None:
-        for other in self._peer.receive(message):
-            if isinstance(other, Message):
-                self._subscriptions.deliver(other)
-            else:
-                self._reconnect = other
+    async def open(self, *, wait: bool) -> None:
+        """Begin to connect; :func:`connect` does it. With ``wait`` it raises why that fails."""
+        if wait:
+            await self._keeper.open()
+        else:
+            self._keeper.start()
 
-    async def _invoke(self, call: Incoming) -> Any:
-        task = asyncio.current_task()
-        assert task is not None
-        self._handling.add(task)
-        task.add_done_callback(self._handling.discard)
-        result = await call.method.function(self, call.payload)
-        await self._link.settled()
-        return result
+    async def _dial(self) -> Connection:
+        return Connection(
+            await self._dialer.dial(),
+            codec=self._codec,
+            methods=self._methods,
+            read=self._read,
+            write=self._write,
+            told=self._keeper.told,
+            calls=self._calls,
+            queue_bytes=self._queue_bytes,
+            close_timeout=self._dialer.close_timeout,
+        )
+
+    def _opened(self, connection: Connection, before: Connection | None) -> None:
+        if self._connection is not None:
+            self._ignored += self._connection.ignored
+        self._connection = connection
+        self._renewing.move(connection, before)
+
+    def _ended(self, closed: ConnectionClosed) -> None:
+        self._renewing.end(closed)
+
+    def _serve(self, methods: dict[str, Any]) -> None:
+        self._methods = MethodTable(methods)
+        for connection in self._keeper.connections:
+            connection.session.methods = self._methods
 
     def _reader(self, hint: object) -> Callable[[Any], Any]:
         """What reads data of the server as a type. It raises InvalidData."""

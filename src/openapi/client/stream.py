@@ -14,16 +14,31 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
+from openapi.client.calling import Begun
 from openapi.errors import CallFailed, ErrorCode, InvalidData, TooSlow, UnexpectedData
-from openapi.protocol.pending import Asked, Outcome
+from openapi.protocol.pending import Outcome
 from openapi.rpc.inbox import Inbox
-from openapi.rpc.peer import Peer, deadline
+from openapi.rpc.peer import deadline
 
 __all__ = ["Stream", "StreamState"]
 
 T = TypeVar("T")
+
+
+class Begin(Protocol):
+    """Sends a call, on whatever connection there is: see :meth:`Calling.begin`."""
+
+    async def __call__(
+        self,
+        method: str,
+        payload: object,
+        ended: Callable[[Outcome], object],
+        *,
+        item: Callable[[bytes], object],
+        timeout: float | None,
+    ) -> Begun: ...
 
 
 class StreamState(Enum):
@@ -38,10 +53,10 @@ class _Feed:
     """A stream as its connection knows it, and keeps it: so its reader's end can be lost."""
 
     __slots__ = (
-        "_asked",
+        "_begin",
+        "_begun",
         "_limit",
         "_method",
-        "_peer",
         "_read",
         "inbox",
         "loop",
@@ -50,37 +65,35 @@ class _Feed:
     )
 
     def __init__(
-        self, peer: Peer, method: str, *, read: Callable[[bytes], Any], queue_bytes: int
+        self, begin: Begin, method: str, *, read: Callable[[bytes], Any], queue_bytes: int
     ) -> None:
         self.state = StreamState.NEW
         self.inbox: Final[Inbox[bytes]] = Inbox(queue_bytes)
         self.response: Any = None
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._asked: Asked | None = None
+        self._begin = begin
+        self._begun: Begun | None = None
         self._limit = queue_bytes
         self._method = method
-        self._peer = peer
         self._read = read
 
-    async def begin(
-        self, payload: object, timeout: float | None, room: Callable[[], Awaitable[object]]
-    ) -> None:
+    async def begin(self, payload: object, timeout: float | None) -> None:
         """Call the method, when it is its turn."""
         self.state, self.loop = StreamState.OPEN, asyncio.get_running_loop()
-        self._asked = await self._peer.begin(
-            self._method, payload, self._ended, item=self._item, timeout=timeout, room=room
+        self._begun = await self._begin(
+            self._method, payload, self._ended, item=self._item, timeout=timeout
         )
         if self.inbox.ready:  # it was left while it waited for its turn
-            self._abandon(self._asked)
+            self._abandon(self._begun)
 
     def leave(self, error: Exception | None) -> None:
         """Nobody reads it any more: the server need not go on."""
-        if self._asked is not None:
-            self._abandon(self._asked)
+        if self._begun is not None:
+            self._abandon(self._begun)
         self._end(error)
 
-    def _abandon(self, asked: Asked) -> None:
-        self._peer.session.pending.abandon(asked)
+    def _abandon(self, begun: Begun) -> None:
+        begun.pending.abandon(begun.asked)
 
     def _item(self, item: bytes) -> None:
         if not self.inbox.put(item, len(item)):
@@ -124,11 +137,11 @@ class Stream(Generic[T]):
     UnexpectedData; the next one can be read.
     """
 
-    __slots__ = ("__weakref__", "_decode", "_feed", "_method", "_payload", "_room", "_timeout")
+    __slots__ = ("__weakref__", "_decode", "_feed", "_method", "_payload", "_timeout")
 
     def __init__(
         self,
-        peer: Peer,
+        begin: Begin,
         method: str,
         payload: object,
         *,
@@ -136,14 +149,12 @@ class Stream(Generic[T]):
         read: Callable[[bytes], Any],
         timeout: float | None,
         queue_bytes: int,
-        room: Callable[[], Awaitable[object]],
     ) -> None:
-        self._feed = _Feed(peer, method, read=read, queue_bytes=queue_bytes)
+        self._feed = _Feed(begin, method, read=read, queue_bytes=queue_bytes)
         self._method = method
         self._payload = payload
         self._decode = decode
         self._timeout = timeout
-        self._room = room
 
     @property
     def response(self) -> Any:
@@ -195,7 +206,7 @@ class Stream(Generic[T]):
             feed.loop.call_soon_threadsafe(feed.leave, None)
 
     async def _begin(self) -> None:
-        await self._feed.begin(self._payload, self._timeout, self._room)
+        await self._feed.begin(self._payload, self._timeout)
 
     async def _wait(self) -> None:
         if self._feed.state is StreamState.NEW:

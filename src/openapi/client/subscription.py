@@ -1,20 +1,24 @@
 """One subscription of a client: a bounded queue of messages, read by ``async for``.
 
-| state | a message             | ``$reset``         | its reader is | the connection | leaving |
-|       |                       |                    | too slow      | ends           | it      |
-|-------|-----------------------|--------------------|---------------|----------------|---------|
-| NEW   |                       |                    |               | ENDED, with it |         |
-| OPEN  | is queued, unless its | takes the place of | ENDED, with   | ENDED, with it | ENDED   |
-|       | answer was behind it  | all that is queued | TooSlow       |                |         |
-| ENDED | is dropped            |                    |               |                |         |
+| state | the server    | a message     | ``$reset``    | its reader  | the connection  | leaving |
+|       | agrees        |               |               | is too slow | ends            | it      |
+|-------|---------------|---------------|---------------|-------------|-----------------|---------|
+| NEW   | OPEN          |               |               |             |                 | ENDED   |
+| OPEN  | OPEN, by the  | is queued, if | takes the     | ENDED, with | AWAY, or if it  | ENDED   |
+|       | new           | it did not    | place of all  | TooSlow     | was the last,   |         |
+|       | connection    | come before   | that is queued|             | ENDED with it   |         |
+| AWAY  | OPEN          |               |               |             | ENDED, likewise | ENDED   |
+| ENDED |               | is dropped    |               |             |                 |         |
 
-What was queued before the end is read before the end is. What was recovered is queued first.
+What was queued before the end is read before the end is. What was recovered is queued first. Where
+the server agrees anew and cannot recover, that is a ``$reset``.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from openapi.client.joined import Joined
 from openapi.client.presence import Member
@@ -26,7 +30,12 @@ from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT
 from openapi.rpc.inbox import Inbox
 
+if TYPE_CHECKING:
+    from openapi.client.subscriptions import Subscriptions
+
 __all__ = ["Subscription", "SubscriptionState"]
+
+logger = logging.getLogger("openapi.client")
 
 T = TypeVar("T")
 
@@ -36,6 +45,7 @@ class SubscriptionState(Enum):
 
     NEW = "new"
     OPEN = "open"
+    AWAY = "away"
     ENDED = "ended"
 
 
@@ -45,16 +55,21 @@ class Subscription(Generic[T]):
         async with client.subscribe("host", "c*") as messages:
             async for message in messages: ...
 
-    Entering it subscribes, leaving it unsubscribes. The iteration ends with ConnectionClosed when
-    the connection ends (but stops if this client closed it), with TooSlow when more than
-    ``queue_bytes`` wait to be read, and with CallFailed when the server takes the subscription
-    back. A message whose data does not fit ``type`` raises UnexpectedData; the next one can be
-    read. So it can behind PositionLost: messages are lost, history cannot tell which, and those
-    that waited to be read are forgotten, ``$join`` and ``$leave`` too. Load anew what they tell.
+    Entering it subscribes, leaving it unsubscribes. When the connection is lost, the next one has
+    it. On a channel that keeps history the reader notices nothing, or PositionLost: messages are
+    lost, nobody can tell which, and those that waited to be read are forgotten, ``$join`` and
+    ``$leave`` too. Load anew what they tell, and iterate again: the next one can be read. On a
+    channel that keeps none, what was published meanwhile is lost; ``on_renewed`` of
+    :meth:`Client.subscribe` tells when that was.
 
-    Who was cut off, at whatever moment, gives :attr:`position` to the next subscription, and gets
-    each message once: ``client.subscribe("host", "c*", recover=messages.position)``. Where that is
-    not :attr:`recovered`, messages are lost as with PositionLost.
+    The iteration ends with ConnectionClosed when the client is closed for good (but stops if the
+    application closed it), with TooSlow when more than ``queue_bytes`` wait to be read, and with
+    CallFailed when the server takes the subscription back, or does not renew it. A message whose
+    data does not fit ``type`` raises UnexpectedData; the next one can be read.
+
+    A program that was ended itself, and kept :attr:`position`, goes on from there:
+    ``client.subscribe("host", "c*", recover=position)``. Where that is not :attr:`recovered`,
+    messages are lost as with PositionLost.
 
     With ``presence``, ``$join`` and ``$leave`` come as messages too, whatever the pattern. Their
     data is a :class:`Member`, whatever the ``type``, so it is a ``Subscription[T | Member]``: tell
@@ -74,6 +89,7 @@ class Subscription(Generic[T]):
         queue_bytes: int,
         open: Callable[[Any], Awaitable[object]],
         close: Callable[[Any], Awaitable[object]],
+        on_renewed: Callable[[Any], object] | None = None,
     ) -> None:
         self.channel: Final = channel
         self.event: Final = event
@@ -84,7 +100,8 @@ class Subscription(Generic[T]):
         self.position: Position | None = recover
         """Right behind the last message that was read, on a channel that keeps history."""
         self.recovered: bool | None = None
-        """Whether everything behind ``recover`` comes; None where that was not asked for."""
+        """Whether nothing was lost when the server agreed last: behind ``recover``, or while it
+        was away. None as long as neither was asked for."""
         self.dropped = 0
         """How many messages the server left out for this client, as the channel's rule allows."""
         self._decode = decode
@@ -93,6 +110,11 @@ class Subscription(Generic[T]):
         self._inbox: Inbox[frames.Message | PositionLost] = Inbox(queue_bytes)
         self._open = open
         self._close = close
+        self._on_renewed = on_renewed
+        self.source: Subscriptions | None = None
+        """Those of the connection that it has its messages from."""
+        self.behind: Position | None = recover
+        """Right behind the last message that came, where it is to go on."""
         # What has no greater offset is not for this subscription, though it may be for another.
         self._begins = 0
 
@@ -108,6 +130,7 @@ class Subscription(Generic[T]):
             await self._open(self)
         except BaseException:
             # The server may have agreed, but nobody knows: what it said is said the next time.
+            self.end(None)
             self.position, self.recovered = self.recover, None
             raise
         return self
@@ -145,18 +168,35 @@ class Subscription(Generic[T]):
         position = self.position if message.offset else None
         return Message(message.channel, message.event, data, position)
 
-    def begin(self, joined: Joined) -> bool:
+    def begin(self, joined: Joined, source: "Subscriptions") -> bool:
         """The server agreed. Returns False if nobody wants it any more, or it was too much."""
-        if self.state is SubscriptionState.NEW:
-            self.state = SubscriptionState.OPEN
-            self._begins = 0 if joined.position is None else joined.position.offset
-            if self.recover is not None:
-                self.recovered = joined.recovered
-            if self.recovered:
-                all(map(self.put, joined.messages))  # up to one that is too much
-            else:
-                self.position = joined.position
+        if self.state is SubscriptionState.ENDED:
+            return False
+        renewed = self.state is not SubscriptionState.NEW
+        if self.source is not None:
+            self.source.release(self)
+        self.state, self.source = SubscriptionState.OPEN, source
+        asked, came = self.behind, 0 if self.behind is None else self.behind.offset
+        self.behind = joined.position
+        self._begins = 0 if joined.position is None else joined.position.offset
+        if asked is not None or renewed:
+            self.recovered = joined.recovered
+        if joined.recovered and asked is not None:
+            # Of another connection, which it has until now, some may have come already.
+            all(self.put(each) for each in joined.messages if each.offset > came)
+            self._pass_over(came)
+        elif renewed and asked is not None and joined.position is not None:
+            self.reset(joined.position)
+        else:
+            self.position = joined.position
+        if renewed and self.state is SubscriptionState.OPEN:
+            self._tell()
         return self.state is SubscriptionState.OPEN
+
+    def away(self) -> None:
+        """The connection has ended, and the next one is to have it."""
+        if self.state is SubscriptionState.OPEN:
+            self.state, self.source = SubscriptionState.AWAY, None
 
     def awaits(self, message: frames.Message) -> bool:
         """Whether a message is for it, and its answer was not behind that."""
@@ -165,6 +205,7 @@ class Subscription(Generic[T]):
 
     def put(self, message: frames.Message) -> bool:
         """Queue a message. Returns False if that was too much, and the end."""
+        self._pass_over(message.offset)
         return self._put(message, len(message.data))
 
     def reset(self, position: Position) -> bool:
@@ -172,10 +213,23 @@ class Subscription(Generic[T]):
 
         Returns False if not even that could be queued, and the end.
         """
-        self._begins = position.offset
+        self._begins, self.behind = position.offset, position
         while self._inbox.size:  # its reader is to load anew what these would change
             self._inbox.take()
         return self._put(PositionLost(self.channel, position.offset, position.epoch), 0)
+
+    def _pass_over(self, offset: int) -> None:
+        """All up to this offset have come."""
+        if self.behind is not None and offset > self.behind.offset:
+            self.behind = Position(offset, self.behind.epoch)
+            self._begins = max(self._begins, offset)
+
+    def _tell(self) -> None:
+        if self._on_renewed is not None:
+            try:
+                self._on_renewed(self)
+            except Exception:
+                logger.exception("on_renewed of the subscription to %r failed", self.channel)
 
     def _put(self, message: frames.Message | PositionLost, size: int) -> bool:
         if self._inbox.put(message, size):

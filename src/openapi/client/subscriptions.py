@@ -86,6 +86,7 @@ class Subscriptions:
 
     ``read`` reads the data of a message, or a response, as plain values; it raises InvalidData.
     ``write`` is its reverse. Leaving one waits ``leave_timeout`` seconds for the server at most.
+    ``released`` is called when another connection has one of them from now on.
     ``ignored`` counts events of the server's own that are not known here, or for nobody.
     """
 
@@ -96,11 +97,13 @@ class Subscriptions:
         read: Callable[[Any], object],
         write: Callable[[object], bytes],
         leave_timeout: float,
+        released: Callable[[], object] = lambda: None,
     ) -> None:
         self._ask = ask
         self._read = read
         self._write = write
         self._leave_timeout = leave_timeout
+        self._released = released
         self._channels: dict[str, _Channel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.ignored = 0
@@ -109,21 +112,28 @@ class Subscriptions:
         return sum(len(channel.open) for channel in self._channels.values())
 
     async def open(self, subscription: _Any) -> None:
-        """Subscribe.
+        """Subscribe, or renew what another connection had.
 
         Raises CallFailed where the server refuses, ConnectionClosed, and UnexpectedData where what
-        was recovered cannot be read.
+        was recovered cannot be read. Whoever gives the subscription up then ends it; what the
+        server agrees to all the same is taken back.
         """
         asked = asyncio.Event()
         joining = self._spawn(self._join(subscription, asked.set))
         try:
             await asyncio.shield(joining)
         except BaseException:
-            subscription.end(None)
             if not asked.is_set():
                 joining.cancel()
             self._leave_soon(subscription)
             raise
+
+    def release(self, subscription: _Any) -> None:
+        """Another connection has it from now on."""
+        channel = self._channels.get(subscription.channel)
+        if channel is not None:
+            channel.open.pop(subscription, None)
+        self._released()
 
     async def close(self, subscription: _Any) -> None:
         """Unsubscribe. What comes from now on is dropped; returns when the server has answered."""
@@ -141,11 +151,17 @@ class Subscriptions:
             fits = [each for each in channel.open if each.awaits(message)]
             self._put(fits, message)
 
-    def end(self, error: ConnectionClosed | None) -> None:
-        """End all of them, for the connection has ended; None if this client wanted that."""
+    def end(self, error: ConnectionClosed | None, *, again: bool = False) -> None:
+        """The connection has ended: all of them end, or wait for the next one if there is one.
+
+        ``error`` is None if this client wanted that.
+        """
         for channel in self._channels.values():
             for subscription in channel.open:
-                subscription.end(error)
+                if again:
+                    subscription.away()
+                else:
+                    subscription.end(error)
             channel.open.clear()
 
     async def wait_idle(self) -> None:
@@ -165,7 +181,7 @@ class Subscriptions:
                     faults.append(exc)
                     self._leave_soon(subscription)
                     return
-                if subscription.begin(answer):
+                if subscription.begin(answer, self):
                     pattern.members.add(subscription)
                     channel.open[subscription] = None
                 else:  # it was given up meanwhile, or is too slow already
@@ -175,8 +191,8 @@ class Subscriptions:
                 "channel": subscription.channel,
                 "event": subscription.event,
             }
-            if subscription.recover is not None:
-                payload["recover"] = subscription.recover
+            if (behind := subscription.behind) is not None:
+                payload["recover"] = behind
             if subscription.presence:
                 payload["presence"] = True
             await self._ask("subscribe", payload, sent=sent, answered=answered)

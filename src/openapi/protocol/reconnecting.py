@@ -74,7 +74,7 @@ class Reconnecting:
             self.attempting, self.due = False, None
 
     def failed(self, now: float, *, again: bool, after: float = 0.0) -> None:
-        """The attempt failed; ``again`` is whether another makes sense, ``after`` so many seconds."""
+        """The attempt failed; another makes sense ``again``, ``after`` so many seconds."""
         if self.attempting:
             self.attempting = False
             self.due = now + after + next(self._delays) if again else None

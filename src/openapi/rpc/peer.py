@@ -59,6 +59,10 @@ def _nothing(call: Incoming) -> None:
     """Nobody wants to know."""
 
 
+def _never() -> None:
+    """Nobody wants to know of ours."""
+
+
 @asynccontextmanager
 async def deadline(timeout: float | None, text: str) -> AsyncIterator[None]:
     """Raise TimeoutError, with what it is about, after so many seconds. None: never."""
@@ -76,7 +80,8 @@ class Peer:
     """The other end of a connection.
 
     ``invoke`` runs a handler. ``room`` returns None while there is room for an item of a stream,
-    otherwise what to await before asking again. ``done`` is called behind the work of each call.
+    otherwise what to await before asking again. ``done`` is called behind the work of each call,
+    ``freed`` at the end of each of ours.
     ``outlive`` is given the tasks of shielded calls that :meth:`end` leaves running; without it
     they are cancelled as all others. ``asked`` bounds our own calls in flight; more wait.
     """
@@ -85,6 +90,7 @@ class Peer:
         "_asked",
         "_done",
         "_ended",
+        "_freed",
         "_gate",
         "_invoke",
         "_loop",
@@ -102,6 +108,7 @@ class Peer:
         invoke: Invoke,
         room: Callable[[], Awaitable[object] | None] = _at_once,
         done: Callable[[Incoming], object] = _nothing,
+        freed: Callable[[], object] = _never,
         outlive: Callable[[asyncio.Task[None]], object] | None = None,
         asked: int,
     ) -> None:
@@ -110,6 +117,7 @@ class Peer:
         self._invoke = invoke
         self._room = room
         self._done = done
+        self._freed = freed
         self._outlive = outlive
         self._asked = asked
         self._turns: asyncio.Semaphore | None = None
@@ -250,7 +258,7 @@ class Peer:
         written, pending = self._written(method, payload), self.session.pending
         if self._turns is None:
             self._turns = asyncio.Semaphore(self._asked)
-            pending.freed = self._turns.release
+            pending.freed = self._free
         await self._turns.acquire()
         try:
             if room is not None:
@@ -259,6 +267,11 @@ class Peer:
         except BaseException:
             self._turns.release()
             raise
+
+    def _free(self) -> None:
+        if self._turns is not None:
+            self._turns.release()
+        self._freed()
 
     def _written(self, method: str, payload: object) -> bytes:
         if not isinstance(method, str):  # nobody could answer it: its name cannot be read
