@@ -19,6 +19,7 @@ SRC = Path(__file__).parents[1] / "src" / "openapi"
 ARROWS: dict[str, frozenset[str]] = {
     "__init__": frozenset(),
     "errors": frozenset(),
+    "browser": frozenset(),
     "schema": frozenset({"errors"}),
     "protocol": frozenset({"schema", "errors"}),
     "spec": frozenset({"protocol", "schema", "errors"}),
@@ -45,6 +46,7 @@ PACKAGES: dict[str, frozenset[str]] = {
     "ws/brokers/redis/": AIOHTTP | {"redis"},
     "ws/brokers/nats/": AIOHTTP | {"nats"},
     "client/": AIOHTTP,
+    "browser/": AIOHTTP,
     "testing/": AIOHTTP,
     "testing/plugin.py": frozenset({"pytest"}),
     "testing/sessions.py": frozenset({"msgspec"}),  # as the codec of the wire

@@ -1,0 +1,79 @@
+/**
+ * One call, from when the application makes it until it is over.
+ *
+ * It waits (`connection` is null) until it is sent; it may wait again, if it is sent anew. `ready` is
+ * false while it waits for the server to be asked again. When it is `over`, nobody waits for it.
+ */
+
+/** @typedef {import("./connection.js").Connection} Connection */
+
+/**
+ * How a call ended: with an error, or a response from a connection. It may be told twice: somebody
+ * gave it up, and then its answer came all the same.
+ *
+ * @typedef {(error: unknown, response: unknown, connection: Connection | null) => void} Ended
+ */
+
+/**
+ * @typedef {object} CallOptions
+ * @property {string} method
+ * @property {() => string} write its payload, as JSON, when it is sent
+ * @property {Ended} ended
+ * @property {((item: unknown, size: number) => void) | undefined} [item] of a stream
+ * @property {boolean | undefined} [idempotent] whether it may be sent again though it may have run
+ * @property {boolean} [notification] whether it has no answer
+ * @property {number | null | undefined} [timeout] milliseconds until it is given up
+ * @property {number | null | undefined} [itemTimeout] milliseconds that the server has for each item
+ * @property {AbortSignal | null | undefined} [signal] gives it up
+ * @property {Connection} [only] it means nothing on any other
+ */
+
+export class Call {
+  /** @type {Connection | null} where it is in flight */
+  connection = null;
+  id = 0;
+  ready = true;
+  over = false;
+  /** Whether the server may have run it. */
+  sent = false;
+  /** When it is given up. */
+  expires = Infinity;
+  /** @type {(() => void)[]} what is to be taken back when it is over */
+  undo = [];
+
+  /** @param {CallOptions} options */
+  constructor(options) {
+    this.options = options;
+    this.method = options.method;
+    this.write = options.write;
+  }
+
+  /**
+   * @param {unknown} error
+   * @param {unknown} [response]
+   * @param {Connection | null} [connection]
+   */
+  finish(error, response, connection = null) {
+    this.over = true;
+    for (const each of this.undo.splice(0)) each();
+    this.options.ended(error, response, connection);
+  }
+}
+
+/**
+ * The JSON of a payload, taken now: what becomes of the object later is another thing.
+ *
+ * @param {string} method
+ * @param {unknown} payload
+ * @returns {() => string}
+ */
+export function written(method, payload) {
+  if (typeof method !== "string") throw new TypeError(`the name of a method is a string, not ${method}`);
+  const text = JSON.stringify(payload ?? {});
+  if (text?.[0] !== "{") throw new TypeError(`the payload of ${method} is no object`);
+  if (HALF.test(text)) throw new TypeError(`the payload of ${method} has half of a surrogate pair`);
+  return () => text;
+}
+
+/** JSON.stringify writes half of a pair, and nothing else, like this; the server could not read it. */
+const HALF = /(^|[^\\])(\\\\)*\\ud[89a-f]/;
