@@ -33,9 +33,10 @@ class Link:
 
     def __init__(self, *, seed: int = 0) -> None:
         self.random: Final = random.Random(seed)
-        """What decides: give it to a ``delay`` that is left to chance."""
-        self.to_server: Final = Direction(self.random)
-        self.to_client: Final = Direction(self.random)
+        """For a ``delay`` that is left to chance."""
+        # Each has its own: which messages are lost does not depend on what else is said when.
+        self.to_server: Final = Direction(random.Random(f"{seed} to server"))
+        self.to_client: Final = Direction(random.Random(f"{seed} to client"))
         self.refusing = False
         """Whether new connections are refused, as by a host where nobody listens."""
         self.connections: Final[set[Connected]] = set()

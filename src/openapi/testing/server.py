@@ -111,8 +111,6 @@ class Server:
         """
         if self.state is not ServerState.ENDED:
             self.state = ServerState.ENDED
-            if self._session is not None:
-                await self._session.close()
             await self._runner.cleanup()
 
     async def aclose(self) -> None:
@@ -120,9 +118,9 @@ class Server:
         if self.state is not ServerState.ENDED:
             self.state = ServerState.ENDED
             self.cut()
-            if self._session is not None:
-                await self._session.close()
             await self._runner.cleanup()
+        if self._session is not None:
+            await self._session.close()
 
 
 @asynccontextmanager

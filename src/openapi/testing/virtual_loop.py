@@ -13,13 +13,15 @@ import asyncio
 import collections
 import gc
 import heapq
+import itertools
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
+from contextvars import Context
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from openapi.testing.waiting import described, listed
 
-__all__ = ["START", "ScenarioError", "VirtualLoop", "drive"]
+__all__ = ["START", "ScenarioError", "VirtualLoop", "age", "drive"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -29,6 +31,22 @@ START: Final = 1024.0
 """The loop's time at the start, in seconds: never 0, which is false, and no real loop has."""
 
 _UNSAID: Final = frozenset({"message", "source_traceback"})  # of a report to the loop's handler
+
+
+class _Timer(asyncio.TimerHandle):
+    """A timer that knows how many were set before it.
+
+    With a real clock no two moments are the same. Here most are, and a heap has no order for them.
+    """
+
+    __slots__ = ("number",)
+
+    number: int
+    _scheduled: bool
+
+    def __lt__(self, other: asyncio.TimerHandle) -> bool:
+        assert isinstance(other, _Timer)
+        return (self.when(), self.number) < (other.when(), other.number)
 
 
 class ScenarioError(AssertionError):
@@ -55,10 +73,25 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._turns = turns
         self._turns_left = turns
         self._settling = False
+        self._timers = itertools.count()
 
     def time(self) -> float:
         """Seconds, of this loop alone."""
         return self._now
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """See asyncio. Of two timers of the same moment, the one that was set first is first."""
+        timer = _Timer(when, callback, args, self, context)
+        timer.number = next(self._timers)
+        heapq.heappush(self._scheduled, timer)
+        timer._scheduled = True
+        return timer
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Note the fault: nothing that comes here is for nobody to see."""
