@@ -164,9 +164,7 @@ async def test_who_is_silent_for_long_is_let_go_by_the_server() -> None:
     app = make_app()
     async with serve(app) as server, server.connect(heartbeat=None) as client:
         client.link.halt()
-        await asyncio.sleep(25)
-        assert app[SOCKETS].sockets
-        await asyncio.sleep(25)
+        await asyncio.sleep(60)
         assert not app[SOCKETS].sockets
 
 
