@@ -11,10 +11,12 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from yarl import URL
 
 from openapi import __version__
 from openapi.cli.commands import openapi
@@ -101,7 +103,7 @@ class TestServe:
     async def test_a_call_in_flight_is_answered_before_it_stops(self) -> None:
         with started("serve", APP, "--port", "0") as process:
             address = line(process)["url"]
-            async with connect(f"{address}/stream") as client:
+            async with connect(f"{address}/stream", reconnect=None) as client:
                 async with client.subscribe("calls") as calls:
                     call = asyncio.create_task(client.call("last_call"))
                     await anext(calls)
@@ -113,7 +115,8 @@ class TestServe:
 
     async def test_a_second_signal_does_not_wait_for_calls_in_flight(self) -> None:
         with started("serve", APP, "--port", "0") as process:
-            async with connect(line(process)["url"] + "/stream") as client:
+            url = line(process)["url"] + "/stream"
+            async with connect(url, reconnect=None) as client:
                 async with client.subscribe("calls") as calls:
                     call = asyncio.create_task(client.call("stuck"))
                     await anext(calls)
@@ -543,16 +546,27 @@ class TestListenAndPublish:
             assert process.returncode == 0
         assert path.read_text() == '{"channel":"news","event":"world","data":1}\n' * 2
 
-    def test_a_server_that_goes_away_says_so_with_its_code(self) -> None:
-        with started("serve", APP, "--port", "0") as server:
-            url = line(server)["url"] + "/stream"
-            with started("listen", url, "news") as process:
+    def test_a_server_that_goes_away_is_listened_to_again_when_it_is_back(self) -> None:
+        with ExitStack() as stack:
+            with started("serve", APP, "--port", "0") as server:
+                url = line(server)["url"] + "/stream"
+                process = stack.enter_context(started("listen", url, "news"))
                 _publish_until_heard(url, process, "world", 1)
                 server.send_signal(signal.SIGTERM)
-                _, err = process.communicate(timeout=DEADLINE)
-            assert process.returncode == 1
-            assert "Error: the server closed the connection (1012, the server restarts)" in err
-            assert "; come back in 0." in err
+                assert process.stderr is not None
+                said = process.stderr.readline()
+                assert "Warning: the connection is closed (1012, the server restarts)" in said
+                assert "; connecting again in " in said
+            stack.enter_context(started("serve", APP, "--port", str(URL(url).port)))
+            while "connected again; what was published meanwhile is missed" not in said:
+                said = process.stderr.readline()
+                assert said
+            run("publish", url, "news", "back", "2")
+            while line(process)["event"] != "back":
+                pass
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=DEADLINE)
+            assert process.returncode == 0
 
     def test_being_thrown_out_is_told_with_its_code(self) -> None:
         with served(APP) as host, started("listen", f"{host}/stream", "news") as process:

@@ -584,7 +584,7 @@ class TestConfirm:
         async def watch(handler: Handler | None, watching: asyncio.Event) -> None:
             serve = {} if handler is None else {"confirm": handler}
             async with (
-                connect(url / "stream", serve=serve) as client,
+                connect(url / "stream", serve=serve, reconnect=None) as client,
                 client.subscribe("questions"),
             ):
                 watching.set()

@@ -48,7 +48,7 @@ async def one_on_each(url: str, workers: Sequence[int]) -> AsyncIterator[dict[in
     clients: dict[int, Client] = {}
     async with AsyncExitStack() as stack:
         while len(clients) < len(workers):
-            client = await stack.enter_async_context(connect(f"{url}/stream"))
+            client = await stack.enter_async_context(connect(f"{url}/stream", reconnect=None))
             clients[await client.call("process", returns=int)] = client
         assert clients.keys() == set(workers)
         yield clients

@@ -5,16 +5,20 @@ import signal
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from openapi.cli.answers import Answers
 from openapi.cli.lines import lines
 from openapi.cli.output import CannotWrite, Output
 from openapi.client import (
+    Backoff,
     Client,
+    ClientState,
     Message,
     Position,
     PositionLost,
+    Status,
     Subscription,
     TooSlow,
     connect,
@@ -104,7 +108,8 @@ async def listen(
 ) -> None:
     """Show messages, ``count`` of them or without end; first the last ``history`` that are kept.
 
-    What is lost or left out is said on stderr. ``given`` is that of :func:`call`.
+    When the connection is lost it is made anew. What is lost or left out is said on stderr.
+    ``given`` is that of :func:`call`.
     """
     answers, left, live, dropped = Answers(out, given), count, False, 0
 
@@ -113,8 +118,14 @@ async def listen(
 
     async with (
         lines(out, render, screen=answers.screen) as show,
-        _connected(url, timeout, answers) as client,
-        client.subscribe(channel, event, timeout=timeout, queue_bytes=_QUEUE_BYTES) as messages,
+        _connected(url, timeout, answers, coming_back=out) as client,
+        client.subscribe(
+            channel,
+            event,
+            timeout=timeout,
+            queue_bytes=_QUEUE_BYTES,
+            on_renewed=partial(_renewed, out),
+        ) as messages,
     ):
         past = await _past(client, messages, history, timeout=timeout)
         out.note("listening, Ctrl-C stops")
@@ -168,11 +179,34 @@ def _form(message: Message[Any]) -> dict[str, Any]:
     return form
 
 
+def _renewed(out: Output, messages: Subscription[Any]) -> None:
+    """The connection was lost, and there is another."""
+    if messages.recovered:
+        out.warning("connected again, nothing was missed")
+    elif messages.position is None:  # otherwise it is told by what is read
+        out.warning("connected again; what was published meanwhile is missed")
+
+
+def _lost(out: Output, status: Status) -> None:
+    """Say that it waits for another connection."""
+    if status.state is ClientState.WAITING:
+        out.warning(f"{status.reason}; connecting again in {status.retry_in or 0:.1f} s")
+
+
 @asynccontextmanager
-async def _connected(url: str, timeout: float, answers: Answers) -> AsyncIterator[Client]:
+async def _connected(
+    url: str, timeout: float, answers: Answers, *, coming_back: Output | None = None
+) -> AsyncIterator[Client]:
+    """A client; with ``coming_back`` it connects again and again, and says so there."""
     client: Client | None = None
     try:
-        async with connect(url, open_timeout=timeout, serve=answers.handlers()) as client:
+        async with connect(
+            url,
+            open_timeout=timeout,
+            serve=answers.handlers(),
+            reconnect=Backoff() if coming_back else None,
+            on_state=partial(_lost, coming_back) if coming_back else None,
+        ) as client:
             try:
                 yield client
             finally:
