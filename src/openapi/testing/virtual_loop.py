@@ -183,10 +183,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._turns_left -= 1
         if len(self._ready) > 1:
             self.arrange()
+        handle: asyncio.Handle | None
         for _ in range(len(self._ready)):
             handle = self._ready.popleft()
             if not handle._cancelled:
                 handle._run()
+        # Tracebacks may keep this frame, which must not keep a task that nobody else does.
+        handle = None
 
     def _expire(self) -> None:
         """Make the timers ready whose time has come, behind what is ready."""
