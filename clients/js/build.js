@@ -19,9 +19,10 @@ const MODULE = here("../../src/openapi/browser/openapi.js");
  * application, nor a WebSocket has. They are shortened; the tests run with the built module too.
  */
 const INTERNAL = `
-  answered ask attempting began begin buffered connection deliver drain due ended expires failed finish
-  flush freed giveUp handlers heard idle itemTimeout leave lost need notification only over owner
-  patterns pending probe put putBack ready refusal renew running sent serving settle told undo write
+  answered ask attempting began begin buffered connection deliver drain due ended failed finish
+  flush freed giveUp handlers heard idle itemTimeout leave lost need notification once online only
+  options over owner patterns pause pending probe put putBack ready refusal renew renewal running sent
+  serving settle stop text told undo write
 `;
 
 const check = process.argv.includes("--check");

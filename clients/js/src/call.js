@@ -5,6 +5,8 @@
  * false while it waits for the server to be asked again. When it is `over`, nobody waits for it.
  */
 
+import { delays } from "./backoff.js";
+
 /** @typedef {import("./connection.js").Connection} Connection */
 
 /**
@@ -21,12 +23,18 @@
  * @property {Ended} ended
  * @property {((item: unknown, size: number) => void) | undefined} [item] of a stream
  * @property {boolean | undefined} [idempotent] whether it may be sent again though it may have run
+ * @property {boolean} [once] whether an error is one, though the server says when to try again
+ * @property {boolean} [renewal] whether it waits for a connection whatever the application chose
  * @property {boolean} [notification] whether it has no answer
  * @property {number | null | undefined} [timeout] milliseconds until it is given up
  * @property {number | null | undefined} [itemTimeout] milliseconds that the server has for each item
  * @property {AbortSignal | null | undefined} [signal] gives it up
  * @property {Connection} [only] it means nothing on any other
  */
+
+/** A random part of so many milliseconds is waited before a call is sent again, at first and at most. */
+export const FIRST = 500;
+export const CAP = 20_000;
 
 export class Call {
   /** @type {Connection | null} where it is in flight */
@@ -36,16 +44,26 @@ export class Call {
   over = false;
   /** Whether the server may have run it. */
   sent = false;
-  /** When it is given up. */
-  expires = Infinity;
+  /** When the application made it. */
+  began = 0;
   /** @type {(() => void)[]} what is to be taken back when it is over */
   undo = [];
+  /** @type {(() => number) | null} */
+  #pauses = null;
 
   /** @param {CallOptions} options */
   constructor(options) {
     this.options = options;
     this.method = options.method;
     this.write = options.write;
+  }
+
+  /**
+   * @param {() => number} random
+   * @returns {number} how much longer it waits than the server said, so that not all come at once
+   */
+  pause(random) {
+    return (this.#pauses ??= delays(random, FIRST, CAP))();
   }
 
   /**

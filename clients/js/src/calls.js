@@ -26,9 +26,13 @@ export class Calls {
 
   /** @type {Call[]} */
   #queue = [];
-  #options;
   /** @type {(() => void) | null} */
   #rest = null;
+  #clock;
+  #calls;
+  #waiting;
+  #queueBytes;
+  #refusal;
 
   /**
    * @param {object} options
@@ -37,10 +41,18 @@ export class Calls {
    * @param {number} options.waiting how many may wait
    * @param {number} options.queueBytes how many bytes may wait to be sent
    * @param {() => ConnectionClosed | null} options.refusal why nothing may wait now
-   * @param {(connection: Connection, after: number) => void} options.leave this server shuts down
    */
-  constructor(options) {
-    this.#options = options;
+  constructor({ clock, calls, waiting, queueBytes, refusal }) {
+    this.#clock = clock;
+    this.#calls = calls;
+    this.#waiting = waiting;
+    this.#queueBytes = queueBytes;
+    this.#refusal = refusal;
+  }
+
+  /** Whether more bytes wait to be sent than may. */
+  get #full() {
+    return this.connection !== null && this.connection.buffered >= this.#queueBytes;
   }
 
   /**
@@ -49,13 +61,15 @@ export class Calls {
    * @param {Call} call
    */
   begin(call) {
-    const { clock, waiting, refusal } = this.#options;
-    const { timeout, signal } = call.options;
-    const why = refusal();
+    const { timeout, signal, notification } = call.options;
+    const why = this.#refusal();
     if (why || signal?.aborted) return call.finish(why ?? signal?.reason);
+    if (notification && this.#full) {
+      return call.finish(tooMuch(`${this.#queueBytes} bytes wait to be sent`, "queueBytes", this.#queueBytes));
+    }
     if (timeout != null) {
-      call.expires = clock.now() + timeout;
-      call.undo.push(clock.after(timeout, () => this.giveUp(call, timeoutOf(call.method, timeout))));
+      call.began = this.#clock.now();
+      call.undo.push(this.#clock.after(timeout, () => this.giveUp(call, timeoutOf(call.method, timeout))));
     }
     if (signal) {
       const abort = () => this.giveUp(call, signal.reason);
@@ -63,8 +77,9 @@ export class Calls {
       call.undo.push(() => signal.removeEventListener("abort", abort));
     }
     this.put(call);
-    if (this.#queue.length > waiting && this.#queue.at(-1) === call) {
-      this.giveUp(call, tooMuch(`${waiting} calls wait already`));
+    const most = this.#waiting;
+    if (this.#queue.length > most && this.#queue.at(-1) === call) {
+      this.giveUp(call, tooMuch(`${most} calls wait to be sent, wait for an answer before the next`, "waiting", most));
     }
   }
 
@@ -104,21 +119,20 @@ export class Calls {
   /** Send what can be sent. */
   flush() {
     const { connection } = this;
-    const { calls, queueBytes, clock } = this.#options;
     if (!connection) return;
     this.#queue = this.#queue.filter((call) => {
       const { only, notification } = call.options;
       if (only && only !== connection) return false;
-      if (!call.ready || connection.buffered >= queueBytes) return true;
+      if (!call.ready || this.#full) return true;
       if (notification) {
         connection.notify(call);
         call.finish(null);
-      } else if (connection.pending.size < calls) this.#send(call, connection);
+      } else if (connection.pending.size < this.#calls) this.#send(call, connection);
       else return true;
       return false;
     });
-    if (this.#queue.length && connection.buffered >= queueBytes) {
-      this.#rest ??= clock.after(REST, () => {
+    if (this.#queue.length && this.#full) {
+      this.#rest ??= this.#clock.after(REST, () => {
         this.#rest = null;
         this.flush();
       });
@@ -134,23 +148,15 @@ export class Calls {
    * @param {unknown} response
    */
   answered(call, connection, error, response) {
-    const { clock, leave } = this.#options;
+    const { idempotent, once } = call.options;
     if (error instanceof CallFailed && !call.over) {
       const { code, retryAfter } = error;
-      if (code === SHUTTING_DOWN) {
-        call.sent = false;
+      // A server that is about to close, and has run nothing.
+      const isRefused = code === SHUTTING_DOWN && connection !== this.connection;
+      if (isRefused || (idempotent && !once && retryAfter != null)) {
         this.putBack([call]);
-        return leave(connection, retryAfter ?? 0);
-      }
-      if (call.options.idempotent && retryAfter != null && clock.now() + retryAfter < call.expires) {
-        call.ready = false;
-        this.putBack([call]);
-        call.undo.push(
-          clock.after(retryAfter, () => {
-            call.ready = true;
-            this.flush();
-          }),
-        );
+        if (isRefused) call.sent = false;
+        else this.#pause(call, (retryAfter ?? 0) + call.pause(this.#clock.random));
         return;
       }
     }
@@ -179,6 +185,7 @@ export class Calls {
     const calls = connection.pending.drain().filter((call) => !call.over);
     this.putBack(calls.filter((call) => call.options.idempotent));
     for (const call of calls) if (!call.options.idempotent) call.finish(closedBy(error, true));
+    if (this.#refusal()) this.#fail(error);
     this.flush();
   }
 
@@ -189,8 +196,34 @@ export class Calls {
    */
   close(error) {
     this.#rest?.();
-    this.connection = null;
-    for (const call of this.#queue.splice(0)) call.finish(closedBy(error, call.sent));
+    this.#fail(error);
+  }
+
+  /**
+   * Nothing may wait, except for what makes a new connection what the old one was.
+   *
+   * @param {ConnectionClosed} error
+   */
+  #fail(error) {
+    const calls = this.#queue;
+    this.#queue = calls.filter((call) => call.options.renewal);
+    for (const call of calls) if (!call.options.renewal) call.finish(closedBy(error, call.sent));
+  }
+
+  /**
+   * Have a call wait before it is sent again.
+   *
+   * @param {Call} call
+   * @param {number} ms
+   */
+  #pause(call, ms) {
+    call.ready = false;
+    call.undo.push(
+      this.#clock.after(ms, () => {
+        call.ready = true;
+        this.flush();
+      }),
+    );
   }
 
   /**
@@ -198,10 +231,11 @@ export class Calls {
    * @param {Connection} connection
    */
   #send(call, connection) {
-    const left = call.options.itemTimeout ?? call.expires - this.#options.clock.now();
+    const { timeout, itemTimeout } = call.options;
+    const left = itemTimeout ?? (timeout && timeout - (this.#clock.now() - call.began));
     call.sent = true;
     call.connection = connection;
-    connection.ask(call, left < Infinity ? Math.max(1, Math.ceil(left)) : undefined);
+    connection.ask(call, left == null ? left : Math.max(1, Math.ceil(left)));
   }
 }
 
@@ -211,8 +245,12 @@ export class Calls {
  */
 const closedBy = ({ code, reason, cause }, mayHaveRun) => new ConnectionClosed(code, reason, mayHaveRun, cause);
 
-/** @param {string} text */
-export const tooMuch = (text) => new CallFailed(TOO_MANY_CALLS, text);
+/**
+ * @param {string} text
+ * @param {string} limit
+ * @param {number} max
+ */
+export const tooMuch = (text, limit, max) => new CallFailed(TOO_MANY_CALLS, text, { data: { limit, max } });
 
 /**
  * @param {string} what

@@ -1,8 +1,8 @@
 /** The client: what the application holds, while connections come and go. */
 
 import { keptOf, placeOf, positionOf } from "./answers.js";
-import { Call, written } from "./call.js";
-import { Calls, tooMuch } from "./calls.js";
+import { Call, CAP, FIRST, written } from "./call.js";
+import { Calls } from "./calls.js";
 import { clock as realClock } from "./clock.js";
 import { Connection } from "./connection.js";
 import { ABNORMAL, ConnectionClosed, mayReconnect, NORMAL, UnexpectedData } from "./errors.js";
@@ -32,7 +32,7 @@ import { Subscriptions } from "./subscriptions.js";
 /**
  * @typedef {object} Status
  * @property {ClientState} state
- * @property {Error} [reason] why the last connection, or attempt, ended
+ * @property {Error} [reason] why the last connection, or attempt, ended; not while all is well
  * @property {number} [retryIn] milliseconds until the next attempt
  */
 
@@ -84,6 +84,7 @@ export class Client {
 
   #url;
   #options;
+  #openTimeout;
   #wiring;
   #clock;
   #machine;
@@ -106,8 +107,6 @@ export class Client {
   #stopDue = () => {};
   /** @type {Error | undefined} */
   #reason;
-  /** @type {ClientState} */
-  #told = "connecting";
   /** @type {{ resolve: (client: any) => void, reject: (error: unknown) => void }[]} */
   #waiting = [];
 
@@ -119,8 +118,8 @@ export class Client {
     const {
       WebSocket = /** @type {any} */ (globalThis).WebSocket,
       clock = realClock,
-      first = 500,
-      cap = 20_000,
+      first = FIRST,
+      cap = CAP,
       stable = 10_000,
       openTimeout = 10_000,
       heartbeat = 25_000,
@@ -128,12 +127,11 @@ export class Client {
       waiting = 1000,
       queueBytes = 2 ** 20,
       serve = {},
-      offline,
-      onstate,
     } = options;
     this.#url = url;
     this.#clock = clock;
-    this.#options = { openTimeout, offline, onstate, queueBytes };
+    this.#options = options;
+    this.#openTimeout = openTimeout;
     this.#wiring = { WebSocket, clock, heartbeat, serving: this.#serving, owner: this.#owner };
     this.#machine = new Reconnecting({ random: clock.random, first, cap, stable });
     this.#calls = new Calls({
@@ -142,7 +140,6 @@ export class Client {
       waiting,
       queueBytes,
       refusal: () => this.#refusal(),
-      leave: this.#owner.leave,
     });
     this.#subscriptions = new Subscriptions(this.#calls, () => this.#endLeft());
     for (const [method, handler] of Object.entries(serve)) this.serve(method, handler);
@@ -151,7 +148,7 @@ export class Client {
     if (!WebSocket) throw new TypeError("there is no WebSocket here: pass one, as that of the package ws");
     this.#page = watch(() => this.hurry());
     if (this.#page.online()) this.#try();
-    else this.#failed(new ConnectionClosed(ABNORMAL, "there is no network"), true);
+    else this.#failed(new ConnectionClosed(ABNORMAL, "there is no network"));
   }
 
   /** @returns {ClientState} */
@@ -162,11 +159,7 @@ export class Client {
   /** @returns {Status} */
   get status() {
     const { state, due } = this.#machine;
-    return {
-      state,
-      ...(this.#reason && { reason: this.#reason }),
-      ...(due !== null && { retryIn: Math.max(0, due - this.#clock.now()) }),
-    };
+    return { state, reason: this.#reason, retryIn: due === null ? undefined : Math.max(0, due - this.#clock.now()) };
   }
 
   /**
@@ -215,8 +208,6 @@ export class Client {
   notify(method, payload) {
     /** @type {unknown} */
     let fault = null;
-    const { queueBytes } = this.#options;
-    if ((this.#calls.connection?.buffered ?? 0) >= queueBytes) throw tooMuch(`${queueBytes} bytes wait to be sent`);
     const call = new Call({ method, write: written(method, payload), notification: true, ended: (error) => (fault ??= error) });
     this.#calls.begin(call);
     if (fault) throw fault;
@@ -321,7 +312,7 @@ export class Client {
   hurry() {
     this.#machine.hurry(this.#clock.now());
     this.#current?.probe();
-    this.#changed();
+    this.#schedule();
   }
 
   /**
@@ -341,33 +332,31 @@ export class Client {
   /** @returns {ConnectionClosed | null} why nothing can be said now */
   #refusal() {
     if (this.closed) return new ConnectionClosed(this.closed.code, this.closed.reason);
-    const isAway = this.#options.offline === "fail" && this.state !== "open";
+    const isAway = this.#options.offline === "fail" && !this.#calls.connection;
     return isAway ? new ConnectionClosed(ABNORMAL, "there is no connection") : null;
   }
 
   /** Make an attempt. */
   #try() {
     const attempt = ++this.#attempt;
-    const { openTimeout } = this.#options;
-    const stop = this.#clock.after(openTimeout, () => {
-      const error = new ConnectionClosed(ABNORMAL, `no connection within ${openTimeout} ms`);
+    this.#stopAttempt = this.#clock.after(this.#openTimeout, () => {
+      const error = new ConnectionClosed(ABNORMAL, `no connection within ${this.#openTimeout} ms`);
       if (this.#next) this.#next.end(error, NORMAL);
-      else this.#failed(error, true);
+      else this.#failed(error);
     });
-    this.#stopAttempt = stop;
     /** @param {Address} url */
     const open = (url) => {
       if (attempt !== this.#attempt) return;
       try {
         this.#next = new Connection(addressOf(url), this.#wiring);
       } catch (error) {
-        this.#failed(failure(error), false);
+        this.#failed(failure(error));
       }
     };
     const url = this.#url;
     if (typeof url !== "function") return open(url);
     new Promise((resolve) => resolve(url())).then(open, (error) => {
-      if (attempt === this.#attempt) this.#failed(failure(error), true);
+      if (attempt === this.#attempt) this.#failed(failure(error));
     });
   }
 
@@ -400,15 +389,11 @@ export class Client {
     this.#endLeft();
   }
 
-  /**
-   * @param {Error} reason
-   * @param {boolean} again
-   */
-  #failed(reason, again) {
+  /** @param {Error} reason */
+  #failed(reason) {
     this.#stopTrying();
-    this.#reason = reason;
-    this.#machine.failed(this.#clock.now(), again);
-    this.#changed();
+    this.#machine.failed(this.#clock.now(), true);
+    this.#changed(reason);
   }
 
   /** No attempt is under way any more. */
@@ -424,16 +409,16 @@ export class Client {
    */
   #ended(connection, error) {
     if (this.closed) return this.#calls.lost(connection, error);
-    if (connection === this.#next) return this.#failed(error, mayReconnect(error.code));
+    if (connection === this.#next) return this.#failed(error);
     this.#leaving.delete(connection);
-    if (connection === this.#current) {
-      this.#current = this.#calls.connection = null;
-      this.#reason = error;
-      this.#machine.lost(this.#clock.now(), mayReconnect(error.code));
-    }
+    const isLast = connection === this.#current;
+    if (isLast) this.#current = this.#calls.connection = null;
     this.#subscriptions.lost(connection);
     this.#calls.lost(connection, error);
-    this.#changed();
+    if (isLast) {
+      this.#machine.lost(this.#clock.now(), mayReconnect(error.code));
+      this.#changed(error);
+    }
   }
 
   /**
@@ -444,37 +429,36 @@ export class Client {
    */
   #leave(connection, after) {
     if (connection !== this.#current) return;
-    if (this.#calls.connection) {
-      this.#calls.connection = null; // it takes no more calls
-      this.#machine.told(this.#clock.now(), after);
-    }
+    this.#calls.connection = null; // it takes no more calls
+    this.#machine.told(this.#clock.now(), after);
     this.#changed();
   }
 
-  /** The state may be another: wait until the next attempt is due, and tell the application. */
-  #changed() {
-    this.#stopDue();
-    if (this.closed) return;
-    const { state, due } = this.#machine;
-    if (state === "closed") {
-      this.#finish(/** @type {ConnectionClosed} */ (this.#reason), false);
-      return;
-    }
-    if (due !== null && this.#page.online()) {
-      this.#stopDue = this.#clock.after(Math.max(0, due - this.#clock.now()), () => this.#due());
-    }
-    if (state !== this.#told) {
-      this.#told = state;
+  /**
+   * Something has: wait until the next attempt is due, and tell the application.
+   *
+   * @param {Error} [reason]
+   */
+  #changed(reason) {
+    this.#reason = reason;
+    if (this.state === "closed") this.#finish(/** @type {ConnectionClosed} */ (reason), false);
+    else {
+      this.#schedule();
       tell(this.#options.onstate, this.status);
     }
   }
 
-  /** The moment of the next attempt has come. */
-  #due() {
-    if (!this.#page.online()) return;
-    this.#machine.began();
-    this.#try();
-    this.#changed();
+  /** Make an attempt when it is due. */
+  #schedule() {
+    const { due } = this.#machine;
+    this.#stopDue();
+    if (due === null) return;
+    this.#stopDue = this.#clock.after(Math.max(0, due - this.#clock.now()), () => {
+      if (!this.#page.online()) return; // and when it is, somebody is in a hurry
+      this.#machine.began();
+      this.#try();
+      this.#changed(this.#reason);
+    });
   }
 
   /** Close the connections that nothing is on any more. */

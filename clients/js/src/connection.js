@@ -1,11 +1,11 @@
 /** One WebSocket, from the attempt to open it to its end; and the conversation on it. */
 
+import { Call } from "./call.js";
 import { ABNORMAL, ConnectionClosed, NO_PONG } from "./errors.js";
 import { Heartbeat } from "./heartbeat.js";
 import { frameOf, Pending } from "./pending.js";
 import { Served } from "./serving.js";
 
-/** @typedef {import("./call.js").Call} Call */
 /** @typedef {import("./clock.js").Clock} Clock */
 /** @typedef {import("./serving.js").Serving} Serving */
 
@@ -102,7 +102,7 @@ export class Connection {
    * Send a call.
    *
    * @param {Call} call
-   * @param {number} [timeout] how long somebody waits, in milliseconds
+   * @param {number | null} [timeout] how long somebody waits, in milliseconds
    */
   ask(call, timeout) {
     const [id, text] = this.pending.ask(call, timeout);
@@ -157,8 +157,7 @@ export class Connection {
   }
 
   #ping() {
-    const ping = /** @type {Call} */ (/** @type {unknown} */ (PING));
-    this.#socket.send(this.pending.ask(ping)[1]);
+    this.#socket.send(this.pending.ask(PING)[1]);
   }
 
   /**
@@ -189,10 +188,8 @@ export class Connection {
   #settle(frame, size) {
     const outcome = this.pending.settle(frame);
     if (!outcome) return false;
-    const { call } = outcome;
-    if (call === /** @type {unknown} */ (PING)) return true;
-    if ("item" in outcome) this.#owner.item(this, call, outcome.item, size);
-    else this.#owner.answered(this, call, outcome.error, outcome.response);
+    if ("item" in outcome) this.#owner.item(this, outcome.call, outcome.item, size);
+    else this.#owner.answered(this, outcome.call, outcome.error, outcome.response);
     return true;
   }
 }
@@ -200,8 +197,9 @@ export class Connection {
 /** How long the server may take to say goodbye, in milliseconds. */
 const CLOSING = 5000;
 
-/** The call that asks for a sign of life. What it is answered does not matter. */
-const PING = { method: "rpc.ping", write: () => "{}" };
+/** The call that asks for a sign of life. What it is answered does not matter: nobody waits for it. */
+const PING = new Call({ method: "rpc.ping", write: () => "{}", ended() {} });
+PING.over = true;
 
 /**
  * @param {unknown} text

@@ -11,6 +11,35 @@ const OVERHEAD = 256;
  * @typedef {{ resolve: (result: IteratorResult<T, undefined>) => void, reject: (error: unknown) => void }} Reader
  */
 
+/**
+ * What is read by `for await`, and left by leaving the loop.
+ *
+ * @template T
+ * @implements {AsyncIterableIterator<T, undefined, undefined>}
+ */
+export class Reading {
+  /** Leave it. What is queued can still be read. */
+  close() {}
+
+  /** @returns {Promise<IteratorResult<T, undefined>>} the next one */
+  async next() {
+    return END;
+  }
+
+  /** @returns {Promise<IteratorResult<T, undefined>>} */
+  async return() {
+    this.close();
+    return END;
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+}
+
+/** @type {{ done: true, value: undefined }} */
+const END = { done: true, value: undefined };
+
 /** @template T */
 export class Inbox {
   /** @type {{ value: T | Error, size: number }[]} */
@@ -87,7 +116,7 @@ export class Inbox {
         this.#taken?.(value);
         if (value instanceof Error) reject(value);
         else resolve({ done: false, value });
-      } else if (this.#end?.error == null) resolve({ done: true, value: undefined });
+      } else if (this.#end?.error == null) resolve(END);
       else reject(this.#end.error);
     }
   }

@@ -59,8 +59,8 @@ function tokensOf(text) {
     if (character === "*") tokens.push(STAR);
     else if (character === "?") tokens.push(() => true);
     else if (end > 0) {
-      const members = spansOf(text.slice(first, end));
-      tokens.push((c) => members.some(([low, high]) => low <= point(c) && point(c) <= high) !== negated);
+      const members = text.slice(first, end);
+      tokens.push((c) => has(members, point(c)) !== negated);
       i = end + 1;
     } else tokens.push((c) => c === character);
   }
@@ -69,18 +69,15 @@ function tokensOf(text) {
 
 /**
  * @param {string[]} members
- * @returns {[number, number][]} from the first code point to the last; `z-a` has none
+ * @param {number} c a code point
  */
-function spansOf(members) {
-  /** @type {[number, number][]} */
-  const spans = [];
+function has(members, c) {
   for (let i = 0; i < members.length; i++) {
-    const low = members[i];
-    const ranges = members[i + 1] === "-" && i + 2 < members.length;
-    if (ranges) i += 2;
-    spans.push([point(low), point(members[i])]);
+    const low = point(members[i]);
+    if (members[i + 1] === "-" && i + 2 < members.length) i += 2;
+    if (low <= c && c <= point(members[i])) return true; // z-a has nothing in it
   }
-  return spans;
+  return false;
 }
 
 /** @param {string | undefined} character */

@@ -26,7 +26,7 @@ export class Pending {
 
   /**
    * @param {Call} call
-   * @param {number} [timeout] how long somebody waits for it, in milliseconds
+   * @param {number | null} [timeout] how long somebody waits for it, in milliseconds
    * @returns {[number, string]} its id, and what is to be sent
    */
   ask(call, timeout) {
@@ -78,7 +78,7 @@ export class Pending {
 /**
  * @param {number | null} id null for a notification
  * @param {Call} call
- * @param {number} [timeout]
+ * @param {number | null} [timeout]
  */
 export function frameOf(id, call, timeout) {
   const end = timeout ? `,"timeout":${timeout}` : "";

@@ -18,31 +18,6 @@ export class Serving {
   /** @type {Map<string, Handler>} */
   handlers = new Map();
   running = 0;
-
-  /**
-   * Run a handler.
-   *
-   * @param {string} method
-   * @param {unknown} payload
-   * @param {AbortSignal} signal
-   */
-  async run(method, payload, signal) {
-    const handler = this.handlers.get(method);
-    if (!handler) {
-      const errors = { method: `${method} method not available` };
-      throw new RpcError(METHOD_NOT_FOUND, "Invalid RPC parameters", { errors });
-    }
-    if (this.running >= MOST) {
-      const data = { limit: "calls", max: MOST };
-      throw new RpcError(TOO_MANY_CALLS, `${MOST} calls are in flight, wait for an answer before the next`, { data });
-    }
-    this.running++;
-    try {
-      return await handler(payload ?? {}, { signal });
-    } finally {
-      this.running--;
-    }
-  }
 }
 
 /** The calls of the server on one connection, until each of them is answered. */
@@ -75,20 +50,24 @@ export class Served {
   take(id, method, payload, freed) {
     const key = id ?? {};
     if (this.#calls.has(key)) return false;
-    const controller = new AbortController();
-    this.#calls.set(key, controller);
-    /** @param {() => object} answer */
-    const end = (answer) => {
-      // Not if it was cancelled, or its connection ended: then nobody waits for it.
-      if (this.#calls.get(key) !== controller) return;
-      this.#answer(id, answer());
-      this.#calls.delete(key);
-      freed();
-    };
-    this.#serving.run(method, payload, controller.signal).then(
-      (response) => end(() => ({ response: response ?? null })),
-      (error) => end(() => ({ error: errorOf(error) })),
-    );
+    const handler = this.#serving.handlers.get(method);
+    if (!handler) {
+      const errors = { method: `${method} method not available` };
+      this.#answer(id, { error: { code: METHOD_NOT_FOUND, message: "Invalid RPC parameters", errors } });
+    } else if (this.#serving.running >= MOST) {
+      const message = `${MOST} calls are in flight, wait for an answer before the next`;
+      this.#answer(id, { error: { code: TOO_MANY_CALLS, message, data: { limit: "calls", max: MOST } } });
+    } else {
+      const controller = new AbortController();
+      this.#calls.set(key, controller);
+      this.#run(handler, payload, controller.signal).then((answer) => {
+        // Not if it was cancelled, or its connection ended: then nobody waits for it.
+        if (this.#calls.get(key) !== controller) return;
+        this.#answer(id, answer);
+        this.#calls.delete(key);
+        freed();
+      });
+    }
     return true;
   }
 
@@ -113,6 +92,28 @@ export class Served {
   }
 
   /**
+   * @param {Handler} handler
+   * @param {unknown} payload
+   * @param {AbortSignal} signal
+   * @returns {Promise<object>} the answer
+   */
+  async #run(handler, payload, signal) {
+    this.#serving.running++;
+    try {
+      return { response: (await handler(payload ?? {}, { signal })) ?? null };
+    } catch (error) {
+      if (error instanceof RpcError) {
+        const { code, message, data, errors, retryAfter } = error;
+        return { error: { code, message, data, errors, retry_after: retryAfter } };
+      }
+      if (!signal.aborted) complain(error);
+      return { error: { code: INTERNAL_ERROR, message: "Internal error" } };
+    } finally {
+      this.#serving.running--;
+    }
+  }
+
+  /**
    * @param {unknown} id
    * @param {object} answer
    */
@@ -126,14 +127,4 @@ export class Served {
     }
     this.#send(text);
   }
-}
-
-/** @param {unknown} error */
-function errorOf(error) {
-  if (error instanceof RpcError) {
-    const { code, message, data, errors, retryAfter } = error;
-    return { code, message, data, errors, retry_after: retryAfter };
-  }
-  complain(error);
-  return { code: INTERNAL_ERROR, message: "Internal error" };
 }

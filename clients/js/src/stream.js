@@ -3,7 +3,7 @@
 import { Call } from "./call.js";
 import { timeoutOf } from "./calls.js";
 import { TooSlow } from "./errors.js";
-import { Inbox } from "./inbox.js";
+import { Inbox, Reading } from "./inbox.js";
 
 /**
  * @typedef {object} StreamOptions
@@ -18,9 +18,9 @@ import { Inbox } from "./inbox.js";
  * `TooSlow` when more than `queueBytes` wait to be read.
  *
  * @template [T=any]
- * @implements {AsyncIterableIterator<T, undefined, undefined>}
+ * @extends {Reading<T>}
  */
-export class Stream {
+export class Stream extends Reading {
   /** What the method answered at its end: null for a stream, the answer for a method that is none. */
   response = /** @type {any} */ (null);
 
@@ -41,6 +41,7 @@ export class Stream {
    * @param {StreamOptions} options
    */
   constructor(calls, clock, method, write, options) {
+    super();
     const { queueBytes = 2 ** 20, timeout, signal } = options;
     this.#calls = calls;
     this.#clock = clock;
@@ -76,18 +77,9 @@ export class Stream {
     return item.finally(stop);
   }
 
-  /**
-   * Leave it; what is queued can still be read.
-   *
-   * @returns {Promise<IteratorResult<T, undefined>>}
-   */
-  async return() {
+  /** Leave it: the server's method ends. What is queued can still be read. */
+  close() {
     this.#leave(null);
-    return { done: true, value: undefined };
-  }
-
-  [Symbol.asyncIterator]() {
-    return this;
   }
 
   /** @param {unknown} error */

@@ -11,7 +11,7 @@
 
 import { positionOf, keptOf, placeOf } from "./answers.js";
 import { PositionLost } from "./errors.js";
-import { Inbox } from "./inbox.js";
+import { Inbox, Reading } from "./inbox.js";
 import { tell } from "./report.js";
 import { matcher } from "./patterns.js";
 
@@ -41,9 +41,9 @@ import { matcher } from "./patterns.js";
 
 /**
  * @template [T=any]
- * @implements {AsyncIterableIterator<Message<T>, undefined, undefined>}
+ * @extends {Reading<Message<T>>}
  */
-export class Subscription {
+export class Subscription extends Reading {
   /** @type {Position | null} right behind the last message that was read */
   position;
   /** @type {boolean | null} whether nothing was lost when it was last renewed; null: it was not */
@@ -84,6 +84,7 @@ export class Subscription {
    * @param {(subscription: Subscription<T>) => void} close
    */
   constructor(channel, options, close) {
+    super();
     const { event = "*", recover = null, presence = false, queueBytes = 2 ** 20 } = options;
     /** @readonly */
     this.channel = channel;
@@ -118,16 +119,6 @@ export class Subscription {
     return this.#inbox.next();
   }
 
-  /** @returns {Promise<IteratorResult<Message<T>, undefined>>} */
-  async return() {
-    this.close();
-    return { done: true, value: undefined };
-  }
-
-  [Symbol.asyncIterator]() {
-    return this;
-  }
-
   /** @internal What asks the server for it, or for more of it. */
   _payload() {
     const { channel, event, presence, _at: recover } = this;
@@ -142,13 +133,12 @@ export class Subscription {
    */
   _begin(response, connection) {
     const before = this._at;
-    const moved = this._connection !== null;
     const recovered = response?.recovered === true;
     const position = recovered ? placeOf(response) : positionOf(response);
     const messages = recovered ? keptOf(response) : [];
     const renewed = this._agreed;
-    // The connection that is left may have brought all that this one has.
-    const ahead = moved && before !== null && before.epoch === position?.epoch && before.offset >= position.offset;
+    // Nothing was published meanwhile; or the connection that is left has brought it.
+    const ahead = renewed && before !== null && before.epoch === position?.epoch && before.offset >= position.offset;
     this._connection = connection;
     this._agreed = true;
     if (before || renewed) this.recovered = recovered || ahead;

@@ -152,6 +152,8 @@ export class Subscriptions {
       method: "subscribe",
       write: () => subscription._payload(),
       idempotent: true,
+      once: !subscription._agreed,
+      renewal: subscription._agreed,
       timeout,
       ended: (error, response, connection) => this.#answered(subscription, error, response, connection),
     });
