@@ -33,15 +33,15 @@ def run(main: Coroutine[Any, Any, T], *, seconds: float = _SECONDS, turns: int =
     When ``main`` has ended, what is ready still runs, without any time passing. The tasks that then
     remain are cancelled and waited for.
 
-    Raises:
-        ScenarioError: Nothing was ready, no timer was set and ``main`` had not ended (deadlock):
-            the message has what each task waits for; ``main`` took more than ``seconds`` of virtual
-            time (by default a day), or more than ``turns`` turns of the loop; a task was left that
-            nobody had cancelled, or one did not end when it was; something was reported to the
-            loop's exception handler, as an exception that nobody retrieved. A test that expects
-            such a report sets a handler of its own.
-        BaseException: Whatever ``main`` raises, with all the faults as notes.
-        RuntimeError: This thread runs another loop.
+    Raises what ``main`` does, with all other faults as notes; RuntimeError where this thread runs
+    another loop; and ScenarioError, which says what each task waits for, or what else was wrong:
+
+    - nothing was ready, no timer was set, and ``main`` had not ended: a deadlock;
+    - ``main`` took more than ``seconds`` of virtual time, by default a day, or more than ``turns``
+      turns of the loop;
+    - a task was left that nobody had cancelled, or one did not end when it was;
+    - something was reported to the loop's exception handler, as an exception that nobody retrieved.
+      A test that expects such a report sets a handler of its own.
     """
     if asyncio._get_running_loop() is not None:
         main.close()

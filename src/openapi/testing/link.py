@@ -36,7 +36,9 @@ class Link:
         """For a ``delay`` that is left to chance."""
         # Each has its own: which messages are lost does not depend on what else is said when.
         self.to_server: Final = Direction(random.Random(f"{seed} to server"))
+        """From clients to the server."""
         self.to_client: Final = Direction(random.Random(f"{seed} to client"))
+        """From the server to clients."""
         self.refusing = False
         """Whether new connections are refused, as by a host where nobody listens."""
         self.connections: Final[set[Connected]] = set()

@@ -39,7 +39,9 @@ class Node:
 
     def __init__(self, number: int, server: Server, bus: Bus) -> None:
         self.number: Final = number
+        """Its place in the cluster, from 0."""
         self.server: Final = server
+        """What serves it: ``await node.server.shutdown()`` ends it with grace."""
         self.bus: Final = bus
 
     @property
@@ -71,6 +73,7 @@ class Cluster:
         self.url: Final = URL.build(scheme="ws", host=_BALANCED)
         """``ws://cluster.test``: each connection goes to the next node that is alive."""
         self.nodes: Final[list[Node]] = []
+        """All of them, by their numbers; those that have ended too."""
         self._make_app = make_app
         self._memory = MemoryBroker(clock=asyncio.get_running_loop().time)
         self._turn = 0

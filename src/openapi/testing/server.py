@@ -46,6 +46,7 @@ class Server:
         shutdown_timeout: float = 10.0,
     ) -> None:
         self.app: Final = app
+        """The application that is served."""
         self.url: Final = URL.build(scheme="ws", host=host)
         """``ws://server.test``: nobody else can connect to it."""
         self.connections: Final[set[Connected]] = set()

@@ -57,7 +57,9 @@ class SessionEnd:
         self._under_way: deque[bytes] = deque()
         self._is_slow = False
         self.session = Session(methods, send=self._send, codec=codec, limits=limits, prefix=prefix)
+        """The session itself: it answers calls, and is closed."""
         self.pending = self.session.pending
+        """Its own calls: they are asked, and abandoned."""
         self.pending.freed = self._free
 
     def ask(
@@ -144,7 +146,9 @@ class SessionPair:
     ) -> None:
         limits = limits or Limits()
         self.server: Final = SessionEnd(methods, codecs[0], limits, "s")
+        """Its end of the conversation."""
         self.client: Final = SessionEnd(client_methods, codecs[1], limits, "")
+        """The other one."""
         self.server.other, self.client.other = self.client, self.server
 
     def call(

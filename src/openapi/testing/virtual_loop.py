@@ -218,9 +218,7 @@ def drive(loop: VirtualLoop, main: Coroutine[Any, Any, T], *, name: str = "") ->
 
     The garbage collector rests meanwhile, or it would run finalizers at turns of its choice.
 
-    Raises:
-        ScenarioError: What :func:`openapi.testing.run` says.
-        BaseException: Whatever ``main`` raises, with the name and all the faults as notes.
+    Raises what :func:`openapi.testing.run` does.
     """
     collects = gc.isenabled()
     gc.disable()
