@@ -18,7 +18,7 @@ import docs.examples.howto.channel_rules as channel_rules
 import docs.examples.howto.miss_nothing as miss_nothing
 import docs.examples.howto.presence as presence
 import docs.examples.howto.slow_readers as slow_readers
-from openapi.client import Client, connect
+from openapi.client import Backoff, Client, connect
 from openapi.client.subscription import SubscriptionState
 from openapi.errors import (
     CallFailed,
@@ -73,12 +73,14 @@ class Copy(miss_nothing.Copy):
         await self.until(lambda: len(self.applied) >= count)
 
 
+async def keep(copy: Copy, url: URL, reconnect: Backoff) -> None:
+    """As the page does, but for the time that it waits."""
+    async with connect(url, reconnect=reconnect) as client:
+        await copy.follow(client)
+
+
 class TestMissNothing:
     """docs/how-to/miss-nothing.md"""
-
-    @pytest.fixture(autouse=True)
-    def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(miss_nothing, "PAUSE", 0.0)
 
     async def test_the_page_shows_what_is_said(self, serve: Serve, epochs: None) -> None:
         broker = MemoryBroker()
@@ -149,10 +151,10 @@ class TestMissNothing:
         monkeypatch.setattr(drain, "_SOONEST_RETURN", 0.01)
         broker = MemoryBroker()
         before, behind = miss_nothing.create_app(broker), miss_nothing.create_app(broker.sibling())
-        monkeypatch.setattr(miss_nothing, "PAUSE", 1000.0)
         async with served(behind) as new, AsyncExitStack() as running:
             old = await running.enter_async_context(served(before))
-            async with self.keeping(old.with_name("shop")) as (relay, copy):
+            away = Backoff(first=1000.0, cap=1000.0)
+            async with self.keeping(old.with_name("shop"), away) as (relay, copy):
                 await miss_nothing.change(before, miss_nothing.Order(1, "new"))
                 await copy.until_applied(1)
                 relay.target = new.with_name("shop")
@@ -185,11 +187,16 @@ class TestMissNothing:
             await asyncio.wait([following])
 
     @asynccontextmanager
-    async def keeping(self, url: URL) -> AsyncIterator[tuple[Relay, Copy]]:
+    async def keeping(
+        self, url: URL, reconnect: Backoff | None = None
+    ) -> AsyncIterator[tuple[Relay, Copy]]:
         """A copy that was loaded, by a client behind a relay."""
         copy = Copy()
         async with relayed(url) as relay:
-            task = asyncio.create_task(miss_nothing.keep(copy, str(relay.url)))
+            if reconnect is None:
+                task = asyncio.create_task(miss_nothing.keep(copy, str(relay.url)))
+            else:
+                task = asyncio.create_task(keep(copy, relay.url, reconnect))
             await copy.until(lambda: copy.loads == 1)
             yield relay, copy
             task.cancel()

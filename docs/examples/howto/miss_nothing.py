@@ -1,15 +1,12 @@
 """A copy of the server's orders that is right again whenever its connection is."""
 
-import asyncio
-import random
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
 
-from openapi.client import Client, Position, PositionLost, TooSlow, connect
-from openapi.errors import CallFailed, ConnectionClosed, may_reconnect
+from openapi.client import Client, PositionLost, connect
 from openapi.ws import Broker, ChannelRule, SocketsManager, WsPathMixin
 from openapi.ws.pubsub import Subscribe
 
@@ -58,70 +55,37 @@ def create_app(broker: str | Broker = "memory://") -> web.Application:
 # [/app]
 
 
-#: Seconds, at most, before it comes back: so much, as all the others come back too.
-PAUSE = 2.0
-
-
 # [client]
 class Copy:
     """All orders of the shop."""
 
     def __init__(self) -> None:
         self.orders: dict[int, Order] = {}
-        self.position: Position | None = None  # of the last message that is in them
 
     async def follow(self, client: Client) -> None:
-        """Keep up, until messages are lost: then there is no position."""
-        if self.position is None:
-            await self.load(client)
-        async with client.subscribe("orders", type=Order, recover=self.position) as messages:
-            if not messages.recovered:
-                self.position = None
-                return
-            try:
-                async for message in messages:
-                    self.apply(message.data)
-                    self.position = messages.position
-            except PositionLost:
-                self.position = None
+        """Keep up, for ever."""
+        async with client.subscribe("orders", type=Order) as messages:
+            while True:
+                await self.load(client)
+                try:
+                    async for message in messages:
+                        self.apply(message.data)
+                except PositionLost:
+                    pass  # messages are lost, nobody can tell which: load all of it anew
 
     async def load(self, client: Client) -> None:
-        """Load all of them. The position comes first: what changes meanwhile is behind it."""
-        history = await client.history("orders", limit=0)
-        orders = await client.call("orders", returns=list[Order])
+        """Load all of them."""
+        orders = await client.call("orders", returns=list[Order], idempotent=True)
         self.orders = {order.id: order for order in orders}
-        self.position = history.position
 
     def apply(self, order: Order) -> None:
         """An order is new, or has another status."""
         self.orders[order.id] = order
 
 
-# [/client]
-
-
-# [back]
 async def keep(copy: Copy, url: str) -> None:
-    """Come back, again and again, to where the copy is."""
-    while True:
-        client: Client | None = None
-        pause = random.uniform(0, PAUSE)
-        try:
-            async with connect(url) as client:
-                while True:
-                    await copy.follow(client)
-        except ConnectionClosed as exc:
-            if not may_reconnect(exc.code):
-                raise
-            if client is not None and client.reconnect is not None:
-                pause = client.reconnect.after / 1000  # the server shuts down, and said when
-        except CallFailed as exc:
-            if exc.retry_after is None:
-                raise
-            pause = exc.retry_after / 1000
-        except (TimeoutError, TooSlow):
-            pass  # it goes on from where it is
-        await asyncio.sleep(pause)
+    async with connect(url) as client:
+        await copy.follow(client)
 
 
-# [/back]
+# [/client]
