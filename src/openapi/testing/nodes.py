@@ -13,7 +13,7 @@ async with cluster(3, make_app) as nodes:
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Final, TypeAlias
 
 from aiohttp import web
@@ -77,6 +77,7 @@ class Cluster:
         self._make_app = make_app
         self._memory = MemoryBroker(clock=asyncio.get_running_loop().time)
         self._turn = 0
+        self._started = AsyncExitStack()
 
     def node(self, number: int) -> Node:
         """One of the nodes, which are numbered from 0."""
@@ -93,7 +94,7 @@ class Cluster:
 
     async def add(self) -> Node:
         """Start one more node."""
-        self.nodes.append(await self._started(len(self.nodes)))
+        self.nodes.append(await self._make(len(self.nodes)))
         return self.nodes[-1]
 
     async def kill(self, number: int) -> None:
@@ -110,7 +111,7 @@ class Cluster:
         """Start a node that has ended, with a new application. Returns the new one."""
         if self.nodes[number].alive:
             raise ValueError(f"node {number} is alive: kill it, or shut it down, first")
-        self.nodes[number] = await self._started(number)
+        self.nodes[number] = await self._make(number)
         return self.nodes[number]
 
     def partition(self, *numbers: int) -> None:
@@ -128,19 +129,15 @@ class Cluster:
 
     async def aclose(self) -> None:
         """End all nodes."""
-        for node in self.nodes:
-            await node.server.aclose()
+        await self._started.aclose()
 
-    async def _started(self, number: int) -> Node:
+    async def _make(self, number: int) -> Node:
         bus = Bus(self._memory)
         made = self._make_app(bus)
         app = await made if inspect.isawaitable(made) else made
         server = Server(app, host=f"node-{number}.test", find=self._find)
-        try:
-            await server.start()
-        except BaseException:
-            await server.aclose()
-            raise
+        self._started.push_async_callback(server.aclose)
+        await server.start()
         return Node(number, server, bus)
 
     def _find(self, host: str) -> Server:

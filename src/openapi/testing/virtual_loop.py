@@ -87,6 +87,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """See asyncio. Of two timers of the same moment, the one that was set first is first."""
+        self._check_closed()
         timer = _Timer(when, callback, args, self, context)
         timer.number = next(self._timers)
         heapq.heappush(self._scheduled, timer)
@@ -171,7 +172,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 raise ScenarioError(f"deadlock: nothing is ready, no timer is set; {self._state()}")
             if self._scheduled[0].when() > self._ends:
                 raise ScenarioError(
-                    f"nothing else happens within {self._seconds:,g} seconds; {self._state()}"
+                    f"not over after {self._seconds:,g} seconds of virtual time; {self._state()}"
                 )
             self._now = self._scheduled[0].when()
             self._expire()
