@@ -169,6 +169,24 @@ async def test_who_is_silent_for_long_is_let_go_by_the_server() -> None:
 
 
 @virtual_time
+async def test_a_server_holds_only_so_much_for_who_does_not_read() -> None:
+    async with serve(make_app()) as server, server.connect(reconnect=None) as client:
+        await client.join("news")
+        client.link.to_client.halted = True
+        [connection] = client.link.connections
+        held = 0
+        for _ in range(100):
+            await server.app[SOCKETS].publish("news", "n", "x" * 50_000)
+            await asyncio.sleep(0)
+            held = max(held, connection.server.get_write_buffer_size())
+        assert 0 < held < 512 * 1024
+        await asyncio.sleep(5)
+        assert not server.app[SOCKETS].sockets
+        client.link.heal()
+        assert (await client.wait_closed()).code in {1006, 4008}
+
+
+@virtual_time
 async def test_each_way_takes_its_time() -> None:
     loop = asyncio.get_running_loop()
     link = Link()
