@@ -22,11 +22,13 @@ from openapi.cli.managers import Refused
 from openapi.cli.output import CannotWrite, Output
 from openapi.cli.serve import serve as serve_until_stopped
 from openapi.cli.station import Station
+from openapi.cli.types import CannotWriteFile, Stale
+from openapi.cli.types import types as write_types
 from openapi.cli.workers import supervise
 from openapi.errors import InvalidData
 from openapi.schema import Schema, is_json
 
-__all__ = ["call", "listen", "openapi", "publish", "serve"]
+__all__ = ["call", "listen", "openapi", "publish", "serve", "types"]
 
 _SHOWN: Final = 60
 """How much of a wrong argument is repeated: characters."""
@@ -285,6 +287,43 @@ def serve(
         _fail(out, str(exc))
     except asyncio.CancelledError:
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        out.abandon()
+
+
+@openapi.command()
+@click.argument("app", metavar="MODULE:APP")
+@click.option("--python", metavar="FILE", help="Where the client in Python is written.")
+@click.option("--typescript", metavar="FILE", help="Where the client in TypeScript is written.")
+@click.option(
+    "--check", is_flag=True, help="Write nothing, and fail where a file is not up to date."
+)
+@_json_option
+def types(app: str, python: str | None, typescript: str | None, check: bool, as_json: bool) -> None:
+    """Write typed clients of the endpoints of an application.
+
+    A file has the types of the methods and of the channels, and for each endpoint a class with a
+    method for each that can be called. MODULE:APP is as for serve; it is made and not started.
+
+    \b
+    openapi types examples/monitor.py:create_app --python monitor_client.py
+    openapi types package.module:app --typescript src/client.ts --check
+    """
+    given = {"python": python, "typescript": typescript}
+    files = {language: path for language, path in given.items() if path}
+    if not files:
+        raise click.UsageError("nothing is to be written: give --python FILE, --typescript FILE")
+    out = Output(as_json=as_json)
+    warnings.simplefilter("ignore", web.NotAppKeyWarning)
+    try:
+        asyncio.run(write_types(out, app, files, check=check))
+    except Refused as exc:
+        raise click.UsageError(str(exc)) from exc
+    except (BrokenApplication, CannotWriteFile, Stale) as exc:
+        _fail(out, str(exc))
+    except CannotWrite as exc:
+        out.abandon()
+        _fail(out, str(exc))
     except BrokenPipeError:
         out.abandon()
 

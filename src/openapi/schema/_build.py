@@ -19,7 +19,7 @@ from openapi.schema._shape import ANYTHING, ARRAY, Leaf, Shape, reachable
 from openapi.schema._union import Union
 from openapi.schema._write import plain_form
 
-__all__ = ["label", "shape_of"]
+__all__ = ["label", "shape_of", "written_default"]
 
 
 def label(hint: object) -> str:
@@ -173,11 +173,11 @@ class _Builder:
         _refuse_fields_without_a_way_in(node.cls, where)
         for field in node.fields:
             part = self.shape(field.type, f"{where}.{field.name}")
-            default = _default(node, field)
+            default = written_default(node, field)
             shape.add(field.encode_name, part, required=field.required, default=default)
 
 
-def _default(node: _Fielded, field: mi.Field) -> Default | None:
+def written_default(node: _Fielded, field: mi.Field) -> Default | None:
     """What an instance that was made without the field is written with; None if without it."""
     cls: Any = typing.get_origin(node.cls) or node.cls
     is_struct = isinstance(node, mi.StructType) and not node.array_like

@@ -12,7 +12,7 @@ from msgspec import inspect as mi
 
 from openapi.schema._faults import LARGEST, SMALLEST, is_model, pydantic
 
-__all__ = ["Names", "document"]
+__all__ = ["Names", "closure", "described", "document"]
 
 _Fielded = mi.DataclassType | mi.StructType | mi.TypedDictType | mi.NamedTupleType
 
@@ -172,11 +172,11 @@ def _union(node: mi.UnionType, names: Names) -> dict[str, Any]:
 
 
 def _enum(cls: type[Any]) -> dict[str, Any]:
-    return {"title": cls.__name__, **_described(cls), "enum": [member.value for member in cls]}
+    return {"title": cls.__name__, **described(cls), "enum": [member.value for member in cls]}
 
 
 def _fielded(node: _Fielded, names: Names) -> dict[str, Any]:
-    head = {"title": _title(node.cls), **_described(node.cls)}
+    head = {"title": _title(node.cls), **described(node.cls)}
     tag = None
     if isinstance(node, mi.StructType) and node.tag is not None:
         tag = {"const": node.tag}
@@ -215,7 +215,7 @@ def _field(field: mi.Field, names: Names) -> dict[str, Any]:
     return schema | {"default": written}
 
 
-def _described(cls: type[Any]) -> dict[str, str]:
+def described(cls: type[Any]) -> dict[str, str]:
     """The class's own docstring, not one that a decorator wrote or a base class has."""
     text = vars(typing.get_origin(cls) or cls).get("__doc__")
     if not text or text.startswith(f"{cls.__name__}("):
@@ -251,7 +251,7 @@ def _model(cls: type[Any], names: Names) -> dict[str, Any]:
 
     def place(name: str) -> dict[str, Any]:
         # pydantic does not say of what class a definition is: take all that it says for it
-        origin = {other: schemas[other] for other in _closure(name, schemas)}
+        origin = {other: schemas[other] for other in closure(name, schemas)}
         return names.named(
             (name, origin),
             _candidates(name, f"{cls.__module__}.{name}"),
@@ -273,7 +273,7 @@ def _target(ref: str) -> str:
     return ref.rpartition("/")[2]
 
 
-def _closure(name: str, schemas: dict[str, dict[str, Any]]) -> list[str]:
+def closure(name: str, schemas: dict[str, dict[str, Any]]) -> list[str]:
     """The definition and those that it refers to, directly or not."""
     found = [name]
     for each in found:
