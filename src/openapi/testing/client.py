@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import ClientSession
+from yarl import URL
 
 from openapi.client import Client, Message, Subscription, connect
 from openapi.testing.connector import Listening, MemoryConnector
@@ -103,7 +104,7 @@ class SocketClient(_Like):
 
 @asynccontextmanager
 async def connected(
-    url: Any, find: Callable[[str], Listening], *, link: Link | None = None, **options: Any
+    url: URL, find: Callable[[str], Listening], *, link: Link | None = None, **options: Any
 ) -> AsyncIterator[SocketClient]:
     """Connect a client over a link to what ``find`` returns for a host. See :meth:`Server.connect`.
 

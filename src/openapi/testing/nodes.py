@@ -6,7 +6,7 @@ def make_app(broker: Broker) -> web.Application:
     ...
 
 async with cluster(3, make_app) as nodes:
-    async with nodes.connect("/stream", node=0) as ada, nodes.connect("/stream", node=1) as grace:
+    async with nodes.node(0).connect("/stream") as ada, nodes.connect("/stream") as grace:
         await nodes.kill(1)
 """
 

@@ -87,7 +87,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """See asyncio. Of two timers of the same moment, the one that was set first is first."""
-        self._check_closed()
+        self._check_closed()  # type: ignore[attr-defined]
         timer = _Timer(when, callback, args, self, context)
         timer.number = next(self._timers)
         heapq.heappush(self._scheduled, timer)
