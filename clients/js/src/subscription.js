@@ -65,6 +65,8 @@ export class Subscription extends Reading {
   _matches;
   /** @internal @type {() => void} */
   _forget = () => {};
+  /** @internal @type {(subscription: this) => void} */
+  _resolve = () => {};
 
   /** @type {Inbox<Message<T>>} */
   #inbox;
@@ -72,8 +74,6 @@ export class Subscription extends Reading {
   #close;
   /** @type {Promise<this>} */
   #opened;
-  /** @type {(subscription: this) => void} */
-  #resolve = () => {};
   /** @type {(error: unknown) => void} */
   #reject = () => {};
 
@@ -97,7 +97,7 @@ export class Subscription extends Reading {
     this.#options = options;
     this.#close = close;
     this.#opened = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
+      this._resolve = resolve;
       this.#reject = reject;
     });
     this.#opened.catch(() => {}); // nobody need wait for it
@@ -142,7 +142,6 @@ export class Subscription extends Reading {
     this._connection = connection;
     this._agreed = true;
     if (before || renewed) this.recovered = recovered || ahead;
-    this.#resolve(this);
     if (renewed) tell(this.#options.onrenewed, this);
     if (this._over) return true; // it was left there
     if (recovered || ahead) {

@@ -173,7 +173,9 @@ export class Subscriptions {
     connection.patterns.add(keyOf(subscription));
     if (subscription._over) return this.#tidy(connection, subscription);
     try {
-      if (!subscription._begin(response, connection)) this.#tooSlow(subscription);
+      const fits = subscription._begin(response, connection);
+      subscription._resolve(subscription);
+      if (!fits) this.#tooSlow(subscription);
     } catch (unexpected) {
       this.end(subscription, unexpected);
     }
