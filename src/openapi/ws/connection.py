@@ -262,15 +262,19 @@ class Connection(asyncio.Protocol):
         """Close, for the server ends and its client may come back."""
         self._close(CloseCode.RESTART, "the server restarts")
 
-    def drain(self, after: int) -> None:
-        """Close once no call is in flight, having told the peer to come back in ``after`` ms."""
+    def drain(self, after: int, stays: float = 0.0) -> None:
+        """Close once no call is in flight, having told the peer to come back in ``after`` ms.
+
+        It ``stays`` for so many seconds at least, for the peer to go elsewhere before it leaves.
+        """
         if not self.gone:
+            if stays:
+                self._timer = self._loop.call_later(stays, self._stayed)
             self._session.drain(after)
             self._send(
                 self.deliveries.variant[0].encode(Reconnect(after=after, code=CloseCode.RESTART))
             )
-            if not self._session.in_flight:
-                self.restart()
+            self._end_if_drained()
 
     def ping(self) -> None:
         """See :class:`openapi.ws.heartbeat.Beating`."""
@@ -357,7 +361,14 @@ class Connection(asyncio.Protocol):
         self.deliveries.done(call)
         if call.reply is None or call.reply.sent:  # also where there was no way to answer
             self.deliveries.release(call.reply or call)
-        if self._session.drained:
+        self._end_if_drained()
+
+    def _stayed(self) -> None:
+        self._timer = None
+        self._end_if_drained()
+
+    def _end_if_drained(self) -> None:
+        if self._timer is None and self._session.drained:
             self.restart()
 
     async def _greet(self, endpoint: Websocket) -> None:
@@ -451,6 +462,8 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self.close_code, self.close_reason = code, reason
         self._stop_greeting()
+        if self._timer is not None:
+            self._timer.cancel()
         self.peer.end(code, reason)
         self.deliveries.stop()
         self._outbox.close(frame, then=then)

@@ -2,6 +2,8 @@
 
 1. Each client is told when to come back, so that they do not all come at once.
 2. Calls in flight have ``limits.drain_window`` to finish; then the sockets are closed with 1012.
+   Where there are other servers of the application, idle ones stay open until their client is due
+   to come back, and has had the time: it connects there before it leaves, and hears all meanwhile.
 3. What outlives its connection has what is left of the window.
 4. Then whatever else is to be let go of.
 """
@@ -21,22 +23,29 @@ __all__ = ["Drain"]
 
 #: How many clients are sent back a second, within ``limits.drain_window``.
 _RETURNING_PER_SECOND: Final = 200
+#: Seconds that a client has to connect elsewhere, behind the moment that it was told.
+_MOVING: Final = 2.0
 #: Seconds over which even a few are sent back: a server needs as long to start.
 _SOONEST_RETURN: Final = 1.0
 
 
 class Drain:
-    """Begun once. ``connections`` are those there are, ``close`` is the last step."""
+    """Begun once. ``connections`` are those there are, ``close`` is the last step.
+
+    ``elsewhere`` is whether there are other servers to which clients can go.
+    """
 
     def __init__(
         self,
         limits: Limits,
         connections: "Callable[[], Collection[Connection]]",
+        elsewhere: Callable[[], bool],
         background: Background,
         close: Callable[[], Awaitable[None]],
     ) -> None:
         self._limits = limits
         self._connections = connections
+        self._elsewhere = elsewhere
         self._background = background
         self._close = close
         self._draining: asyncio.Task[None] | None = None
@@ -69,8 +78,11 @@ class Drain:
         connections = self._connections()
         spread = max(_SOONEST_RETURN, len(connections) / _RETURNING_PER_SECOND)
         window = min(limits.drain_window, spread)
+        moving = _MOVING if self._elsewhere() else None
         for connection in connections:
-            connection.drain(after=round(random.uniform(0, window) * 1000))
+            after = random.uniform(0, window)
+            stays = 0.0 if moving is None else after + moving
+            connection.drain(after=round(after * 1000), stays=stays)
         await _gone(connections, limits.drain_window)
         for connection in connections:
             connection.restart()

@@ -86,7 +86,13 @@ class Parts:
     @cached_property
     def drain(self) -> Drain:
         """The end."""
-        return Drain(self._sockets.limits, self.connections, self.background, self._let_go)
+        return Drain(
+            self._sockets.limits,
+            self.connections,
+            lambda: len(self.nodes.table) > 0,
+            self.background,
+            self._let_go,
+        )
 
     @cached_property
     def watch(self) -> ShutdownWatch:
