@@ -465,7 +465,7 @@ export class Client {
   #endLeft() {
     for (const connection of this.#leaving) {
       const isOver = connection.idle && !this.#subscriptions.need(connection);
-      if (isOver || this.#leaving.size > LEAVING) connection.end(new ConnectionClosed(NORMAL), NORMAL);
+      if (isOver || this.#leaving.size > LEAVING) connection.end(new ConnectionClosed(NORMAL), NORMAL, "moved");
     }
   }
 
