@@ -15,14 +15,16 @@ import asyncio
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from openapi.client.connection import Connection
 from openapi.client.keeper import Keeper
+from openapi.client.places import Places
 from openapi.errors import CallFailed, ConnectionClosed, ErrorCode
 from openapi.protocol.backoff import delays
 from openapi.protocol.pending import Asked, Outcome, Pending
 
-__all__ = ["Begun", "Calling"]
+__all__ = ["Begun", "Calling", "is_leaving"]
 
 
 class Begun(NamedTuple):
@@ -33,12 +35,11 @@ class Begun(NamedTuple):
 
 
 class Calling:
-    """Makes the calls of one client. At most ``waiting`` of them wait to be sent."""
+    """Makes the calls of one client. What waits to be sent has its ``places``."""
 
-    def __init__(self, keeper: Keeper, *, waiting: int) -> None:
+    def __init__(self, keeper: Keeper, places: Places) -> None:
         self._keeper = keeper
-        self._most: Final = waiting
-        self._unsent: dict[object, None] = {}
+        self._places = places
 
     async def ask(
         self, method: str, payload: object, *, timeout: float | None, idempotent: bool
@@ -51,27 +52,28 @@ class Calling:
         """
         ends = None if timeout is None else asyncio.get_running_loop().time() + timeout
         pauses = delays(random.random)
+        may_have_run = False
         while True:
-            place = self._take_place()
+            place = self._places.take()
             connection = None
             try:
-                connection = await self._keeper.ready()
+                connection = await self._ready()
                 return await connection.ask(
-                    method, payload, timeout=_left(ends), sent=partial(self._sent, place)
+                    method, payload, timeout=_left(ends), sent=partial(self._places.leave, place)
                 )
             except ConnectionClosed as exc:
+                may_have_run = exc.may_have_run = may_have_run or exc.may_have_run
                 if self._keeper.closed is not None or connection is None:
                     raise
-                if exc.may_have_run and not idempotent:
+                if may_have_run and not idempotent:
                     raise
             except CallFailed as exc:
-                refused = exc.code == ErrorCode.SHUTTING_DOWN
-                if not (refused and connection is not None and connection.leaving):
+                if connection is None or not is_leaving(connection, exc):
                     if exc.retry_after is None or not idempotent:
                         raise
                     await asyncio.sleep(exc.retry_after / 1000 + next(pauses))
             finally:
-                self._sent(place)
+                self._places.leave(place)
 
     async def begin(
         self,
@@ -83,10 +85,10 @@ class Calling:
         timeout: float | None,
     ) -> Begun:
         """Send a call: see :meth:`Peer.begin`. Raises ConnectionClosed, Unserializable."""
-        place = self._take_place()
+        place = self._places.take()
         try:
             while True:
-                connection = await self._keeper.ready()
+                connection = await self._ready()
                 try:
                     asked = await connection.begin(
                         method, payload, ended, item=item, timeout=timeout
@@ -97,14 +99,14 @@ class Calling:
                 else:
                     return Begun(asked, connection.session.pending)
         finally:
-            self._sent(place)
+            self._places.leave(place)
 
     async def notify(self, method: str, payload: object) -> None:
         """Queue a notification. Raises ConnectionClosed, Unserializable."""
-        place = self._take_place()
+        place = self._places.take()
         try:
             while True:
-                connection = await self._keeper.ready()
+                connection = await self._ready()
                 try:
                     await connection.room()
                     connection.peer.notify(method, payload)
@@ -114,21 +116,20 @@ class Calling:
                 else:
                     return
         finally:
-            self._sent(place)
+            self._places.leave(place)
 
-    def _take_place(self) -> object:
-        if len(self._unsent) >= self._most:
-            raise CallFailed(
-                ErrorCode.TOO_MANY_CALLS,
-                f"{self._most} calls wait to be sent, wait for an answer before the next",
-                data={"limit": "waiting", "max": self._most},
-            )
-        place = object()
-        self._unsent[place] = None
-        return place
+    async def _ready(self) -> Connection:
+        """The connection, behind the subscriptions that waited for it, too."""
+        if (connection := self._keeper.at_hand) is not None:
+            return connection
+        await self._keeper.ready()
+        await asyncio.sleep(0)  # a subscription asks in a task of its own, which begins meanwhile
+        return await self._keeper.ready()
 
-    def _sent(self, place: object) -> None:
-        self._unsent.pop(place, None)
+
+def is_leaving(connection: Connection, error: CallFailed) -> bool:
+    """Whether a server refused because it is about to close: the next one is to be asked."""
+    return error.code == ErrorCode.SHUTTING_DOWN and connection.leaving
 
 
 def _left(ends: float | None) -> float | None:

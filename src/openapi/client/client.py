@@ -9,6 +9,7 @@ from openapi.client.dialing import Dialer
 from openapi.client.handlers import Handler, method_of
 from openapi.client.history import History, history_of, position_of
 from openapi.client.keeper import Keeper, Status
+from openapi.client.places import Places
 from openapi.client.presence import Member, member_of, members_of
 from openapi.client.renewing import Renewing
 from openapi.client.stream import Stream
@@ -66,8 +67,9 @@ class Client:
             wait=wait,
             on_state=on_state,
         )
-        self._calling = Calling(self._keeper, waiting=waiting)
-        self._renewing = Renewing(self._keeper)
+        places = Places(waiting)
+        self._calling = Calling(self._keeper, places)
+        self._renewing = Renewing(self._keeper, places)
         self._connection: Connection | None = None  # the last there was
 
     @property

@@ -106,6 +106,11 @@ class Connection:
         if self.leaving:
             raise ConnectionClosed(CloseCode.RESTART, "the server is about to close")
 
+    def leave(self) -> None:
+        """Begin no call here any more: those that wait for their turn have one elsewhere."""
+        self.leaving = True
+        self.peer.shed()
+
     async def wait_quiet(self) -> None:
         """Wait until nobody uses it any more, or it has ended."""
         while self.closed is None and (

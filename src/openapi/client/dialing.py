@@ -28,7 +28,16 @@ from yarl import URL
 from openapi.errors import CloseCode, ConnectionClosed, HandshakeRefused, may_reconnect
 from openapi.rpc.peer import deadline
 
-__all__ = ["Dialer", "Headers", "Made", "Url", "check_url", "may_try_again", "retry_after"]
+__all__ = [
+    "Dialer",
+    "Headers",
+    "Made",
+    "NotMade",
+    "Url",
+    "check_url",
+    "may_try_again",
+    "retry_after",
+]
 
 T = TypeVar("T")
 
@@ -55,6 +64,14 @@ _WRONG: Final = {
 """What aiohttp says of a 101 that RFC 6455, section 4.1, forbids, and what it means."""
 
 
+class NotMade(Exception):
+    """A function of the application failed, for this ``reason``. It is no word of the server's."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(reason)
+        self.reason: Final = reason
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialer:
     """How to connect. ``subprotocol`` is offered, and must be selected where it is ``packed``.
@@ -76,11 +93,11 @@ class Dialer:
         """Make one attempt.
 
         Raises ConnectionClosed, HandshakeRefused, TimeoutError, ValueError for what is no URL, and
-        whatever a function of the application raises that makes the URL or the headers.
+        NotMade where a function of the application fails that makes the URL or the headers.
         """
         url: str | URL = await _made(self.url)
+        headers = await _made(self.headers)
         async with deadline(self.open_timeout, f"{url} did not answer"):
-            headers = await _made(self.headers)
             ws = await self._dial(url, headers)
         if self.packed and ws.protocol != self.subprotocol:  # what selects none speaks JSON
             await ws.close(code=CloseCode.UNSUPPORTED_DATA)
@@ -143,8 +160,11 @@ def check_url(url: str | URL) -> URL:
 async def _made(value: Made[T]) -> T:
     if not callable(value):
         return value
-    made = value()
-    return await made if isawaitable(made) else made
+    try:
+        made = value()
+        return await made if isawaitable(made) else made
+    except Exception as exc:
+        raise NotMade(exc) from exc
 
 
 def _retry_after(headers: Mapping[str, str]) -> int | None:

@@ -8,13 +8,13 @@ from a server that is about to close to another.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from copy import copy
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from openapi.client.connection import Connection
-from openapi.client.dialing import may_try_again, retry_after
+from openapi.client.dialing import NotMade, may_try_again, retry_after
 from openapi.errors import CloseCode, ConnectionClosed, may_reconnect
 from openapi.protocol.backoff import Backoff
 from openapi.protocol.frames import Reconnect
@@ -71,6 +71,8 @@ class Keeper:
         self._stir = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
         self._running: dict[asyncio.Task[None], Connection] = {}
+        self._tried = False
+        self._failed: Exception | None = None  # why the first attempt did
         self._fault: BaseException | None = None
         self.connection: Connection | None = None
         """The newest, as long as it is open."""
@@ -81,10 +83,10 @@ class Keeper:
     async def open(self) -> None:
         """Begin, and wait for the first attempt. Raises why it failed."""
         self.start()
-        while self.state is ClientState.CONNECTING:
+        while not self._tried:
             await self._next_change()
-        if self.state is not ClientState.OPEN and self.status.reason is not None:
-            raise self.status.reason
+        if self._failed is not None:
+            raise self._failed
 
     def start(self) -> None:
         """Begin. Call :meth:`aclose` behind it."""
@@ -100,11 +102,21 @@ class Keeper:
         """All that are open: two, while it moves."""
         return [*self._running.values()]
 
+    @property
+    def at_hand(self) -> Connection | None:
+        """The connection to say something on, if there is one."""
+        connection = self.connection
+        if connection is None or connection.leaving or connection.closed is not None:
+            return None
+        return connection
+
     async def ready(self) -> Connection:
-        """The connection to say something on. Raises ConnectionClosed if there will be none."""
+        """Wait for the connection to say something on.
+
+        Raises ConnectionClosed if there will be none, or where nothing is waited for.
+        """
         while True:
-            connection = self.connection
-            if connection is not None and not connection.leaving and connection.closed is None:
+            if (connection := self.at_hand) is not None:
                 return connection
             if self.closed is not None:
                 raise copy(self.closed)
@@ -128,7 +140,7 @@ class Keeper:
     def told(self, connection: Connection, reconnect: Reconnect) -> None:
         """A server is about to close."""
         if self._again and connection is self.connection:
-            connection.leaving = True
+            connection.leave()
             self._machine.told(self._loop.time(), reconnect.after / 1000)
             self._tell(None)
 
@@ -143,28 +155,26 @@ class Keeper:
         Raises what went wrong in this library, if anything did.
         """
         self._machine.close()
-        self._stir.set()
+        closing = [self._spawn(each.close(code, reason)) for each in self._running.values()]
+        if self._connecting is not None:
+            self._connecting.cancel()
+        tasks = [*closing, *self._running, *filter(None, [self._connecting])]
         try:
-            await self._close(code, reason)
+            if tasks:
+                await asyncio.wait(tasks)
         finally:
-            for task in [*self._running, *filter(None, [self._connecting])]:
+            for task in tasks:
                 task.cancel()
-            while rest := [*self._running, *filter(None, [self._connecting])]:
-                await asyncio.wait(rest)
-                self._connecting = None
-        self._close_for_good(ConnectionClosed(code, reason))
+            try:
+                while rest := [task for task in tasks if not task.done()]:
+                    await asyncio.wait(rest)
+            finally:
+                self._close_for_good(ConnectionClosed(code, reason))
+        for task in closing:
+            task.result()
         if (fault := self._fault) is not None:
             self._fault = None
             raise fault
-
-    async def _close(self, code: int, reason: str) -> None:
-        closing = [each.close(code, reason) for each in self._running.values()]
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
-        await asyncio.gather(*closing)
-        if self._running:
-            await asyncio.wait([*self._running])
 
     async def _connect(self) -> None:
         machine = self._machine
@@ -188,31 +198,48 @@ class Keeper:
         self._stir.clear()
 
     async def _attempt(self) -> None:
-        machine, reason = self._machine, None
+        reason: Exception | None = None
         try:
             connection = await self._dial()
-        except Exception as exc:  # of the application's own functions, too: whoever waits is told
-            again = self._again and may_try_again(exc)
-            machine.failed(self._loop.time(), again=again, after=retry_after(exc))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            reason = ConnectionError("what an attempt waited for was cancelled")  # and not itself
+            self._retry(reason, again=True)
+        except NotMade as exc:
+            reason = exc.reason
+            logger.warning("an attempt to connect failed", exc_info=reason)
+            self._retry(reason, again=True)
+        except Exception as exc:  # whoever waits is told
             reason = exc
-            if not isinstance(exc, ConnectionClosed | TimeoutError):
-                logger.warning("an attempt to connect failed", exc_info=exc)
+            self._retry(exc, again=may_try_again(exc))
         else:
-            machine.opened(self._loop.time())
+            self._machine.opened(self._loop.time())
             self._carry(connection)
+            # Subscriptions ask in tasks, each by one more: they are to have asked before whoever
+            # waits for the connection hears of it, and says what would be published to them.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        if not self._tried:
+            self._tried, self._failed = True, reason
         self._tell(reason)
+
+    def _retry(self, reason: Exception, *, again: bool) -> None:
+        """An attempt failed."""
+        self._machine.failed(
+            self._loop.time(), again=self._again and again, after=retry_after(reason)
+        )
 
     def _carry(self, connection: Connection) -> None:
         before, self.connection = self.connection, connection
-        if before is not None:
-            before.leaving = True
         task = self._loop.create_task(connection.run(lambda closed: self._lost(connection, closed)))
         self._running[task] = connection
         task.add_done_callback(self._carried)
         self._opened(connection, before)
 
     def _carried(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
+        self._running.pop(task).link.abort()  # for a task that was cancelled before its first step
         exc = None if task.cancelled() else task.exception()
         if exc is not None:  # a fault of this library: it is raised where the client is left
             self._fault = self._fault or exc
@@ -230,6 +257,8 @@ class Keeper:
 
     def _tell(self, reason: Exception | None) -> None:
         """Something has changed."""
+        if self.status.state is ClientState.CLOSED:
+            return
         state, due = self.state, self._machine.due
         retry_in = None if due is None else max(0.0, due - self._loop.time())
         self.status = Status(state, reason, retry_in)
@@ -246,6 +275,8 @@ class Keeper:
     def _close_for_good(self, closed: ConnectionClosed) -> None:
         if self.closed is None:
             self.closed = closed
+            if self._connecting is not None and self._connecting is not asyncio.current_task():
+                self._connecting.cancel()
             if self.status.state is not ClientState.CLOSED:
                 self._tell(closed)
             self._ended(closed)
@@ -254,6 +285,9 @@ class Keeper:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        return self._loop.create_task(coroutine)
 
     async def _next_change(self) -> None:
         await self._changed.wait()

@@ -93,15 +93,20 @@ class Link:
         try:
             self.closed = await self._read()
         finally:
-            if self.closed is None:
-                self.closed = ConnectionClosed(CloseCode.ABNORMAL, "the client stopped")
-                self._transport.abort()
+            self.abort()
             self._sent.set()
             writing.cancel()
             await asyncio.wait([writing])
         if not writing.cancelled():
             writing.result()
         return self.closed
+
+    def abort(self) -> None:
+        """Cut it, unless it has ended: nobody runs it any more."""
+        if self.closed is None:
+            self.closed = ConnectionClosed(CloseCode.ABNORMAL, "the client stopped")
+            self._transport.abort()
+            self._ws._response.close()  # what aiohttp has of it; there is no other way
 
     async def close(self, code: int, reason: str = "") -> None:
         """Send what waits, say goodbye, and wait for the answer to that."""

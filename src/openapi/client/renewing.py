@@ -3,17 +3,18 @@
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, Final, TypeAlias
 
+from openapi.client.calling import is_leaving
 from openapi.client.connection import Connection
 from openapi.client.keeper import Keeper
+from openapi.client.places import Places
 from openapi.client.subscription import Subscription, SubscriptionState
 from openapi.errors import (
     CallFailed,
     CloseCode,
     ConnectionClosed,
-    ErrorCode,
     OpenApiError,
     UnexpectedData,
 )
@@ -31,11 +32,16 @@ _PATIENCE: Final = 30.0
 
 
 class Renewing:
-    """All subscriptions of one client that were begun, and not left."""
+    """All subscriptions of one client that were begun, and not left.
 
-    def __init__(self, keeper: Keeper) -> None:
+    What waits for a connection has its ``places``.
+    """
+
+    def __init__(self, keeper: Keeper, places: Places) -> None:
         self._keeper = keeper
+        self._places = places
         self._subscriptions: dict[_Any, None] = {}
+        self._renewals: dict[_Any, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, subscription: _Any) -> None:
@@ -43,18 +49,22 @@ class Renewing:
         self._subscriptions[subscription] = None
         try:
             while subscription.state is SubscriptionState.NEW:
-                connection = await self._keeper.ready()
+                connection = await self._ready()
                 try:
                     await connection.subscriptions.open(subscription)
                 except ConnectionClosed:
                     if self._keeper.closed is not None:
                         raise
                 except CallFailed as exc:
-                    if exc.code != ErrorCode.SHUTTING_DOWN or not connection.leaving:
+                    if not is_leaving(connection, exc):
                         raise
         except BaseException:
             self._subscriptions.pop(subscription, None)
             raise
+        # The client may have moved while the connection that it left agreed.
+        current = self._keeper.connection
+        if current is not None and subscription not in self._renewals:
+            self._renew_on(current, subscription)
 
     async def close(self, subscription: _Any) -> None:
         """Unsubscribe; returns when the server has answered."""
@@ -71,13 +81,11 @@ class Renewing:
 
     def move(self, connection: Connection, before: Connection | None) -> None:
         """There is a new connection, which has them from now on. The one before it is left."""
-        renewals = [
-            self._spawn(self._renew(each, connection))
-            for each in self._subscriptions
-            if each.state is not SubscriptionState.NEW
-        ]
+        for subscription in self._subscriptions:
+            self._renew_on(connection, subscription)
         if before is not None:
-            self._spawn(_retire(before, renewals))
+            before.leave()
+            self._spawn(_retire(before, [*self._renewals.values()]))
 
     async def aclose(self) -> None:
         """Stop what renews them."""
@@ -86,28 +94,61 @@ class Renewing:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    async def _ready(self) -> Connection:
+        place = self._places.take()
+        try:
+            return await self._keeper.ready()
+        finally:
+            self._places.leave(place)
+
+    def _renew_on(self, connection: Connection, subscription: _Any) -> None:
+        """See that this connection has it, and no other."""
+        if subscription.state in (SubscriptionState.NEW, SubscriptionState.ENDED):
+            return
+        if subscription.source is connection.subscriptions:
+            return
+        if (before := self._renewals.pop(subscription, None)) is not None:
+            before.cancel()  # of a connection that is left itself
+        task = self._spawn(self._renew(subscription, connection))
+        self._renewals[subscription] = task
+
     async def _renew(self, subscription: _Any, connection: Connection) -> None:
         pauses = delays(random.random)
-        while subscription in self._subscriptions and self._keeper.connection is connection:
-            after = 0
-            try:
-                async with deadline(_PATIENCE, f"{subscription.channel!r} was not answered"):
-                    await connection.subscriptions.open(subscription)
-            except ConnectionClosed:
-                return  # and the next connection has it
-            except TimeoutError as exc:
-                logger.warning("a subscription is not renewed yet: %s", exc)
-            except CallFailed as exc:
-                if exc.retry_after is None:
-                    self._refused(subscription, exc)
-                    return
-                after = exc.retry_after
-            except UnexpectedData as exc:
+        try:
+            while not await self._renewed(subscription, connection, pauses):
+                pass
+        finally:
+            if self._renewals.get(subscription) is asyncio.current_task():
+                del self._renewals[subscription]
+
+    async def _renewed(
+        self, subscription: _Any, connection: Connection, pauses: Iterator[float]
+    ) -> bool:
+        """Ask once. Returns whether nothing more is to be done, otherwise behind a pause."""
+        if subscription.state is SubscriptionState.ENDED:
+            return True
+        after = 0
+        try:
+            async with deadline(_PATIENCE, f"{subscription.channel!r} was not answered"):
+                await connection.subscriptions.open(subscription)
+        except ConnectionClosed:
+            return True  # and the next connection has it
+        except TimeoutError as exc:
+            logger.warning("a subscription is not renewed yet: %s", exc)
+        except CallFailed as exc:
+            if is_leaving(connection, exc):
+                return True  # likewise
+            if exc.retry_after is None:
                 self._refused(subscription, exc)
-                return
-            else:
-                return
-            await asyncio.sleep(after / 1000 + next(pauses))
+                return True
+            after = exc.retry_after
+        except UnexpectedData as exc:
+            self._refused(subscription, exc)
+            return True
+        else:
+            return True
+        await asyncio.sleep(after / 1000 + next(pauses))
+        return False
 
     def _refused(self, subscription: _Any, error: OpenApiError) -> None:
         self._subscriptions.pop(subscription, None)

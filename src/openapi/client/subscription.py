@@ -113,6 +113,8 @@ class Subscription(Generic[T]):
         self._on_renewed = on_renewed
         self.source: Subscriptions | None = None
         """Those of the connection that it has its messages from."""
+        self.asked: Subscriptions | None = None
+        """Those of the connection that was asked for it last; what others agree to is too late."""
         self.behind: Position | None = recover
         """Right behind the last message that came, where it is to go on."""
         # What has no greater offset is not for this subscription, though it may be for another.
@@ -170,7 +172,7 @@ class Subscription(Generic[T]):
 
     def begin(self, joined: Joined, source: "Subscriptions") -> bool:
         """The server agreed. Returns False if nobody wants it any more, or it was too much."""
-        if self.state is SubscriptionState.ENDED:
+        if self.state is SubscriptionState.ENDED or source is not self.asked:
             return False
         renewed = self.state is not SubscriptionState.NEW
         if self.source is not None:

@@ -118,6 +118,7 @@ class Subscriptions:
         was recovered cannot be read. Whoever gives the subscription up then ends it; what the
         server agrees to all the same is taken back.
         """
+        subscription.asked = self
         asked = asyncio.Event()
         joining = self._spawn(self._join(subscription, asked.set))
         try:

@@ -95,6 +95,7 @@ class Peer:
         "_invoke",
         "_loop",
         "_outlive",
+        "_queued",
         "_room",
         "_running",
         "_turns",
@@ -121,6 +122,7 @@ class Peer:
         self._outlive = outlive
         self._asked = asked
         self._turns: asyncio.Semaphore | None = None
+        self._queued = 0
         self._running: dict[Incoming, Running] = {}
         self._gate: list[Running] | None = None
         self._ended = False
@@ -259,7 +261,11 @@ class Peer:
         if self._turns is None:
             self._turns = asyncio.Semaphore(self._asked)
             pending.freed = self._free
-        await self._turns.acquire()
+        self._queued += 1
+        try:
+            await self._turns.acquire()
+        finally:
+            self._queued -= 1
         try:
             if room is not None:
                 await room()
@@ -267,6 +273,12 @@ class Peer:
         except BaseException:
             self._turns.release()
             raise
+
+    def shed(self) -> None:
+        """Nothing more is to be sent: whoever waits for a turn has it, and is told by ``room``."""
+        if self._turns is not None:
+            for _ in range(self._queued):
+                self._turns.release()
 
     def _free(self) -> None:
         if self._turns is not None:
