@@ -119,7 +119,7 @@ export class Calls {
   /** Send what can be sent. */
   flush() {
     const { connection } = this;
-    if (!connection) return;
+    if (!connection?.ready) return;
     this.#queue = this.#queue.filter((call) => {
       const { only, notification } = call.options;
       if (only && only !== connection) return false;

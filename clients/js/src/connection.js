@@ -14,6 +14,7 @@ import { Served } from "./serving.js";
  *
  * @typedef {object} Socket
  * @property {number} bufferedAmount
+ * @property {number} readyState
  * @property {((event: any) => void) | null} onopen
  * @property {((event: any) => void) | null} onmessage
  * @property {((event: any) => void) | null} onerror
@@ -86,6 +87,11 @@ export class Connection {
     socket.onclose = ({ code, reason }) => {
       this.end(new ConnectionClosed(code || ABNORMAL, reason || this.#why));
     };
+  }
+
+  /** Whether what is sent now may arrive: not behind the first word of the end. */
+  get ready() {
+    return this.#socket.readyState === 1;
   }
 
   /** Bytes that wait to be sent. */

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { WebSocket } from "ws";
 import { CallFailed, ConnectionClosed, UnexpectedData } from "./module.js";
 import { begin, open, refusal, settled } from "./stage.js";
 
@@ -226,6 +227,29 @@ describe("when the connection ends, a call", () => {
     assert.ok(error instanceof ConnectionClosed);
     assert.equal(error.code, 1011);
     assert.equal(error.mayHaveRun, true);
+  });
+
+  it("that was made when the end had begun already is sent on the next", async (t) => {
+    /** @type {any} */
+    let socket;
+    const Noted = /** @type {any} */ (
+      class extends WebSocket {
+        /** @param {ConstructorParameters<typeof WebSocket>} given */
+        constructor(...given) {
+          super(...given);
+          socket = this;
+        }
+      }
+    );
+    const { client, until, back } = await open(t, { WebSocket: Noted });
+    socket.close(4000); // as a browser, or the network, may
+    const call = client.call("a");
+    client.notify("b");
+    await until("waiting");
+    const next = await back();
+    assert.equal((await next.answer(1)).method, "a");
+    assert.equal((await next.next()).method, "b");
+    assert.equal(await call, 1);
   });
 
   it("that was not sent is sent on the next", async (t) => {
