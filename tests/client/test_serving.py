@@ -330,7 +330,7 @@ class TestBounds:
                 await peer.send({"id": f"s{n}", "method": "large"})
             for _ in range(40):
                 await served.get()
-            sizes.append(connection_of(client).link.queued_bytes)
+            sizes.append(connection_of(await entered).link.queued_bytes)
             peer.transport.resume_reading()
             for _ in range(40):
                 assert len((await peer.received())["response"]) == 1_000_000
@@ -342,7 +342,9 @@ class TestBounds:
             return "x" * 1_000_000
 
         served, sizes, done = asyncio.Queue[None](), list[int](), asyncio.Event()
+        entered: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         async with connect_once(await scripted(script), serve={"large": large}) as client:
+            entered.set_result(client)
             await done.wait()
         assert sizes[0] < 3_000_000
 

@@ -410,6 +410,7 @@ class Client:
             queue_bytes=queue_bytes,
             open=open,
             close=self._renewing.close,
+            timeout=timeout,
             on_renewed=on_renewed,
         )
 

@@ -105,8 +105,7 @@ class Link:
         """Cut it, unless it has ended: nobody runs it any more."""
         if self.closed is None:
             self.closed = ConnectionClosed(CloseCode.ABNORMAL, "the client stopped")
-            self._transport.abort()
-            self._ws._response.close()  # what aiohttp has of it; there is no other way
+            self._cut()
 
     async def close(self, code: int, reason: str = "") -> None:
         """Send what waits, say goodbye, and wait for the answer to that."""
@@ -117,7 +116,14 @@ class Link:
                 await self._shrunk_below(1)
                 await self._ws.close(code=code, message=reason.encode())
         except TimeoutError:
-            self._transport.abort()
+            self._cut()
+        except asyncio.CancelledError:
+            self._cut()
+            raise
+
+    def _cut(self) -> None:
+        self._transport.abort()
+        self._ws._response.close()  # what aiohttp keeps of it; there is no other way
 
     def _give_up(self) -> None:
         if self._wanted is None:

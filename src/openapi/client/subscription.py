@@ -89,6 +89,7 @@ class Subscription(Generic[T]):
         queue_bytes: int,
         open: Callable[[Any], Awaitable[object]],
         close: Callable[[Any], Awaitable[object]],
+        timeout: float | None = None,
         on_renewed: Callable[[Any], object] | None = None,
     ) -> None:
         self.channel: Final = channel
@@ -96,6 +97,7 @@ class Subscription(Generic[T]):
         self.pattern: Final = Pattern(event)
         self.recover: Final = recover
         self.presence: Final = presence
+        self.timeout: Final = timeout
         self.state = SubscriptionState.NEW
         self.position: Position | None = recover
         """Right behind the last message that was read, on a channel that keeps history."""

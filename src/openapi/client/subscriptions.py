@@ -44,8 +44,8 @@ _PRESENCE: Final = frozenset({f"{SERVER_EVENT}join", f"{SERVER_EVENT}leave"})
 class Ask(Protocol):
     """Calls a method of the server.
 
-    ``sent`` is called when it cannot be taken back any more, and ``answered`` with the response
-    before any later message is read.
+    ``timeout``, in seconds, is told to the server. ``sent`` is called when it cannot be taken back
+    any more, and ``answered`` with the response before any later message is read.
     """
 
     def __call__(
@@ -53,6 +53,7 @@ class Ask(Protocol):
         method: str,
         payload: object,
         *,
+        timeout: float | None = ...,
         sent: Callable[[], object] = ...,
         answered: Callable[[bytes], object] = ...,
     ) -> Awaitable[object]: ...
@@ -196,7 +197,9 @@ class Subscriptions:
                 payload["recover"] = behind
             if subscription.presence:
                 payload["presence"] = True
-            await self._ask("subscribe", payload, sent=sent, answered=answered)
+            await self._ask(
+                "subscribe", payload, timeout=subscription.timeout, sent=sent, answered=answered
+            )
             for fault in faults:
                 raise UnexpectedData(fault.errors) from fault
 
