@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from aiohttp import web
+
 from openapi.ws import WsPathMixin
 
 
@@ -13,3 +15,17 @@ class Item:
 class Shop(WsPathMixin):
     async def ws_rpc_count(self, payload: Item) -> Item:
         return payload
+
+
+def create_app() -> web.Application:
+    app = web.Application()
+    app.router.add_view("/shop", Shop)
+    return app
+
+
+def create_nothing() -> web.Application:
+    return web.Application()
+
+
+def fail() -> web.Application:
+    raise LookupError("no settings")

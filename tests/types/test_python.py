@@ -62,9 +62,9 @@ async def use() -> None:
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[Any]:
+def client() -> Iterator[Any]:
     """The file for the shop, as a module."""
-    yield imported(written(python), tmp_path)
+    yield imported(written(python))
     del sys.modules["written_client"]
 
 

@@ -1,10 +1,8 @@
 """Generated files, and the tools that they are held against."""
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 from openapi.cli.types import endpoints_of
@@ -55,14 +53,9 @@ def _ruff(text: str, *arguments: str) -> str:
     return done.stdout
 
 
-def imported(text: str, folder: Path, name: str = "written_client") -> ModuleType:
+def imported(text: str, name: str = "written_client") -> ModuleType:
     """A file in Python as a module. Take it out of ``sys.modules`` again."""
-    path = folder / f"{name}.py"
-    path.write_text(text, "utf-8")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+    module = ModuleType(name)
+    sys.modules[name] = module  # its types are looked up there
+    exec(compile(text, f"{name}.py", "exec", dont_inherit=True), vars(module))
     return module

@@ -312,7 +312,9 @@ def types(app: str, python: str | None, typescript: str | None, check: bool, as_
     given = {"python": python, "typescript": typescript}
     files = {language: path for language, path in given.items() if path}
     if not files:
-        raise click.UsageError("nothing is to be written: give --python FILE, --typescript FILE")
+        raise click.UsageError(
+            "nothing is to be written: give --python FILE, --typescript FILE or both"
+        )
     out = Output(as_json=as_json)
     warnings.simplefilter("ignore", web.NotAppKeyWarning)
     try:

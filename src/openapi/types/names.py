@@ -51,7 +51,8 @@ def _are_free(names: Sequence[str], times: Mapping[str, int], used: Collection[s
 
 def _name(words: Sequence[str]) -> str:
     *outer, last = (identifier(word.lstrip("_") or word) for word in words)
-    return "".join(map(capitalized, outer)) + (capitalized(last) if outer else last)
+    before = "".join(capitalized(camel_case(word)) for word in outer)
+    return before + (capitalized(last) if outer else last)
 
 
 def free(name: str, taken: Collection[str], ending: Callable[[int], str] = "_{}".format) -> str:

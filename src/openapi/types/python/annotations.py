@@ -25,7 +25,10 @@ from openapi.types.python.layout import STEP, WIDTH, bracketed, indented, litera
 __all__ = ["Annotation", "Annotations", "Place", "label"]
 
 #: How wide a type may be where it stands.
-_ROOM: Final = 60
+_ROOM: Final = 56
+
+#: How long a name for a type may become that is made of several.
+_LONGEST: Final = 40
 
 _PLAIN: Final = {
     Plain.ANYTHING: ("typing", "Any"),
@@ -156,7 +159,7 @@ class Annotations:
         """A name for what is too long; the same for what is the same."""
         if line not in self._known:
             taken = {*self._taken, *place.hidden, *self.imports.local}
-            self._known[line] = free(place.context, taken, str)
+            self._known[line] = free(place.context[:_LONGEST], taken, str)
             self._taken.add(self._known[line])
             self.imports.take(self._known[line])
         return self._known[line]

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["assigned", "bracketed", "docstring", "indented", "literal", "width"]
+__all__ = ["assigned", "bracketed", "declared", "docstring", "indented", "literal", "width"]
 
 WIDTH: Final = 100
 STEP: Final = "    "
@@ -52,6 +52,15 @@ def assigned(left: str, right: str, *, level: int) -> list[str]:
     if width(line) <= room or width(STEP + right) > room:
         return [line]
     return [f"{left} = (", STEP + right, ")"]
+
+
+def declared(name: str, annotation: str, *, level: int) -> list[str]:
+    """``name: annotation``."""
+    room = WIDTH - level * len(STEP)
+    line = f"{name}: {annotation}"
+    if width(line) <= room or width(STEP + annotation) > room:
+        return [line]
+    return [f"{name}: (", STEP + annotation, ")"]
 
 
 def literal(text: str) -> str:

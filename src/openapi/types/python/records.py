@@ -40,6 +40,7 @@ from openapi.types.python.annotations import Annotations, Place, label
 from openapi.types.python.layout import (
     assigned,
     bracketed,
+    declared,
     docstring,
     indented,
     literal,
@@ -137,27 +138,35 @@ class Classes:
         return lines + self._fields(variant, fields, "msgspec")
 
     def _typed_dict(self, variant: Variant, fields: _Fields) -> list[str]:
-        hidden = {name for name, _ in fields}
-        body = [f"{name}: {self._entry(variant, name, field, hidden)}" for name, field in fields]
-        base = self._imports.name("typing", "TypedDict")
+        hidden, base = {name for name, _ in fields}, self._imports.name("typing", "TypedDict")
+        body = list[str]()
+        for name, field in fields:
+            body += self._entry(variant, name, field, hidden, (f"{name}: ", ""))
         return [f"class {self._types[variant]}({base}):", *_body(variant.record.doc, body)]
 
     def _typed_dict_of_names(self, variant: Variant, fields: _Fields) -> list[str]:
         """One whose names are none in Python."""
         name, base = self._types[variant], self._imports.name("typing", "TypedDict")
-        entries = (
-            f"        {literal(field.name)}: {self._entry(variant, label, field, ())},"
-            for label, field in fields
-        )
-        head = [f"{name} = {base}(", f"    {literal(name)},", "    {"]
-        return [*head, *entries, "    },", ")"]
+        lines = [f"{name} = {base}(", f"    {literal(name)},", "    {"]
+        for key, field in fields:
+            around = f"{literal(field.name)}: ", ","
+            lines += indented(indented(self._entry(variant, key, field, (), around)))
+        return [*lines, "    },", ")"]
 
-    def _entry(self, variant: Variant, name: str, field: Field, hidden: Collection[str]) -> str:
-        text = self._text(variant, name, field, hidden)
-        is_sent = variant.direction is Direction.RECEIVED and field.sent
-        if field.required or is_sent:
-            return text
-        return f"{self._imports.name('typing', 'NotRequired', hidden)}[{text}]"
+    def _entry(
+        self,
+        variant: Variant,
+        name: str,
+        field: Field,
+        hidden: Collection[str],
+        around: tuple[str, str],
+    ) -> list[str]:
+        """A field of a TypedDict, between what is around it."""
+        (before, after), text = around, self._text(variant, name, field, hidden)
+        if field.required or (variant.direction is Direction.RECEIVED and field.sent):
+            return [before + text + after]
+        before += f"{self._imports.name('typing', 'NotRequired', hidden)}["
+        return bracketed(before, [text], f"]{after}", level=2 if after else 1)
 
     def _fields(self, variant: Variant, fields: _Fields, module: str) -> list[str]:
         """The fields; ``module`` has the function ``field`` for what has to be said of one."""
@@ -175,9 +184,10 @@ class Classes:
             options = [default] if default else []
             if variant.record.form not in _ARRAYS and name != field.name:
                 options.append(("name", literal(field.name)))
-            left = f"{name}: {self._text(variant, name, field, hidden, ending)}"
+            text = self._text(variant, name, field, hidden, ending)
+            left = f"{name}: {text}"
             if not options:
-                lines.append(left)
+                lines += declared(name, text, level=1)
             elif options[0][0] == "default" and len(options) == 1:
                 lines += assigned(left, options[0][1], level=1)
             else:
@@ -193,7 +203,7 @@ class Classes:
             direction=variant.direction,
             context=self._types[variant] + capitalized(camel_case(name)),
             hidden=hidden,
-            room=max(20, min(60, 80 - width(name))),
+            room=max(20, min(56, 80 - width(name))),
         )
         annotation = self._annotations.of(field.type, place)
         text = annotation.text + ending
