@@ -5,7 +5,7 @@
  *     node build.js --check     fail if it is not what the sources make
  */
 
-import { copyFile, mkdir, readFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -48,6 +48,8 @@ if (check) {
     process.exit(1);
   }
 } else {
-  await mkdir(here("dist"), { recursive: true });
+  await rm(here("dist"), { recursive: true, force: true });
+  await mkdir(here("dist"));
   await copyFile(MODULE, here("dist/openapi.js"));
+  await copyFile(here("../../LICENSE"), here("dist/LICENSE"));
 }

@@ -79,6 +79,17 @@ export class Call {
 }
 
 /**
+ * @param {AbortSignal | null | undefined} signal
+ * @param {(reason: unknown) => void} then
+ * @returns {() => void} takes it back
+ */
+export function whenAborted(signal, then) {
+  const abort = () => then(signal?.reason);
+  signal?.addEventListener("abort", abort);
+  return () => signal?.removeEventListener("abort", abort);
+}
+
+/**
  * The JSON of a payload, taken now: what becomes of the object later is another thing.
  *
  * @param {string} method
@@ -86,9 +97,10 @@ export class Call {
  * @returns {() => string}
  */
 export function written(method, payload) {
-  if (typeof method !== "string") throw new TypeError(`the name of a method is a string, not ${method}`);
   const text = JSON.stringify(payload ?? {});
-  if (text?.[0] !== "{") throw new TypeError(`the payload of ${method} is no object`);
+  if (typeof method !== "string" || text?.[0] !== "{") {
+    throw new TypeError(`${method}: the name of a method is a string, and its payload an object`);
+  }
   if (HALF.test(text)) throw new TypeError(`the payload of ${method} has half of a surrogate pair`);
   return () => text;
 }

@@ -11,6 +11,7 @@
  * | client is closed | fails                | fails                                       |
  */
 
+import { whenAborted } from "./call.js";
 import { CallFailed, ConnectionClosed, SHUTTING_DOWN, TOO_MANY_CALLS, UnexpectedData } from "./errors.js";
 
 /** @typedef {import("./call.js").Call} Call */
@@ -71,11 +72,7 @@ export class Calls {
       call.began = this.#clock.now();
       call.undo.push(this.#clock.after(timeout, () => this.giveUp(call, timeoutOf(call.method, timeout))));
     }
-    if (signal) {
-      const abort = () => this.giveUp(call, signal.reason);
-      signal.addEventListener("abort", abort);
-      call.undo.push(() => signal.removeEventListener("abort", abort));
-    }
+    call.undo.push(whenAborted(signal, (reason) => this.giveUp(call, reason)));
     this.put(call);
     const most = this.#waiting;
     if (this.#queue.length > most && this.#queue.at(-1) === call) {

@@ -32,7 +32,7 @@ import { Subscriptions } from "./subscriptions.js";
 /**
  * @typedef {object} Status
  * @property {ClientState} state
- * @property {Error} [reason] why the last connection, or attempt, ended; not while all is well
+ * @property {ConnectionClosed} [reason] why the last connection, or attempt, ended; not while all is well
  * @property {number} [retryIn] milliseconds until the next attempt
  */
 
@@ -105,7 +105,7 @@ export class Client {
   #stopAttempt = () => {};
   /** @type {() => void} */
   #stopDue = () => {};
-  /** @type {Error | undefined} */
+  /** @type {ConnectionClosed | undefined} */
   #reason;
   /** @type {{ resolve: (client: any) => void, reject: (error: unknown) => void }[]} */
   #waiting = [];
@@ -389,7 +389,7 @@ export class Client {
     this.#endLeft();
   }
 
-  /** @param {Error} reason */
+  /** @param {ConnectionClosed} reason */
   #failed(reason) {
     this.#stopTrying();
     this.#machine.failed(this.#clock.now(), true);
@@ -437,7 +437,7 @@ export class Client {
   /**
    * Something has: wait until the next attempt is due, and tell the application.
    *
-   * @param {Error} [reason]
+   * @param {ConnectionClosed} [reason]
    */
   #changed(reason) {
     this.#reason = reason;
@@ -481,12 +481,12 @@ export class Client {
     this.#machine.close();
     this.#page.stop();
     this.#stopDue();
-    const connections = [...this.#leaving, this.#current, this.#next].filter((each) => each !== null);
+    const connections = [...this.#leaving, this.#current, this.#next];
     this.#stopTrying();
     this.#current = this.#calls.connection = null;
     this.#leaving.clear();
     this.#subscriptions.close(wanted ? null : error);
-    const gone = connections.map((each) => wanted ? each.end(error, error.code, error.reason) : each.end(error, NORMAL));
+    const gone = connections.map((each) => wanted ? each?.end(error, error.code, error.reason) : each?.end(error, NORMAL));
     this.#calls.close(error);
     for (const { reject } of this.#waiting.splice(0)) reject(error);
     tell(this.#options.onstate, this.status);

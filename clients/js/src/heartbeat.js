@@ -6,14 +6,13 @@
 /** @typedef {import("./clock.js").Clock} Clock */
 
 /** How long an answer may take, in milliseconds. */
-export const ANSWER = 10_000;
+const ANSWER = 10_000;
 
 export class Heartbeat {
   #clock;
   #every;
   #ask;
   #dead;
-  #heard;
   #asking = false;
   /** @type {() => void} */
   #stop = () => {};
@@ -29,24 +28,20 @@ export class Heartbeat {
     this.#every = every ?? Infinity;
     this.#ask = ask;
     this.#dead = dead;
-    this.#heard = clock.now();
-    this.#wait(this.#every);
+    this.heard();
   }
 
   /** A sign of life. */
   heard() {
-    this.#heard = this.#clock.now();
-    if (this.#asking) {
-      this.#asking = false;
-      this.#wait(this.#every);
-    }
+    this.#asking = false;
+    this.#wait(this.#every, () => this.probe());
   }
 
   /** Ask now. */
   probe() {
     if (this.#asking) return;
     this.#asking = true;
-    this.#wait(ANSWER);
+    this.#wait(ANSWER, this.#dead);
     this.#ask();
   }
 
@@ -54,16 +49,12 @@ export class Heartbeat {
     this.#stop();
   }
 
-  /** @param {number} ms */
-  #wait(ms) {
+  /**
+   * @param {number} ms
+   * @param {() => void} then
+   */
+  #wait(ms, then) {
     this.#stop();
-    this.#stop = this.#clock.after(ms, () => this.#look());
-  }
-
-  #look() {
-    const left = this.#heard + this.#every - this.#clock.now();
-    if (this.#asking) this.#dead();
-    else if (left > 0) this.#wait(left);
-    else this.probe();
+    this.#stop = this.#clock.after(ms, then);
   }
 }

@@ -8,7 +8,7 @@
  */
 
 import { positionOf } from "./answers.js";
-import { Call } from "./call.js";
+import { Call, whenAborted } from "./call.js";
 import { CallFailed, CANCELLED, TooSlow } from "./errors.js";
 
 /** @typedef {import("./calls.js").Calls} Calls */
@@ -39,12 +39,8 @@ export class Subscriptions {
    */
   open(subscription, timeout, signal) {
     const { channel } = subscription;
-    if (signal) {
-      const abort = () => this.end(subscription, signal.reason);
-      if (signal.aborted) return abort();
-      signal.addEventListener("abort", abort);
-      subscription._forget = () => signal.removeEventListener("abort", abort);
-    }
+    if (signal?.aborted) return this.end(subscription, signal.reason);
+    subscription._forget = whenAborted(signal, (reason) => this.end(subscription, reason));
     const set = this.#channels.get(channel) ?? new Set();
     this.#channels.set(channel, set.add(subscription));
     this.#calls.begin(this.#ask(subscription, timeout));
@@ -129,7 +125,7 @@ export class Subscriptions {
       this.#put(watching, message, size);
       return watching.length > 0;
     }
-    if (event === "$lagged" && Number.isInteger(data?.dropped)) {
+    if (event === "$lagged" && data?.dropped > 0) {
       for (const each of set) each.dropped += data.dropped;
     } else if (event === "$reset" && position) {
       for (const each of set) if (!each._over && !each._reset(position)) this.#tooSlow(each);
@@ -239,13 +235,7 @@ export class Subscriptions {
     );
     for (const each of taken) if (named(each.event)) connection.patterns.delete(keyOf(each));
     for (const each of taken) {
-      this.end(
-        each,
-        new CallFailed(
-          Number.isInteger(code) ? code : CANCELLED,
-          typeof message === "string" ? message : `the server took the subscription to ${channel} back`,
-        ),
-      );
+      this.end(each, new CallFailed(code ?? CANCELLED, message ?? `the server took the subscription to ${channel} back`));
     }
   }
 }

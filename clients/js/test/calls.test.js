@@ -146,8 +146,8 @@ describe("a call", () => {
     const { client } = await open(t);
     /** @type {any} */
     const odd = client;
-    await assert.rejects(odd.call(1), /the name of a method is a string, not 1/);
-    await assert.rejects(odd.call("echo", [1]), /the payload of echo is no object/);
+    await assert.rejects(odd.call(1), /^TypeError: 1: the name of a method is a string/);
+    await assert.rejects(odd.call("echo", [1]), /echo: the name of a method is a string, and its payload an object/);
     await assert.rejects(odd.call("echo", "text"), TypeError);
     await assert.rejects(odd.call("echo", () => {}), TypeError);
     await assert.rejects(odd.call("echo", { big: 1n }), TypeError);

@@ -2,8 +2,6 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Clock } from "./clock.js";
-import { Heartbeat } from "../src/heartbeat.js";
 import { open, refusal, settled } from "./stage.js";
 
 describe("a connection on which nothing comes", () => {
@@ -77,25 +75,4 @@ describe("a connection on which nothing comes", () => {
     peer.send({ id, response: null });
     await settled(client, peer);
   });
-});
-
-it("a timer that fires early asks nothing yet", () => {
-  const clock = new Clock();
-  let asked = 0;
-  /** @type {{ ms: number, then: () => void }[]} */
-  const timers = [];
-  const early = {
-    ...clock,
-    now: clock.now,
-    random: clock.random,
-    after: (/** @type {number} */ ms, /** @type {() => void} */ then) => {
-      timers.push({ ms, then });
-      return () => {};
-    },
-  };
-  new Heartbeat(early, 1000, () => asked++, () => {});
-  clock.pass(999);
-  timers[0]?.then();
-  assert.equal(asked, 0);
-  assert.equal(timers[1]?.ms, 1);
 });

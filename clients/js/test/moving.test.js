@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { kept, lost, message, open, recovered, refusal, settled } from "./stage.js";
+import { kept, lost, message, open, recovered, read, refusal, settled } from "./stage.js";
 
 const reconnect = (after = 100) => ({ event: "$reconnect", data: { after, code: 1012 } });
 
@@ -109,7 +109,7 @@ describe("a server that is about to end", () => {
     clock.pass(500);
     const next = await server.accept();
     await next.answer(recovered(2, [2]));
-    assert.equal((await subscription.next()).value.data, 2);
+    assert.equal((await read(subscription)).data, 2);
   });
 
   it("may be lost while the next is being connected to", async (t) => {
@@ -167,11 +167,11 @@ describe("while it moves, a subscription", () => {
     assert.deepEqual(payload.recover, { offset: 1, epoch: "e" });
     peer.send(message(2));
     peer.send(message(3));
-    assert.deepEqual([(await subscription.next()).value.data, (await subscription.next()).value.data], [2, 3]);
+    assert.deepEqual([(await read(subscription)).data, (await read(subscription)).data], [2, 3]);
     next.send({ id, response: recovered(2, [2]) });
     next.send(message(3));
     next.send(message(4));
-    assert.equal((await subscription.next()).value.data, 4);
+    assert.equal((await read(subscription)).data, 4);
     assert.deepEqual(await peer.closed, [1000, "moved"]);
     assert.equal(subscription.recovered, true);
     assert.deepEqual(subscription.position, { offset: 4, epoch: "e" });
@@ -187,10 +187,10 @@ describe("while it moves, a subscription", () => {
     const next = await move();
     const { id } = await next.next();
     peer.send(message(2));
-    assert.equal((await subscription.next()).value.data, 2);
+    assert.equal((await read(subscription)).data, 2);
     next.send({ id, response: lost(2) });
     next.send(message(3));
-    assert.equal((await subscription.next()).value.data, 3);
+    assert.equal((await read(subscription)).data, 3);
   });
 
   it("gets nothing of the old connection once the new one has agreed", async (t) => {
@@ -203,13 +203,13 @@ describe("while it moves, a subscription", () => {
     const next = await move();
     await next.answer({ subscribed: {} });
     next.send({ channel: "c", event: "x", data: "new" });
-    assert.equal((await subscription.next()).value.data, "new");
+    assert.equal((await read(subscription)).data, "new");
     peer.send({ channel: "c", event: "x", data: "old" });
     peer.send({ channel: "c", event: "$unsubscribed", data: { code: 1, message: "old" } });
     peer.send({ id, response: 1 });
     await running;
     next.send({ channel: "c", event: "x", data: "newer" });
-    assert.equal((await subscription.next()).value.data, "newer");
+    assert.equal((await read(subscription)).data, "newer");
   });
 
   it("that the old connection agrees to late is asked for on the new one too", async (t) => {
@@ -220,7 +220,7 @@ describe("while it moves, a subscription", () => {
     peer.send({ id, response: kept(3) });
     await subscription.opened();
     assert.deepEqual((await next.answer(recovered(4, [4]))).payload.recover, { offset: 3, epoch: "e" });
-    assert.equal((await subscription.next()).value.data, 4);
+    assert.equal((await read(subscription)).data, 4);
     await peer.closed;
   });
 
@@ -258,7 +258,7 @@ describe("while it moves, a subscription", () => {
     peer.close(1012);
     await peer.closed;
     next.send({ id, response: recovered(2, [2]) });
-    assert.equal((await subscription.next()).value.data, 2);
+    assert.equal((await read(subscription)).data, 2);
     assert.equal(client.state, "open");
   });
 });

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { WebSocket } from "ws";
 import { connect } from "./module.js";
+import { read } from "./stage.js";
 import { Worlds } from "./worlds.js";
 
 /** @type {Worlds} */
@@ -24,10 +25,10 @@ async function site(t) {
   return { world, client };
 }
 
-/** @param {import("../src/subscription.js").Subscription} subscription @param {number} count */
-async function read(subscription, count) {
+/** The data of so many messages. @param {import("../src/subscription.js").Subscription} subscription @param {number} count */
+async function data(subscription, count) {
   const found = [];
-  while (found.length < count) found.push((await subscription.next()).value.data);
+  while (found.length < count) found.push((await read(subscription)).data);
   return found;
 }
 
@@ -36,14 +37,14 @@ describe("a client in Node.js", () => {
     const { world, client } = await site(t);
     const news = await client.subscribe("news").opened();
     await world.act("publish", [1, 2]);
-    assert.deepEqual(await read(news, 2), [1, 2]);
+    assert.deepEqual(await data(news, 2), [1, 2]);
     await world.act("kill");
     await world.act("publish", [3, 4]);
     await world.act("start");
-    assert.deepEqual(await read(news, 2), [3, 4]);
+    assert.deepEqual(await data(news, 2), [3, 4]);
     assert.equal(news.recovered, true);
     await world.act("publish", [5]);
-    assert.deepEqual(await read(news, 1), [5]);
+    assert.deepEqual(await data(news, 1), [5]);
     const { messages, position } = await client.history("news");
     assert.deepEqual(messages.map(({ data }) => data), [1, 2, 3, 4, 5]);
     assert.deepEqual(position, news.position);
@@ -58,6 +59,6 @@ describe("a client in Node.js", () => {
       if (n % 4 === 0) await world.act("cut");
       expected.push(n);
     }
-    assert.deepEqual(await read(news, expected.length), expected);
+    assert.deepEqual(await data(news, expected.length), expected);
   });
 });

@@ -18,8 +18,11 @@ describe("a client", () => {
         if (event === "failed") machine.failed(at, again, after);
         else if (event === "lost") machine.lost(at, again);
         else if (event === "told") machine.told(at, after);
-        else if (event === "opened" || event === "hurry") machine[event](at);
-        else machine[event]();
+        else if (event === "opened") machine.opened(at);
+        else if (event === "hurry") machine.hurry(at);
+        else if (event === "began") machine.began();
+        else if (event === "close") machine.close();
+        else assert.fail(event);
         assert.deepEqual(
           { at, event, state: machine.state, due: machine.due, attempting: machine.attempting },
           { at, event, state, due, attempting },

@@ -78,6 +78,13 @@ export const recovered = (offset, offsets, epoch = "e") => ({
 /** The answer that cannot recover. @param {number} offset */
 export const lost = (offset, epoch = "e") => ({ ...kept(offset, epoch), recovered: false, messages: [] });
 
+/** The next message, or item. @template T @param {AsyncIterator<T, undefined>} reading @returns {Promise<T>} */
+export async function read(reading) {
+  const { done, value } = await reading.next();
+  if (done) throw new Error("it has ended");
+  return value;
+}
+
 /** Why a promise is rejected. @param {Promise<unknown>} promise @returns {Promise<any>} */
 export const refusal = (promise) =>
   promise.then(

@@ -110,6 +110,7 @@ describe("a stream", () => {
     for (const seq of [1, 2, 3, 4, 5]) peer.send(item(id, seq));
     assert.deepEqual((await first).value, { n: 1 });
     assert.deepEqual(await peer.next(), { id, cancel: true });
+    /** @type {unknown[]} */
     const seen = [];
     const error = await refusal(
       (async () => {

@@ -3,15 +3,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { CallFailed, ConnectionClosed, PositionLost, TooSlow, UnexpectedData } from "./module.js";
-import { begin, kept, lost, message, open, recovered, refusal, settled } from "./stage.js";
-
-/** @param {import("../src/subscription.js").Subscription} subscription */
-const next = async (subscription) => (await subscription.next()).value;
+import { begin, kept, lost, message, open, read, recovered, refusal, settled } from "./stage.js";
 
 /** The offsets of so many messages. @param {import("../src/subscription.js").Subscription} subscription @param {number} count */
 async function offsets(subscription, count) {
   const found = [];
-  while (found.length < count) found.push((await next(subscription)).position?.offset);
+  while (found.length < count) found.push((await read(subscription)).position?.offset);
   return found;
 }
 
@@ -28,7 +25,7 @@ describe("a subscription", () => {
     peer.send(said("mem", 1));
     peer.send(said("cpu", 2, "another"));
     peer.send(said("cpu", 3));
-    assert.deepEqual(await next(subscription), { channel: "c", event: "cpu", data: 3, position: null });
+    assert.deepEqual(await read(subscription), { channel: "c", event: "cpu", data: 3, position: null });
     assert.deepEqual([subscription.position, subscription.recovered, subscription.channel], [null, null, "c"]);
     assert.equal(client.ignored, 0);
   });
@@ -57,7 +54,7 @@ describe("a subscription", () => {
     peer.send(message(6));
     await settled(client, peer);
     assert.deepEqual(subscription.position, { offset: 4, epoch: "e" });
-    assert.deepEqual(await next(subscription), { channel: "c", event: "x", data: 5, position: { offset: 5, epoch: "e" } });
+    assert.deepEqual(await read(subscription), { channel: "c", event: "x", data: 5, position: { offset: 5, epoch: "e" } });
     assert.deepEqual(subscription.position, { offset: 5, epoch: "e" });
   });
 
@@ -269,9 +266,9 @@ describe("what the server says of a channel", () => {
     peer.send(said("$join", { id: "1", user: "ada" }));
     peer.send(said("$leave", { id: "1" }));
     peer.send(said("x", 1));
-    assert.deepEqual(await next(watching), { channel: "c", event: "$join", data: { id: "1", user: "ada" }, position: null });
-    assert.equal((await next(watching)).event, "$leave");
-    assert.equal((await next(others)).event, "x");
+    assert.deepEqual(await read(watching), { channel: "c", event: "$join", data: { id: "1", user: "ada" }, position: null });
+    assert.equal((await read(watching)).event, "$leave");
+    assert.equal((await read(others)).event, "x");
     peer.send(said("$join", { id: "1" }, "another"));
     await settled(client, peer);
     assert.equal(client.ignored, 1);
@@ -288,7 +285,7 @@ describe("what the server says of a channel", () => {
     assert.ok(error instanceof CallFailed);
     assert.deepEqual([error.code, error.message], [-32002, "Not allowed any more"]);
     peer.send(said("b", 1));
-    assert.equal((await next(b)).data, 1);
+    assert.equal((await read(b)).data, 1);
     peer.send(said("$unsubscribed", {}));
     const other = await refusal(b.next());
     assert.deepEqual([other.code, other.message], [-32006, "the server took the subscription to c back"]);
@@ -481,7 +478,7 @@ describe("on the next connection, a subscription", () => {
     const again = await back();
     assert.deepEqual((await again.answer({ subscribed: {} })).payload, { channel: "c", event: "*" });
     again.send(said("x", 1));
-    assert.deepEqual(await next(subscription), { channel: "c", event: "x", data: 1, position: null });
+    assert.deepEqual(await read(subscription), { channel: "c", event: "x", data: 1, position: null });
     assert.equal(subscription.recovered, false);
     assert.deepEqual(renewed, [false]);
   });
@@ -607,6 +604,7 @@ describe("with onmessage, a subscription", () => {
     const { client, peer } = await open(t);
     /** @type {unknown[]} */
     const seen = [];
+    /** @type {import("../src/subscription.js").Subscription} */
     const subscription = client.subscribe("c", {
       queueBytes: 10,
       onmessage: (each) => seen.push([each.data, subscription.position?.offset]),
@@ -624,6 +622,7 @@ describe("with onmessage, a subscription", () => {
     const { client, peer } = await open(t);
     /** @type {unknown[]} */
     const seen = [];
+    /** @type {import("../src/subscription.js").Subscription} */
     const subscription = client.subscribe("c", {
       recover: { offset: 0, epoch: "e" },
       onmessage(each) {

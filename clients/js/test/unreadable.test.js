@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { open, settled } from "./stage.js";
+import { open, read, settled } from "./stage.js";
 
 const MESSAGES = [
   "",
@@ -76,6 +76,6 @@ describe("a message", () => {
     const subscription = client.subscribe("c");
     await peer.answer({ subscribed: {} });
     peer.send({ channel: "c", event: "", data: 1 });
-    assert.equal((await subscription.next()).value.event, "");
+    assert.equal((await read(subscription)).event, "");
   });
 });

@@ -22,18 +22,25 @@ const IMPATIENT = { jitter: 0 };
 let worlds;
 /** @type {import("./browser.js").Browser} */
 let browser;
+/** The browser of the tabs: no window of another test gets in front of them. */
+/** @type {import("./browser.js").Browser} */
+let window;
 
 before(async () => {
-  [worlds, browser] = await Promise.all([Worlds.start(), launch()]);
+  worlds = await Worlds.start();
+  browser = await launch();
+  window = await launch();
 });
 
+// also if not all were started: whatever is left would keep this process from ending
 after(async () => {
-  await browser.close();
-  await worlds.stop();
+  await browser?.close();
+  await window?.close();
+  await worlds?.stop();
 });
 
 /**
- * A test of a page, in a browser of its own.
+ * A test of a page, whose browser has no other.
  *
  * @param {string} name
  * @param {(shown: Shown, site: import("../worlds.js").World,
@@ -44,7 +51,7 @@ function page(name, test) {
     const [site, context] = await Promise.all([worlds.open("site"), browser.newContext()]);
     try {
       const shown = new Shown(await context.newPage());
-      await shown.during(() => test(shown, site, context));
+      await shown.during(() => test(shown, site, context), site);
     } finally {
       await context.close();
       await site.close();
@@ -62,20 +69,14 @@ function page(name, test) {
 function tab(name, test) {
   it(name, { timeout: 60_000 }, async () => {
     const site = await worlds.open("site");
-    const tested = await Tab.open(browser);
-    const other = await Tab.open(browser);
+    const tested = await Tab.open(window);
+    const other = await Tab.open(window);
     const shown = new Shown(tested);
-    const show = async () => {
-      await tested.bringToFront();
-      await shown.until(`document.visibilityState === "visible"`);
-    };
-    const hide = async () => {
-      await other.bringToFront();
-      await shown.until(`document.visibilityState === "hidden"`);
-    };
+    const show = () => tested.inFrontOf(other);
+    const hide = () => other.inFrontOf(tested);
     try {
       await show();
-      await shown.during(() => test(shown, site, { hide, show }));
+      await shown.during(() => test(shown, site, { hide, show }), site);
     } finally {
       await tested.close();
       await other.close();
@@ -84,131 +85,133 @@ function tab(name, test) {
   });
 }
 
-describe("a page", { concurrency: 2 }, () => {
-  page("has all that was published while its server was away, without a reload", async (shown, site) => {
-    await shown.open(site.url);
-    await site.act("publish", [1, 2, 3]);
-    await shown.shows([1, 2, 3]);
+describe("in Chromium", { concurrency: true }, () => {
+  describe("a page", { concurrency: 2 }, () => {
+    page("has all that was published while its server was away, without a reload", async (shown, site) => {
+      await shown.open(site.url);
+      await site.act("publish", [1, 2, 3]);
+      await shown.shows([1, 2, 3]);
 
-    await site.act("kill");
-    await shown.until(`!["open"].includes(tested.client.state)`);
-    await site.act("publish", [4, 5, 6, 7, 8]);
-    await site.act("start");
-    await shown.untilIt("open");
-    await site.act("publish", [9]);
+      await site.act("kill");
+      await shown.until(`!["open"].includes(tested.client.state)`);
+      await site.act("publish", [4, 5, 6, 7, 8]);
+      await site.act("start");
+      await shown.untilIt("open");
+      await site.act("publish", [9]);
 
-    await shown.shows([1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    assert.deepEqual((await shown.log()).renewed, [true]);
+      await shown.shows([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+      assert.deepEqual((await shown.log()).renewed, [true]);
+    });
+
+    page("makes no attempt while the browser is offline, and one when it is not", async (shown, site, context) => {
+      await shown.open(site.url, IMPATIENT);
+      await context.setOffline(true);
+      await site.act("cut");
+      await shown.until(`tested.client.state !== "open"`);
+      const { attempts } = await shown.log();
+      const taken = await site.act("taken");
+      await site.act("publish", [1, 2]);
+      assert.equal(await shown.page.evaluate(`tested.client.state`), "waiting");
+
+      await context.setOffline(false);
+      await shown.shows([1, 2]);
+      assert.equal((await shown.log()).attempts, attempts + 1);
+      assert.equal(await site.act("taken"), taken + 1);
+    });
+
+    page("comes back at once when the network does, whatever is due when", async (shown, site, context) => {
+      await shown.open(site.url, PATIENT);
+      await context.setOffline(true);
+      await site.act("cut");
+      await shown.untilIt("waiting");
+      await site.act("publish", [1]);
+
+      await context.setOffline(false);
+      await shown.shows([1]);
+      await site.act("publish", [2]);
+      await shown.shows([1, 2]);
+    });
+
+    page("asks for a new token when its own has expired, and goes on", async (shown, site) => {
+      await shown.open(site.url, { path: "members" });
+      await site.act("publish", [1]);
+      await shown.shows([1]);
+
+      await fetch(`${site.url}expire`, { method: "POST" });
+      await site.act("publish", [2]);
+      await shown.shows([1, 2]);
+      await site.act("publish", [3]);
+      await shown.shows([1, 2, 3]);
+      const { tokens, codes } = await shown.log();
+      assert.equal(new Set(tokens).size, 2);
+      assert.deepEqual([...new Set(codes)], [4001]);
+    });
+
+    page("stays away when it is not let in, and says why", async (shown, site) => {
+      await shown.goto(site.url, { path: "members", token: "none", ...IMPATIENT });
+      await shown.untilIt("closed");
+      assert.match(await shown.text("reason"), /4500, Log in first/);
+      assert.match(await shown.text("subscription"), /Log in first/);
+
+      await shown.page.evaluate(`tested.client.hurry()`);
+      await assert.rejects(() => shown.page.evaluate(`tested.client.call("echo")`), /Log in first/);
+      const { attempts, states } = await shown.log();
+      assert.equal(attempts, 1);
+      assert.equal(states.at(-1), "closed");
+    });
+
+    page("uses the built module as it is", async (shown, site) => {
+      await shown.open(site.url);
+      const response = await fetch(`${site.url}openapi.js`);
+      assert.match(response.headers.get("content-type") ?? "", /javascript/);
+      assert.equal(await response.text(), readFileSync(MODULE, "utf8"));
+
+      const answer = `tested.client.call("echo", { x: [1, "two", null] })`;
+      assert.deepEqual(await shown.page.evaluate(answer), { x: [1, "two", null] });
+      assert.deepEqual(
+        await shown.page.evaluate(`import("/openapi.js").then((module) => Object.keys(module).sort())`),
+        Object.keys(await import("../../src/index.js")).sort(),
+      );
+    });
   });
 
-  page("makes no attempt while the browser is offline, and one when it is not", async (shown, site, context) => {
-    await shown.open(site.url, IMPATIENT);
-    await context.setOffline(true);
-    await site.act("cut");
-    await shown.until(`tested.client.state !== "open"`);
-    const { attempts } = await shown.log();
-    const taken = await site.act("taken");
-    await site.act("publish", [1, 2]);
-    assert.equal(await shown.page.evaluate(`tested.client.state`), "waiting");
+  // one at a time, as only one tab is in front
+  describe("a hidden tab", () => {
+    tab("comes back at once when it is shown, whatever is due when", async (shown, site, { hide, show }) => {
+      await shown.open(site.url, PATIENT);
+      await hide();
+      await site.act("kill");
+      await shown.untilIt("waiting");
+      await site.act("publish", [1, 2]);
+      await site.act("start");
+      assert.equal(await shown.page.evaluate(`tested.client.state`), "waiting");
 
-    await context.setOffline(false);
-    await shown.shows([1, 2]);
-    assert.equal((await shown.log()).attempts, attempts + 1);
-    assert.equal(await site.act("taken"), taken + 1);
-  });
+      await show();
+      await shown.shows([1, 2]);
+    });
 
-  page("comes back at once when the network does, whatever is due when", async (shown, site, context) => {
-    await shown.open(site.url, PATIENT);
-    await context.setOffline(true);
-    await site.act("cut");
-    await shown.untilIt("waiting");
-    await site.act("publish", [1]);
+    tab("finds out that its connection is dead when it is shown", async (shown, site, { hide, show }) => {
+      await shown.open(site.url, IMPATIENT);
+      await hide();
+      await site.act("lose");
+      await site.act("publish", [1, 2]);
+      assert.equal(await shown.page.evaluate(`tested.client.state`), "open");
 
-    await context.setOffline(false);
-    await shown.shows([1]);
-    await site.act("publish", [2]);
-    await shown.shows([1, 2]);
-  });
+      await show();
+      await shown.shows([1, 2]);
+      assert.deepEqual([...new Set((await shown.log()).codes)], [4000]);
+    });
 
-  page("asks for a new token when its own has expired, and goes on", async (shown, site) => {
-    await shown.open(site.url, { path: "members" });
-    await site.act("publish", [1]);
-    await shown.shows([1]);
+    tab("keeps a connection that is alive when it is shown", async (shown, site, { hide, show }) => {
+      await shown.open(site.url, IMPATIENT);
+      await hide();
+      await site.act("publish", [1]);
+      await shown.shows([1]);
 
-    await fetch(`${site.url}expire`, { method: "POST" });
-    await site.act("publish", [2]);
-    await shown.shows([1, 2]);
-    await site.act("publish", [3]);
-    await shown.shows([1, 2, 3]);
-    const { tokens, codes } = await shown.log();
-    assert.equal(new Set(tokens).size, 2);
-    assert.deepEqual([...new Set(codes)], [4001]);
-  });
-
-  page("stays away when it is not let in, and says why", async (shown, site) => {
-    await shown.goto(site.url, { path: "members", token: "none", ...IMPATIENT });
-    await shown.untilIt("closed");
-    assert.match(await shown.text("reason"), /4500, Log in first/);
-    assert.match(await shown.text("subscription"), /Log in first/);
-
-    await shown.page.evaluate(`tested.client.hurry()`);
-    await assert.rejects(() => shown.page.evaluate(`tested.client.call("echo")`), /Log in first/);
-    const { attempts, states } = await shown.log();
-    assert.equal(attempts, 1);
-    assert.equal(states.at(-1), "closed");
-  });
-
-  page("uses the built module as it is", async (shown, site) => {
-    await shown.open(site.url);
-    const response = await fetch(`${site.url}openapi.js`);
-    assert.match(response.headers.get("content-type") ?? "", /javascript/);
-    assert.equal(await response.text(), readFileSync(MODULE, "utf8"));
-
-    const answer = `tested.client.call("echo", { x: [1, "two", null] })`;
-    assert.deepEqual(await shown.page.evaluate(answer), { x: [1, "two", null] });
-    assert.deepEqual(
-      await shown.page.evaluate(`import("/openapi.js").then((module) => Object.keys(module).sort())`),
-      Object.keys(await import("../../src/index.js")).sort(),
-    );
-  });
-});
-
-// one at a time: only one tab is in front
-describe("a hidden tab", () => {
-  tab("comes back at once when it is shown, whatever is due when", async (shown, site, { hide, show }) => {
-    await shown.open(site.url, PATIENT);
-    await hide();
-    await site.act("kill");
-    await shown.untilIt("waiting");
-    await site.act("publish", [1, 2]);
-    await site.act("start");
-    assert.equal(await shown.page.evaluate(`tested.client.state`), "waiting");
-
-    await show();
-    await shown.shows([1, 2]);
-  });
-
-  tab("finds out that its connection is dead when it is shown", async (shown, site, { hide, show }) => {
-    await shown.open(site.url, IMPATIENT);
-    await hide();
-    await site.act("lose");
-    await site.act("publish", [1, 2]);
-    assert.equal(await shown.page.evaluate(`tested.client.state`), "open");
-
-    await show();
-    await shown.shows([1, 2]);
-    assert.deepEqual([...new Set((await shown.log()).codes)], [4000]);
-  });
-
-  tab("keeps a connection that is alive when it is shown", async (shown, site, { hide, show }) => {
-    await shown.open(site.url, IMPATIENT);
-    await hide();
-    await site.act("publish", [1]);
-    await shown.shows([1]);
-
-    await show();
-    await shown.page.evaluate(`tested.client.call("echo")`);
-    assert.equal((await shown.log()).attempts, 1);
+      await show();
+      await shown.page.evaluate(`tested.client.call("echo")`);
+      assert.equal((await shown.log()).attempts, 1);
+    });
   });
 });
 

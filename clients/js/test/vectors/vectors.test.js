@@ -62,7 +62,7 @@ before(async () => {
 });
 
 after(async () => {
-  await worlds.stop();
+  await worlds?.stop();
 });
 
 describe("a client holds the conversations", () => {
