@@ -93,7 +93,7 @@ class Connection:
 
     async def say_exactly(self, message: str | bytes) -> None:
         """Send this message past the client. Ids in it are no others on the wire."""
-        self._ids.clear()
+        self._ids = {key: id for key, id in self._ids.items() if id in self._calls}
         await self.tap.say(message)
 
     async def _say_past(self, frame: Any) -> None:

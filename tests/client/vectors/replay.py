@@ -42,8 +42,7 @@ class Replay:
 
     async def connect(self, stack: AsyncExitStack, name: str, options: dict[str, Any]) -> None:
         """Open a connection. It selects the subprotocol that the vector says."""
-        options = options or {"offers": [self._dialect], "selects": self._dialect}
-        selects = options.get("selects")
+        selects = options.get("selects") if options else self._dialect
         speaks = options.get("speaks") or selects or NATIVE
         if speaks == JSONRPC:
             await self._raw.connect(stack, name, options)
@@ -51,7 +50,7 @@ class Replay:
         self._connections[name] = await stack.enter_async_context(
             connected(
                 self._url,
-                offers=options.get("offers", []),
+                offers=options.get("offers", []) if options else None,
                 selects=selects,
                 speaks=speaks,
                 methods=_methods_asked(self._steps),

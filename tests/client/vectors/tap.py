@@ -48,6 +48,7 @@ class Said:
     """A message of the client, and what it says."""
 
     message: bytes
+    kind: WSMsgType
     frame: Frame
 
 
@@ -120,7 +121,7 @@ class Tap:
     async def send(self, message: bytes, kind: WSMsgType) -> None:
         """The client sends this."""
         text = message.decode() if kind is WSMsgType.TEXT else message
-        said = Said(message, self.dialect.read(text))
+        said = Said(message, kind, self.dialect.read(text))
         for each in self._permits:
             fits, permit = each
             if fits(said.frame):
@@ -147,12 +148,8 @@ class Tap:
             self.reason = reason
 
     async def _let_out(self, said: Said) -> Said:
-        await self.say(said.message.decode() if self._is_text else said.message)
+        await self.socket.pass_on(said.message, said.kind)
         return said
-
-    @property
-    def _is_text(self) -> bool:
-        return isinstance(self.dialect.write({}), str)
 
     async def _shake_hands(
         self, request: ClientRequest, handler: ClientHandlerType
