@@ -15,6 +15,7 @@ from openapi.errors import (
     CallFailed,
     CloseCode,
     ConnectionClosed,
+    ErrorCode,
     OpenApiError,
     UnexpectedData,
 )
@@ -138,10 +139,12 @@ class Renewing:
         except CallFailed as exc:
             if is_leaving(connection, exc):
                 return True  # likewise
-            if exc.retry_after is None:
+            if exc.code == ErrorCode.DEADLINE_EXCEEDED:
+                logger.warning("a subscription is not renewed yet: %s", exc)
+            elif exc.retry_after is None:
                 self._refused(subscription, exc)
                 return True
-            after = exc.retry_after
+            after = exc.retry_after or 0
         except UnexpectedData as exc:
             self._refused(subscription, exc)
             return True
