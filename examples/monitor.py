@@ -3,8 +3,9 @@
     openapi serve examples/monitor.py:create_app
     openapi listen localhost:8080/stream host
 
-Each second it publishes on the channel ``host``: how busy the CPU, the memory, the disks and the
-network are. The last five minutes are kept, so that who was away misses nothing:
+``/`` is a page that shows all of it (``examples/page``). Each second the monitor publishes on the
+channel ``host``: how busy the CPU, the memory, the disks and the network are. The last five minutes
+are kept, so that who was away misses nothing:
 
     openapi listen localhost:8080/stream host --history 8
 
@@ -41,6 +42,8 @@ from aiohttp import web
 from msgspec import Meta
 
 from examples.logs import Line, Logs
+from examples.page import page_routes
+from openapi.browser import client_module
 from openapi.errors import CallFailed, ConnectionClosed, UnexpectedData
 from openapi.spec import ApiPath, Documents, op
 from openapi.ws import (
@@ -71,6 +74,9 @@ CHANNELS = [
     ChannelRule("questions", presence=True),
 ]
 
+#: What is asked again and again: in the journal only if it fails.
+QUIET = {"processes"}
+
 MIB = 1024 * 1024
 KIB = 1024
 
@@ -82,6 +88,7 @@ class Cpu:
     percent: float
     cores: list[float]
     load: float
+    at: datetime
 
 
 @dataclass
@@ -92,6 +99,7 @@ class Memory:
     used_mib: int
     total_mib: int
     swap_mib: int
+    at: datetime
 
 
 @dataclass
@@ -101,6 +109,7 @@ class Disk:
     percent: float
     read_kib: float
     written_kib: float
+    at: datetime
 
 
 @dataclass
@@ -109,6 +118,7 @@ class Network:
 
     received_kib: float
     sent_kib: float
+    at: datetime
 
 
 @dataclass
@@ -235,7 +245,7 @@ class Machine:
                 memory_mib=psutil.virtual_memory().total // MIB,
                 booted=psutil.boot_time(),
             )
-        now = time.monotonic()
+        now, at = time.monotonic(), datetime.now(UTC)
         seconds, self._at = now - self._at, now
         disk_before, self._disk = self._disk, psutil.disk_io_counters()
         network_before, self._network = self._network, psutil.net_io_counters()
@@ -253,21 +263,25 @@ class Machine:
                 percent=round(sum(cores) / len(cores), 1),
                 cores=cores,
                 load=round(psutil.getloadavg()[0], 2),
+                at=at,
             ),
             memory=Memory(
                 percent=memory.percent,
                 used_mib=memory.used // MIB,
                 total_mib=memory.total // MIB,
                 swap_mib=psutil.swap_memory().used // MIB,
+                at=at,
             ),
             disk=Disk(
                 percent=psutil.disk_usage(os.path.abspath(os.sep)).percent,
                 read_kib=rate(disk_before, self._disk, "read_bytes"),
                 written_kib=rate(disk_before, self._disk, "write_bytes"),
+                at=at,
             ),
             network=Network(
                 received_kib=rate(network_before, self._network, "bytes_recv"),
                 sent_kib=rate(network_before, self._network, "bytes_sent"),
+                at=at,
             ),
             processes=list(self._processes()),
         )
@@ -417,7 +431,9 @@ def in_journal(call: Call) -> Iterator[None]:
         raise
     finally:
         seconds = time.perf_counter() - began
-        journal.info("%s %s %s in %.3f s", name_of(call.socket), call.method, how, seconds)
+        if how != "done" or call.method not in QUIET:
+            name = name_of(call.socket)
+            journal.info("%s %s %s in %.3f s", name, call.method, how, seconds)
 
 
 async def keep_journal(app: web.Application) -> AsyncIterator[None]:
@@ -491,12 +507,13 @@ def create_app(logs: Path | None = None) -> web.Application:
     if logs is not None and not logs.is_dir():
         raise NotADirectoryError(f"{logs} is no directory: give one whose logs may be followed")
     app = web.Application()
-    # All that is kept can be recovered at once.
-    limits = Limits(recovery=max(rule.history for rule in CHANNELS))
+    # All that is kept can be recovered at once. No connection is a user's, so none comes back as
+    # whom it was, and who is gone need not be present for long.
+    limits = Limits(recovery=max(rule.history for rule in CHANNELS), presence_grace=1.0)
     app[SOCKETS] = SocketsManager(channels=CHANNELS, limits=limits, middleware=[write_down])
     app[MACHINE] = Machine()
     app[LOGS] = Logs(logs)
-    app.add_routes(routes)
+    app.add_routes([*routes, *page_routes(), client_module("/openapi.js")])
     app.router.add_get("/healthz", healthz)
     app.cleanup_ctx.extend([keep_journal, keep_publishing])
     app.on_shutdown.append(end_tails)
