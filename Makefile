@@ -107,7 +107,7 @@ test-full: .chromium check $(venv)/.foreign
 	OPENAPI_FULL=1 $(pytest) -m ""
 	@$(MAKE) --no-print-directory .coverage-thresholds test-js
 
-test-js: $(venv)/.js
+test-js: $(venv)/.js $(venv)/.project
 	cd clients/js && CHROMIUM="$$(../../tools/chromium)" && export CHROMIUM && \
 	    $(with_venv) node --test test/*.test.js test/*/*.test.js
 

@@ -50,6 +50,7 @@ class Site(World):
     | `lose` | | what connections of now carry is lost, and neither end is told; new ones are well |
     | `cut` | | all connections are reset |
     | `taken` | | how many connections were made |
+    | `log` | | what the server has written, for people |
     """
 
     def __init__(self) -> None:
@@ -82,6 +83,8 @@ class Site(World):
                 self._relay.cut()
             case "taken":
                 return self._relay.taken
+            case "log":
+                return await asyncio.to_thread((self._server.folder / "log").read_text)
             case _:
                 raise LookupError(f"nobody can do {action!r} to a site")
 

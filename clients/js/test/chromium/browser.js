@@ -47,7 +47,7 @@ export class Tab {
   }
 
   /**
-   * Open a tab, in front of the others.
+   * Open an empty tab.
    *
    * @param {Browser} browser
    */
@@ -55,7 +55,9 @@ export class Tab {
     const session = await browser.newBrowserCDPSession();
     const { targetId } = await session.send("Target.createTarget", { url: "about:blank" });
     const { sessionId } = await session.send("Target.attachToTarget", { targetId, flatten: false });
-    return new Tab(session, targetId, sessionId);
+    const tab = new Tab(session, targetId, sessionId);
+    await tab.waitForFunction(`document.readyState === "complete"`);
+    return tab;
   }
 
   /** @param {string} url */
@@ -77,13 +79,24 @@ export class Tab {
   }
 
   /**
-   * Wait until an expression is true in the page, which looks itself from time to time.
+   * Wait until an expression is true in the page.
    *
    * @param {string} expression
    */
   async waitForFunction(expression) {
-    const came = await this.evaluate(`new Promise((resolve) => {
-      const deadline = Date.now() + ${PATIENCE};
+    assert.ok(await this.becomes(expression, PATIENCE), `it is never so that ${expression}`);
+  }
+
+  /**
+   * Whether an expression becomes true in the page, which looks itself from time to time.
+   *
+   * @param {string} expression
+   * @param {number} patience milliseconds
+   * @returns {Promise<boolean>}
+   */
+  becomes(expression, patience) {
+    return this.evaluate(`new Promise((resolve) => {
+      const deadline = Date.now() + ${patience};
       const look = () => {
         const is = Boolean(${expression});
         if (is || Date.now() > deadline) resolve(is);
@@ -91,11 +104,27 @@ export class Tab {
       };
       look();
     })`);
-    assert.ok(came, `it is never so that ${expression}`);
   }
 
-  /** Bring it to the front. The one that was there is hidden. */
-  async bringToFront() {
+  /**
+   * Bring it to the front of another tab, which is hidden then.
+   *
+   * A browser that is busy may have a tab in front and not show it, until there is a change again.
+   *
+   * @param {Tab} other
+   */
+  async inFrontOf(other) {
+    const deadline = Date.now() + PATIENCE;
+    for (;;) {
+      await this.#activate();
+      const shown = await this.becomes(`document.visibilityState === "visible"`, PATIENCE / 5);
+      if (shown && (await other.becomes(`document.visibilityState === "hidden"`, PATIENCE))) return;
+      assert.ok(Date.now() < deadline, "the browser brings no tab to the front");
+      await other.#activate();
+    }
+  }
+
+  async #activate() {
     await this.browser.send("Target.activateTarget", { targetId: this.targetId });
   }
 
@@ -199,12 +228,15 @@ export class Shown {
    * Have a test of it, which leaves a picture of what it looked like if it fails.
    *
    * @param {() => Promise<void>} test
+   * @param {import("../worlds.js").World} site
    */
-  async during(test) {
+  async during(test, site) {
     try {
       await test();
     } catch (error) {
-      if (error instanceof Error) error.message += `\n${await this.#picture()}`;
+      if (error instanceof Error) {
+        error.message += `\n${await this.#picture()}\nits server: ${await site.act("log")}`;
+      }
       throw error;
     }
   }

@@ -22,8 +22,11 @@ const IMPATIENT = { jitter: 0 };
 let worlds;
 /** @type {import("./browser.js").Browser} */
 let browser;
-/** The browser of the tabs: no window of another test gets in front of them. */
-/** @type {import("./browser.js").Browser} */
+/**
+ * That of the tabs: no window of another test gets in front of them.
+ *
+ * @type {import("./browser.js").Browser}
+ */
 let window;
 
 before(async () => {
@@ -185,6 +188,7 @@ describe("in Chromium", { concurrency: true }, () => {
       await site.act("publish", [1, 2]);
       await site.act("start");
       assert.equal(await shown.page.evaluate(`tested.client.state`), "waiting");
+      assert.equal((await shown.log()).attempts, 1);
 
       await show();
       await shown.shows([1, 2]);

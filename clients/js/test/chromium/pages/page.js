@@ -11,7 +11,8 @@ const query = new URLSearchParams(location.search);
 const path = query.get("path") ?? "stream";
 
 /** What happened, for the test. */
-const log = { attempts: 0, tokens: [], states: [], codes: [], renewed: [] };
+const log = { attempts: 0, tokens: [], states: [], codes: [], renewed: [], seen: [] };
+document.addEventListener("visibilitychange", () => log.seen.push(document.visibilityState));
 
 async function freshToken() {
   if (query.has("token")) return query.get("token");
