@@ -21,7 +21,7 @@ from openapi.ws.pubsub import Publish, Subscribe
 __all__ = ["CannotWriteFile", "Stale", "endpoints_of", "types"]
 
 _WRITERS: Final[Mapping[str, Callable[..., str]]] = {"python": python, "typescript": typescript}
-_WRITTEN: Final = re.compile(rb"(#|//) Written by `openapi types ")
+_WRITTEN: Final = re.compile(rb"(#|//) Written by `openapi types`")
 
 
 class CannotWriteFile(Exception):

@@ -20,7 +20,7 @@ from openapi.protocol.frames import Codec, Reconnect
 from openapi.protocol.methods import MethodTable
 from openapi.protocol.reconnecting import ClientState
 from openapi.protocol.stream import Position
-from openapi.rpc.peer import deadline
+from openapi.rpc.asking import deadline
 from openapi.schema import Schema, encode_json, encode_msgpack
 
 __all__ = ["Client"]

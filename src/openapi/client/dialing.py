@@ -26,7 +26,7 @@ from aiohttp import (
 from yarl import URL
 
 from openapi.errors import CloseCode, ConnectionClosed, HandshakeRefused, may_reconnect
-from openapi.rpc.peer import deadline
+from openapi.rpc.asking import deadline
 
 __all__ = [
     "Dialer",

@@ -20,7 +20,7 @@ from openapi.errors import (
     UnexpectedData,
 )
 from openapi.protocol.backoff import delays
-from openapi.rpc.peer import deadline
+from openapi.rpc.asking import deadline
 
 __all__ = ["Renewing"]
 

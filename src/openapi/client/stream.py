@@ -20,7 +20,7 @@ from openapi.client.calling import Begun
 from openapi.errors import CallFailed, ErrorCode, InvalidData, TooSlow, UnexpectedData
 from openapi.protocol.pending import Outcome
 from openapi.rpc.inbox import Inbox
-from openapi.rpc.peer import deadline
+from openapi.rpc.asking import deadline
 
 __all__ = ["Stream", "StreamState"]
 

@@ -38,7 +38,7 @@ from openapi.errors import CloseCode, ConnectionClosed
 from openapi.protocol.message import Message
 from openapi.protocol.reconnecting import ClientState
 from openapi.protocol.stream import Position
-from openapi.rpc.peer import deadline
+from openapi.rpc.asking import deadline
 
 __all__ = ["Client", "Stream", "Subscription", "connect"]
 

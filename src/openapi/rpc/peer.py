@@ -1,4 +1,4 @@
-"""A session on an event loop: the peer's calls as tasks, and our tasks' calls of the peer.
+"""A session on an event loop: the peer's calls as tasks. Our own are :mod:`openapi.rpc.asking`.
 
     peer = Peer(session, invoke=invoke)
     others = peer.receive(message)          # calls are started and stopped by themselves
@@ -12,27 +12,18 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
 from functools import partial
-from math import ceil
 from typing import Any, Final, TypeAlias
 
-from openapi.errors import (
-    ErrorCode,
-    InvalidData,
-    RpcError,
-    UnexpectedData,
-    Unserializable,
-)
+from openapi.errors import ErrorCode, RpcError, Unserializable
 from openapi.protocol.frames import Message, Reconnect
 from openapi.protocol.incoming import CallState, Incoming, Stop
-from openapi.protocol.pending import Asked, Outcome
 from openapi.protocol.session import Session
+from openapi.rpc.asking import Asking, nobody
 from openapi.rpc.refusals import NO_FORM, internal_error, is_told, refusal_of
 from openapi.rpc.running import Running
-from openapi.schema import Schema, encode_json, encode_msgpack
 
-__all__ = ["Invoke", "Peer", "deadline"]
+__all__ = ["Invoke", "Peer"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +32,6 @@ Invoke: TypeAlias = Callable[[Incoming], Coroutine[Any, Any, Any]]
 
 #: Items of a stream that never suspends between two turns of the loop.
 _BURST: Final = 32
-
-_AGES: Final = 2**53 / 1000  # seconds, in more milliseconds than JavaScript can count
-
-#: What an object begins with, in JSON and in MessagePack.
-_OBJECTS: Final = {False: b"{", True: bytes((*range(0x80, 0x90), 0xDE, 0xDF))}
 
 _NULL: Final = {False: b"null", True: b"\xc0"}
 
@@ -59,48 +45,16 @@ def _nothing(call: Incoming) -> None:
     """Nobody wants to know."""
 
 
-def _never() -> None:
-    """Nobody wants to know of ours."""
-
-
-@asynccontextmanager
-async def deadline(timeout: float | None, text: str) -> AsyncIterator[None]:
-    """Raise TimeoutError, with what it is about, after so many seconds. None: never."""
-    limit = asyncio.timeout(timeout)
-    try:
-        async with limit:
-            yield
-    except TimeoutError as exc:
-        if not limit.expired():  # somebody else's
-            raise
-        raise TimeoutError(f"{text} within {timeout:g} seconds") from exc
-
-
-class Peer:
+class Peer(Asking):
     """The other end of a connection.
 
     ``invoke`` runs a handler. ``room`` returns None while there is room for an item of a stream,
-    otherwise what to await before asking again. ``done`` is called behind the work of each call,
-    ``freed`` at the end of each of ours.
+    otherwise what to await before asking again. ``done`` is called behind the work of each call.
     ``outlive`` is given the tasks of shielded calls that :meth:`end` leaves running; without it
-    they are cancelled as all others. ``asked`` bounds our own calls in flight; more wait.
+    they are cancelled as all others. ``asked`` and ``freed`` are those of :class:`Asking`.
     """
 
-    __slots__ = (
-        "_asked",
-        "_done",
-        "_ended",
-        "_freed",
-        "_gate",
-        "_invoke",
-        "_loop",
-        "_outlive",
-        "_queued",
-        "_room",
-        "_running",
-        "_turns",
-        "session",
-    )
+    __slots__ = ("_done", "_ended", "_gate", "_invoke", "_outlive", "_room", "_running")
 
     def __init__(
         self,
@@ -109,20 +63,15 @@ class Peer:
         invoke: Invoke,
         room: Callable[[], Awaitable[object] | None] = _at_once,
         done: Callable[[Incoming], object] = _nothing,
-        freed: Callable[[], object] = _never,
+        freed: Callable[[], object] = nobody,
         outlive: Callable[[asyncio.Task[None]], object] | None = None,
         asked: int,
     ) -> None:
-        self.session: Final = session
-        self._loop = asyncio.get_running_loop()
+        super().__init__(session, asked=asked, freed=freed)
         self._invoke = invoke
         self._room = room
         self._done = done
-        self._freed = freed
         self._outlive = outlive
-        self._asked = asked
-        self._turns: asyncio.Semaphore | None = None
-        self._queued = 0
         self._running: dict[Incoming, Running] = {}
         self._gate: list[Running] | None = None
         self._ended = False
@@ -173,128 +122,6 @@ class Peer:
         del self._invoke
         self._room, self._done = _at_once, _nothing
 
-    async def call(
-        self,
-        method: str,
-        payload: object,
-        *,
-        returns: object,
-        timeout: float | None,
-        room: Callable[[], Awaitable[object]] | None = None,
-    ) -> Any:
-        """Call a method of the peer; returns its response as the type asked for.
-
-        ``returns`` is a type or its Schema. ``timeout`` is in seconds, None waits for ever.
-        ``room`` is that of :meth:`ask`.
-
-        Raises as :meth:`ask` does, TimeoutError, and UnexpectedData for a response that does not
-        fit.
-        """
-        schema = Schema.of(returns)
-        async with deadline(timeout, f"{method!r} was not answered"):
-            response = await self.ask(method, payload, timeout=timeout, room=room)
-        try:
-            packed = self.session.codec.packed
-            return schema.unpack(response) if packed else schema.decode(response)
-        except InvalidData as exc:
-            raise UnexpectedData(exc.errors) from exc
-
-    def notify(self, method: str, payload: object) -> None:
-        """Call a method of the peer without an answer. Raises ConnectionClosed, Unserializable."""
-        self.session.pending.notify(method, self._written(method, payload))
-
-    async def ask(
-        self,
-        method: str,
-        payload: object,
-        *,
-        timeout: float | None = None,
-        sent: Callable[[], object] | None = None,
-        answered: Callable[[bytes], object] | None = None,
-        room: Callable[[], Awaitable[object]] | None = None,
-    ) -> bytes:
-        """Call a method of the peer; returns the response, in the codec's format.
-
-        ``timeout``, in seconds, is told to the peer; to wait no longer is up to the caller.
-        ``sent`` is called when it cannot be taken back any more, ``answered`` with the response
-        before any later message is looked at. ``room`` is awaited before it is sent. Cancelling it
-        tells the peer.
-
-        Raises CallFailed, ConnectionClosed, UnexpectedData for a stream, Unserializable for a
-        payload that has no form in the dialect.
-        """
-        ended: asyncio.Future[None] = self._loop.create_future()
-        outcomes: list[Outcome] = []
-
-        def end(outcome: Outcome) -> None:
-            if answered is not None and isinstance(outcome, bytes):
-                answered(outcome)
-            outcomes.append(outcome)
-            if not ended.done():  # cancelled, but its task did not run yet
-                ended.set_result(None)
-
-        asked = await self.begin(method, payload, end, timeout=timeout, room=room)
-        if sent is not None:
-            sent()
-        try:
-            await ended
-        except asyncio.CancelledError:
-            self._abandon(asked)
-            raise
-        return _response(outcomes.pop())
-
-    async def begin(
-        self,
-        method: str,
-        payload: object,
-        ended: Callable[[Outcome], object],
-        *,
-        item: Callable[[bytes], object] | None = None,
-        timeout: float | None = None,
-        room: Callable[[], Awaitable[object]] | None = None,
-    ) -> Asked:
-        """Send a call when it is its turn; see :meth:`Pending.ask`. ``timeout`` is in seconds.
-
-        Raises ConnectionClosed, Unserializable.
-        """
-        written, pending = self._written(method, payload), self.session.pending
-        if self._turns is None:
-            self._turns = asyncio.Semaphore(self._asked)
-            pending.freed = self._free
-        self._queued += 1
-        try:
-            await self._turns.acquire()
-        finally:
-            self._queued -= 1
-        try:
-            if room is not None:
-                await room()
-            return pending.ask(method, written, ended, item=item, timeout=_milliseconds(timeout))
-        except BaseException:
-            self._turns.release()
-            raise
-
-    def shed(self) -> None:
-        """Nothing more is to be sent: whoever waits for a turn has it, and is told by ``room``."""
-        if self._turns is not None:
-            for _ in range(self._queued):
-                self._turns.release()
-
-    def _free(self) -> None:
-        if self._turns is not None:
-            self._turns.release()
-        self._freed()
-
-    def _written(self, method: str, payload: object) -> bytes:
-        if not isinstance(method, str):  # nobody could answer it: its name cannot be read
-            raise Unserializable(f"the name of a method is a string, {method!r} is none")
-        value = {} if payload is None else payload
-        packed = self.session.codec.packed
-        written = encode_msgpack(value) if packed else encode_json(value)
-        if written[0] not in _OBJECTS[packed]:
-            raise Unserializable(f"the payload of {method!r} is no object: {payload!r:.60}")
-        return written
-
     def _take(self, call: Incoming) -> None:
         if call.state is CallState.DONE:
             return  # the connection ended by what came before it in one batch
@@ -324,12 +151,6 @@ class Peer:
             task.add_done_callback(partial(self._over, running))
             if self._ended:  # by its own first step
                 self._leave(running)
-
-    def _abandon(self, asked: Asked) -> None:
-        try:
-            self.session.pending.abandon(asked)
-        except Unserializable:
-            logger.exception("the peer could not be told that a call is given up")
 
     def _expire(self, running: Running) -> None:
         try:
@@ -452,23 +273,6 @@ class Peer:
         except Exception as exc:
             # It does not fit its type, or the type's own code failed.
             raise internal_error(call, exc) from exc
-
-
-def _response(outcome: Outcome) -> bytes:
-    """What a call was answered with. Raises why it was not."""
-    if isinstance(outcome, bytes):
-        return outcome
-    try:
-        raise outcome
-    finally:
-        del outcome  # its traceback has this frame: a cycle
-
-
-def _milliseconds(timeout: float | None) -> int | None:
-    """How long somebody waits, as the wire says it; nothing where that is for ages."""
-    if timeout is None or timeout >= _AGES:
-        return None
-    return max(1, ceil(timeout * 1000))
 
 
 if sys.version_info >= (3, 12):

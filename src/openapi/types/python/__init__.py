@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from openapi.types.directions import Directions
 from openapi.types.endpoint import Endpoint
+from openapi.types.header import header
 from openapi.types.naming import named
 from openapi.types.ordered import ordered
 from openapi.types.python.annotations import Annotations
@@ -44,7 +45,7 @@ def python(endpoints: Sequence[Endpoint], *, origin: str) -> str:
     aliases = list(annotations.aliases.values())
     if aliases:
         blocks.append([line for alias in aliases for line in alias])
-    lines = [f"# Written by `{origin}`.", "# Run that again, and do not edit this.", ""]
+    lines = header("#", origin)
     lines += imports.lines()
     for number, block in enumerate([*blocks, *ends]):
         # behind the imports, there are two empty lines before a class alone

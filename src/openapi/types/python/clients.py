@@ -119,8 +119,10 @@ class _Class:
         given = [literal(call.name)]
         parameters = ["self"]
         if call.takes is not Takes.NOTHING:
-            payload = f"{self._import('collections.abc', 'Mapping')}[{self._str}, {self._any()}]"
-            if call.payload is not Plain.ANYTHING:
+            if call.payload is Plain.ANYTHING:
+                mapping = self._import("collections.abc", "Mapping")
+                payload = f"{mapping}[{self._str}, {self._any()}]"
+            else:
                 payload = self._text(call.payload, Direction.SENT, f"{context}Payload")
             optional = " | None = None" if call.takes is Takes.OPTIONAL else ""
             parameters.append(f"payload: {payload}{optional}")

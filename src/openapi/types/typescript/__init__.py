@@ -9,6 +9,7 @@ from typing import Final
 
 from openapi.types.directions import Directions
 from openapi.types.endpoint import Endpoint
+from openapi.types.header import header
 from openapi.types.names import free
 from openapi.types.naming import named
 from openapi.types.ordered import ordered
@@ -49,7 +50,7 @@ def typescript(endpoints: Sequence[Endpoint], *, origin: str) -> str:
         *map(declarations.record, ordered(directions)),
     ]
     ends = [*map(clients.of, own.clients, written)]
-    lines = [f"// Written by `{origin}`.", "// Run that again, and do not edit this.", ""]
+    lines = header("//", origin)
     lines += imported.lines()
     for block in [*annotations.strings(), *blocks, *ends]:
         lines += ["", *block]
