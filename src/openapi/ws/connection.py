@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from openapi.errors import CloseCode, ConnectionClosed, ErrorCode, RpcError
+from openapi.errors import CloseCode
 from openapi.protocol.frames import Codec, Reconnect
 from openapi.protocol.framing import binary_frame, ping_frame, pong_frame, text_frame
 from openapi.protocol.incoming import CallState, Incoming
@@ -28,6 +28,7 @@ from openapi.protocol.websocket import Broken, Closed, Event, Ping, State, TooBi
 from openapi.rpc.peer import Peer
 from openapi.rpc.running import current
 from openapi.ws.deliveries import Deliveries
+from openapi.ws.greeting import welcomed
 from openapi.ws.middleware import Middleware, through
 from openapi.ws.outbox import Outbox
 from openapi.ws.socket import Websocket
@@ -45,11 +46,6 @@ logger = logging.getLogger(__name__)
 _SLOW_CLOSE_TIMEOUT: Final = 0.5
 
 _READ_BYTES: Final = 64 * 1024
-
-_REFUSED: Final[dict[int, CloseCode]] = {
-    ErrorCode.NOT_AUTHENTICATED: CloseCode.NOT_AUTHENTICATED,
-    ErrorCode.NOT_ALLOWED: CloseCode.NOT_ALLOWED,
-}
 
 
 class _Behind:
@@ -372,26 +368,8 @@ class Connection(asyncio.Protocol):
             self.restart()
 
     async def _greet(self, endpoint: Websocket) -> None:
-        try:
-            await endpoint.on_connect()
-        except RpcError as refusal:
-            code = _REFUSED.get(refusal.code, CloseCode.DISCONNECTED)
-            # A message may quote a header, whose bytes need not be UTF-8.
-            self.close(code, refusal.message.encode(errors="replace").decode())
-        except (Exception, GeneratorExit) as exc:
-            # What left meanwhile, and was asked something, is no failure.
-            if not (self.gone and isinstance(exc, ConnectionClosed)):
-                self._cannot_greet(endpoint)
-        except asyncio.CancelledError:
-            if not self.gone:  # by somebody else, or it awaited what was cancelled
-                self._cannot_greet(endpoint)
-            raise
-        else:
+        if await welcomed(endpoint, self):
             self._welcome()
-
-    def _cannot_greet(self, endpoint: Websocket) -> None:
-        logger.exception("on_connect of socket %s failed", endpoint)
-        self.close(CloseCode.INTERNAL_ERROR)
 
     def _welcome(self) -> None:
         self._greeted = True
