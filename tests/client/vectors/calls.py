@@ -28,8 +28,8 @@ class Call:
     """A call that the client made.
 
     ``outcome`` is what it comes to, ``task`` what makes it: to cancel that gives the call up.
-    ``items`` are what was read of a stream, ``expected`` what has come, ``size`` the bytes that
-    were sent.
+    With ``timed`` the client gives it up by itself when its time is over. ``items`` are what was
+    read of a stream, ``expected`` what has come.
     """
 
     way: Way
@@ -42,7 +42,6 @@ class Call:
     subscriber: Subscriber | None = None
     items: list[Any] = field(default_factory=list)
     expected: list[Any] = field(default_factory=list)
-    size: int = 0
 
     @property
     def is_repeated(self) -> bool:
@@ -58,16 +57,19 @@ class Call:
             assert self.outcome.cancelled()
             return
         error = self.outcome.exception()
-        if self.timed and isinstance(error, TimeoutError):  # it gave up first
+        expected = [item_of(self.method, item) for item in self.expected]
+        if self.timed and isinstance(error, TimeoutError):  # before it was told to
             assert frame["error"]["code"] == ErrorCode.DEADLINE_EXCEEDED
-        elif "error" in frame:
+            assert self.items == expected[: len(self.items)]
+            return
+        if "error" in frame:
             assert_failed(frame["error"], error)
         else:
             response = frame["response"]
             assert self.outcome.result() == result_of(self.way, self.method, response)
             if self.subscriber is not None:
                 self.subscriber.agreed(response)
-        assert self.items == [item_of(self.method, item) for item in self.expected]
+        assert self.items == expected
 
     async def assert_lost(self, code: int) -> None:
         """See that the application was told that the connection has ended."""

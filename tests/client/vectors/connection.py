@@ -111,7 +111,9 @@ class Connection:
     async def _cancel(self, frame: Frame) -> None:
         id = self._id_of(frame["id"])
         call = self._calls.get(id) if self._is_in_flight(frame["id"]) else None
-        if call is None or call.cancelled:
+        cancel = {"id": id, "cancel": True}
+        is_over = id in self.tap.answered and all(s.frame != cancel for s in self.tap.unasked)
+        if call is None or call.cancelled or is_over:
             await self._say_past(frame)
             return
         call.task.cancel()
@@ -119,7 +121,7 @@ class Connection:
         if call.way is Way.SUBSCRIBE:  # the client waits, and unsubscribes if it must
             await self._say_past(frame)
         else:
-            await self.tap.permit(lambda said: said == {"id": id, "cancel": True})
+            await self.tap.permit(lambda said: said == cancel)
 
     async def _answer(self, frame: Frame) -> None:
         handled = self._handled.pop(frame.get("id", ""), None)
@@ -178,7 +180,6 @@ class Connection:
         self._ids[json.dumps(frame["id"])] = id
         self._calls[id] = call
         self._made.append(call)
-        call.size = len(said.message)
 
     # --- what comes -------------------------------------------------------------------------------
 
@@ -259,18 +260,10 @@ class Connection:
                     handled.answer.set_result(None)
 
     async def _ended(self, frame: Frame) -> None:
-        id = frame.get("id", self._too_long(frame))
-        call = self._calls.pop(id, None)
+        call = self._calls.pop(frame.get("id"), None)
         if call is None or (call.is_repeated and "retry_after" in frame.get("error", {})):
             return
         await call.assert_ended(frame)
-
-    def _too_long(self, frame: Frame) -> Any:
-        """The call whose message the server did not read."""
-        match frame:
-            case {"error": {"data": {"limit": "message_bytes", "size": size}}}:
-                return next((id for id, call in self._calls.items() if call.size == size), None)
-        return None
 
     def _is_of_refused(self, frame: Any) -> bool:
         """Whether it answers a call that was said past the client, with an id of the client's."""

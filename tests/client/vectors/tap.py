@@ -73,6 +73,8 @@ class Tap:
         """What the client said without being asked to."""
         self.withholds: Callable[[Any], bool] = lambda frame: False
         """What of what comes the client is not to see."""
+        self.answered: set[Any] = set()
+        """The ids of calls whose final frame has come."""
         self._permits: list[tuple[Callable[[Frame], bool], asyncio.Future[Said]]] = []
         self._socket: Tapped | None = None
 
@@ -135,6 +137,12 @@ class Tap:
         """The server sent this. Returns whether the client is to see it."""
         frame = self.dialect.read(message)
         self.received.put_nowait(Came(message, frame))
+        match frame:
+            case {"id": int() | str() as id, "response": _} | {
+                "id": int() | str() as id,
+                "error": _,
+            }:
+                self.answered.add(id)
         return not self.withholds(frame)
 
     def open(self, socket: "Tapped") -> None:
