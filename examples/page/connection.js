@@ -104,7 +104,7 @@ export class ConnectionView {
   }
 
   /**
-   * A channel is renewed, and nothing is lost.
+   * The server has agreed to a channel, and nothing is lost.
    *
    * @param {string} channel
    * @param {number} missed so many messages came late
@@ -144,8 +144,9 @@ export class ConnectionView {
     this.#wasOpen = true;
     this.#happened(isFirst ? "Connected." : "Connected again.");
     say(find("#reconnects"), count(this.#connections - 1));
+    this.#results.clear();
     if (isFirst) this.#judged("", "Messages are numbered: the page knows whether it has them all.", "");
-    else if (this.#results.size < this.#channels.length) this.#judged("Catching up", "The server is asked for what was missed.", "");
+    else this.#judged("Catching up", "The server is asked for what was missed.", "");
   }
 
   /** @param {Error | undefined} reason */
@@ -175,7 +176,6 @@ export class ConnectionView {
   #lostIt(reason) {
     if (this.#wasOpen) {
       this.#wasOpen = false;
-      this.#results.clear();
       this.#happened(this.#line.isCut ? "You cut the line." : `The connection is lost. ${sentence(reason)}`);
       this.#judged("", HAVE, "");
     } else if (this.#attempts && this.#view.dataset.state === "waiting") {
@@ -185,6 +185,7 @@ export class ConnectionView {
 
   /** @param {string} channel @param {number | null} missed */
   #judge(channel, missed) {
+    if (this.#connections === 1 && missed === 0) return; // there was nothing to be missed
     this.#results.set(channel, missed);
     const results = [...this.#results.values()];
     if (results.includes(null)) {
@@ -197,7 +198,6 @@ export class ConnectionView {
       this.#happened(`Nothing was missed. ${came}`);
       this.#judged("Nothing was missed.", came, "whole");
     }
-    if (this.#results.size === this.#channels.length) this.#results.clear();
   }
 
   /**

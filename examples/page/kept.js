@@ -15,7 +15,7 @@
  * @typedef {object} Shown
  * @property {(messages: Message[]) => void} load all that is kept, the oldest first
  * @property {(message: Message) => void} add
- * @property {(missed: number) => void} recovered the connection is back, and so much came late
+ * @property {(missed: number) => void} recovered the server has agreed, and so much came late
  * @property {() => void} lost messages are lost; what is kept is loaded next
  * @property {(error: unknown) => void} failed it will not be shown any more
  */
@@ -73,7 +73,10 @@ export class KeptChannel {
     });
     this.#waiting = [];
     subscription.opened().then(
-      () => this.#load(),
+      () => {
+        shown.recovered(0);
+        this.#load();
+      },
       () => {}, // onclose has it
     );
   }

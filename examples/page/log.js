@@ -20,6 +20,9 @@ export async function showLog(client, changed) {
   const list = find("ol", card);
   const now = find(".now", card);
   while (!client.closed) {
+    // The server ends it when it is about to go itself. The connection may have gone before, and the
+    // client be on another one.
+    let isOver = true;
     try {
       let isFirst = true;
       /** @type {AsyncIterable<{ offset: number, text: string }>} */
@@ -36,9 +39,10 @@ export async function showLog(client, changed) {
         list.replaceChildren(element("li", "empty", `There is no ${PATH} to be followed: ${error instanceof Error ? error.message : error}.`));
         return;
       }
+      isOver = client.state !== "open";
     }
     say(now, "begins again with the next connection");
-    if (!client.closed) await changed();
+    if (isOver && !client.closed) await changed();
   }
 }
 

@@ -106,7 +106,7 @@ export class Questions {
   async #ask(client, text) {
     const button = find("button", this.#form);
     button.disabled = true;
-    say(this.#hint, `They are asked, and have ${SECONDS} seconds.`);
+    say(this.#hint, client.state === "open" ? `They are asked, and have ${SECONDS} seconds.` : "It is asked when the connection is back.");
     try {
       const votes = await client.call("confirm", { text, seconds: SECONDS }, { timeout: 60_000 });
       this.#form.elements.text.value = "";
