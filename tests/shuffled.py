@@ -142,6 +142,9 @@ class ShuffledLoop(VirtualLoop):
         orders equally likely that keep theirs. Where that breaks the order of a future's
         callbacks, the handle that must be later gets another place, behind the earlier one.
         """
+        live = [handle for handle in self._ready if not handle.cancelled()]
+        self._ready.clear()
+        self._ready.extend(live)
         steps = {i: task for i, h in enumerate(self._ready) if (task := _task_of(h)) is not None}
         if not steps:
             return

@@ -181,11 +181,13 @@ class Subscription(Generic[T]):
             self.source.release(self)
         self.state, self.source = SubscriptionState.OPEN, source
         asked, came = self.behind, 0 if self.behind is None else self.behind.offset
+        # Of another stream: the connection that it has until now was told of a new one meanwhile.
+        recovered = joined.recovered and asked is not None and _same_stream(joined.position, asked)
         self.behind = joined.position
         self._begins = 0 if joined.position is None else joined.position.offset
         if asked is not None or renewed:
-            self.recovered = joined.recovered
-        if joined.recovered and asked is not None:
+            self.recovered = recovered
+        if recovered:
             # Of another connection, which it has until now, some may have come already.
             all(self.put(each) for each in joined.messages if each.offset > came)
             self._pass_over(came)
@@ -251,3 +253,7 @@ class Subscription(Generic[T]):
         """No message comes any more: what is queued is still read, then comes ``error``."""
         self.state = SubscriptionState.ENDED
         self._inbox.end(error)
+
+
+def _same_stream(one: Position | None, other: Position) -> bool:
+    return one is not None and one.epoch == other.epoch
