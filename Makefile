@@ -59,7 +59,7 @@ $(venv)/.docs: requirements/docs.txt $(venv)/.project
 
 # Node runs our JavaScript client, and clients that are not ours. Where the machine has none that is
 # new enough, a pinned one goes into .venv.
-node_on_path := $(shell node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null && npm --version >/dev/null 2>&1 && echo yes)
+node_on_path := $(shell node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1 && echo yes)
 with_venv := PATH="$(CURDIR)/$(venv)/bin:$$PATH"
 npm_ci := $(with_venv) npm ci --loglevel=error --ignore-scripts --no-audit --no-fund --no-update-notifier
 
