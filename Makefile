@@ -1,7 +1,7 @@
 # Every target makes what it needs first; none needs root. Only Chromium, where the machine has
 # none, is installed by apt, if that needs no password; otherwise `make test` says how to.
 #
-#   make run        the demo on http://127.0.0.1:8080 (HOST=… PORT=… for another address)
+#   make run        the demo, a page on http://127.0.0.1:8080 (HOST=… PORT=… for another address)
 #   make test       format, lint, types, all tests but the slow ones, coverage; the tests of the
 #                   JavaScript client, in Node.js and in Chromium
 #   make check      format, lint and types only, of Python and of JavaScript

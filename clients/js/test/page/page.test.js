@@ -77,23 +77,21 @@ const text = async (page, selector) => (await page.locator(selector).textContent
 /** @param {Page} page @returns {Promise<number>} how many points each chart has, at least */
 const points = async (page) => Number(await page.locator("#main[data-points]").getAttribute("data-points"));
 
-/** @param {Page} page @param {number} least wait until each chart has so many */
-async function until(page, least) {
-  for (;;) {
-    const [has, change] = await page.evaluate((most) => {
-      const main = /** @type {HTMLElement} */ (document.querySelector("main"));
-      const now = Number(main.dataset["points"] ?? 0);
-      if (now >= most) return [now, false];
-      return new Promise((resolve) => {
-        const observer = new MutationObserver(() => {
-          observer.disconnect();
-          resolve([Number(main.dataset["points"]), true]);
-        });
-        observer.observe(main, { attributeFilter: ["data-points"] });
+/** @param {Page} page @param {number} seconds wait for so many more of the server's, four messages each */
+async function watch(page, seconds) {
+  await page.evaluate((more) => {
+    const received = document.querySelector("#received");
+    const count = () => Number(received?.textContent?.replaceAll(",", ""));
+    const least = count() + more;
+    return new Promise((resolve) => {
+      const observer = new MutationObserver(() => {
+        if (count() < least) return;
+        observer.disconnect();
+        resolve(null);
       });
-    }, least);
-    if (has >= least || !change) return;
-  }
+      observer.observe(/** @type {Element} */ (received), { childList: true });
+    });
+  }, 4 * seconds);
 }
 
 /** @param {Page} page that all messages of the channel came, each once */
@@ -123,7 +121,7 @@ const TIMEOUT = { timeout: 90_000 };
 describe("the page of the demo", () => {
   it("draws the last minutes when it is opened, and goes on", TIMEOUT, async (t) => {
     const first = await open(t);
-    await until(first, 4);
+    await watch(first, 4);
     const page = await open(t);
     assert.ok((await points(page)) >= 4);
     for (const id of ["cpu", "cores", "memory", "disk", "network"]) {
@@ -140,13 +138,13 @@ describe("the page of the demo", () => {
       return blue > 4;
     });
     assert.ok(isDrawn, "there is no line");
-    await until(page, (await points(page)) + 2);
+    await watch(page, 2);
     await isWhole(page);
   });
 
   it("shows the values of the moment that one points at", TIMEOUT, async (t) => {
     const page = await open(t);
-    await until(page, 4);
+    await watch(page, 2);
     const plot = await page.locator("#cpu .u-over").boundingBox();
     assert.ok(plot);
     await page.mouse.move(plot.x + plot.width - 4, plot.y + 20);
@@ -255,11 +253,11 @@ describe("the page of the demo", () => {
     const relay = new Relay(monitor.port);
     const page = await open(t, { url: await relay.start() });
     t.after(() => relay.stop());
-    await until(page, 2);
+    await watch(page, 2);
     relay.cut();
     await shows(page, "#reconnects", /^1$/);
     await shows(page, "#verdict", /Nothing was missed\./);
-    await until(page, (await points(page)) + 2);
+    await watch(page, 2);
     await isWhole(page);
     await shows(page, "#events li", /The connection is lost/);
     assert.equal(await page.evaluate("window.isTheSamePage"), true);
@@ -267,7 +265,7 @@ describe("the page of the demo", () => {
 
   it("can be cut off by hand, waits in view, and catches up", TIMEOUT, async (t) => {
     const page = await open(t);
-    await until(page, 2);
+    await watch(page, 2);
     await page.getByRole("button", { name: "Cut the line" }).click();
     await shows(page, "#countdown", /^Next attempt in \d+\.\d s$/);
     await shows(page, "#reason", /You cut the line/);
@@ -290,7 +288,7 @@ describe("the page of the demo", () => {
     await page.getByLabel("Note", { exact: true }).fill("This will be forgotten.");
     await page.getByRole("button", { name: "Post" }).click();
     await shows(page, "#notes li.note", /forgotten/);
-    await until(page, 3);
+    await watch(page, 2);
     const before = await points(page);
 
     await server.kill();
@@ -303,7 +301,8 @@ describe("the page of the demo", () => {
     await shows(page, "#notes li", /There are no notes yet/);
     assert.equal(await page.locator("#notes li.note").count(), 0);
     await shows(page, "#log li", /the monitor starts/);
-    await until(page, before + 3); // what it had is drawn yet
+    await watch(page, 1);
+    assert.ok((await points(page)) > before, "what it had is drawn no more");
     assert.match(await text(page, "#numbers"), /^\d+–\d+$/);
     assert.equal(await page.evaluate("window.isTheSamePage"), true);
   });
@@ -318,7 +317,7 @@ describe("the page of the demo", () => {
           sockets.push(socket);
         }),
     });
-    await until(page, 1);
+    await watch(page, 1);
     await Promise.all(sockets.map((socket) => socket.close({ code: 4500, reason: "Log in first" })));
     await shows(page, "#state", /^Closed$/);
     await shows(page, "#reason", /The server says: Log in first \(4500\)\./);
@@ -344,7 +343,7 @@ describe("the page of the demo", () => {
               }).observe({ type: "layout-shift", buffered: true });
             }),
         });
-        await until(page, 2);
+        await watch(page, 2);
         await page.getByRole("button", { name: "Cut the line" }).click();
         await shows(page, "#events li", /attempts? ha(s|ve) failed/);
         await page.getByRole("button", { name: "Mend the line" }).click();
