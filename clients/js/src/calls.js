@@ -109,7 +109,7 @@ export class Calls {
   giveUp(call, error) {
     if (call.over) return;
     if (call.connection) call.connection.cancel(call.id);
-    else this.#queue.splice(this.#queue.indexOf(call), 1);
+    else this.#queue = this.#queue.filter((each) => each !== call);
     call.finish(error);
   }
 

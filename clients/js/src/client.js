@@ -413,7 +413,6 @@ export class Client {
     this.#leaving.delete(connection);
     const isLast = connection === this.#current;
     if (isLast) this.#current = this.#calls.connection = null;
-    this.#subscriptions.lost(connection);
     this.#calls.lost(connection, error);
     if (isLast) {
       this.#machine.lost(this.#clock.now(), mayReconnect(error.code));

@@ -51,7 +51,7 @@ export class Subscription extends Reading {
   /** How many messages the server left out for this client, as the channel's rule allows. */
   dropped = 0;
 
-  /** @internal @type {Connection | null} where the server has agreed to it */
+  /** @internal @type {Connection | null} where the server agreed to it last */
   _connection = null;
   /** @internal @type {import("./call.js").Call | null} what asks the server */
   _asking = null;
@@ -133,7 +133,7 @@ export class Subscription extends Reading {
    */
   _begin(response, connection) {
     const before = this._at;
-    const recovered = response?.recovered === true;
+    const recovered = before !== null && response?.recovered === true;
     const position = recovered ? placeOf(response) : positionOf(response);
     const messages = recovered ? keptOf(response) : [];
     const renewed = this._agreed;
@@ -205,7 +205,6 @@ export class Subscription extends Reading {
    */
   _end(error) {
     this._over = true;
-    this._connection = null;
     this._forget();
     this.#reject(error ?? new DOMException(`the subscription to ${this.channel} was left`, "AbortError"));
     this.#inbox.end(error);

@@ -76,17 +76,6 @@ export class Subscriptions {
   }
 
   /**
-   * A connection ended.
-   *
-   * @param {Connection} connection
-   */
-  lost(connection) {
-    for (const subscription of this.#all()) {
-      if (subscription._connection === connection) subscription._connection = null;
-    }
-  }
-
-  /**
    * There will be no connection any more.
    *
    * @param {unknown} error null if the application wanted it so

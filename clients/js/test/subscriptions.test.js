@@ -70,6 +70,15 @@ describe("a subscription", () => {
     assert.deepEqual(await offsets(subscription, 3), [3, 4, 5]);
   });
 
+  it("that was not to recover takes no answer for that", async (t) => {
+    const { client, peer } = await open(t);
+    const subscription = client.subscribe("c");
+    await peer.answer(recovered(4, [3, 4]));
+    peer.send(message(5));
+    assert.deepEqual(await offsets(subscription, 1), [5]);
+    assert.equal(subscription.recovered, null);
+  });
+
   it("says where what was missed is lost, and goes on", async (t) => {
     const { client, peer } = await open(t);
     const subscription = client.subscribe("c", { recover: { offset: 9, epoch: "e" } });
