@@ -516,6 +516,17 @@ class TestTheJournal:
                 assert await written(r"tail cancelled in ")
             assert await written(r"is gone \(1000\)$")
 
+    async def test_what_pages_ask_again_and_again_is_not_in_it(self, url: URL) -> None:
+        async with connect(url / "stream") as client:
+            await client.call("processes")
+            await client.call("info")
+            seen = []
+            async for line in client.stream("tail", {"path": "monitor.log"}, type=Line):
+                seen.append(line.text)
+                if " info done in " in line.text:
+                    break
+            assert not [text for text in seen if " processes " in text]
+
     async def test_a_tail_ends_when_the_server_does_and_the_log_with_it(self) -> None:
         app = monitor.create_app()
         runner = web.AppRunner(app)

@@ -38,10 +38,10 @@ const host = new KeptChannel(client, "host", KEPT, {
   },
   recovered: (missed) => connection.recovered("host", missed),
   lost: () => connection.lost("host"),
-  failed: (error) => say(find("#cpu .now"), `Nothing is published any more: ${error instanceof Error ? error.message : error}`),
+  failed: (error) => connection.refused("host", error),
 });
 showNotes(client, connection);
-questions.show(client);
+questions.show(client, connection);
 showProcesses(client);
 showLog(client, () => new Promise((resolve) => waiting.push(resolve)));
 say(find("#host"), location.host);

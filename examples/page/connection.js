@@ -37,6 +37,7 @@ function sentence(reason) {
 /** @param {any} reason why an attempt failed @returns {string} a sentence */
 const attempted = (reason) => (reason?.code === UNREACHABLE ? "The server cannot be reached." : sentence(reason));
 
+/** What the page shows of its client. */
 export class ConnectionView {
   #line;
   /** @type {Client | null} */
@@ -122,6 +123,17 @@ export class ConnectionView {
     this.#judge(channel, null);
   }
 
+  /**
+   * A channel comes no more. That the connection is closed for good is said already.
+   *
+   * @param {string} channel
+   * @param {unknown} error
+   */
+  refused(channel, error) {
+    if (this.#client?.closed) return;
+    this.#happened(`Nothing comes from ${channel} any more: ${error instanceof Error ? error.message : error}.`);
+  }
+
   /** @param {import("./kept.js").KeptChannel} host whose messages are counted */
   counted(host) {
     const { received, skipped, first, last } = host;
@@ -191,7 +203,7 @@ export class ConnectionView {
     if (results.includes(null)) {
       if (missed === null) this.#happened("Messages were lost.");
       this.#hasLost = true;
-      this.#judged("Messages were lost.", "The server has begun anew: the page has loaded what there is now.", "lost");
+      this.#judged("Messages were lost.", "The server has them no more: the page has loaded what there is now.", "lost");
     } else if (this.#results.size === this.#channels.length) {
       const late = results.reduce((/** @type {number} */ sum, each) => sum + (each ?? 0), 0);
       const came = late ? `${counted(late, "message")} came late.` : "No message was published meanwhile.";

@@ -21,7 +21,7 @@ import { count, decimal, percent, rate, shortRate, size, timeOfDay } from "./uni
  * @property {string} id of its card
  * @property {string} event of the channel
  * @property {(data: any) => number[]} row what is drawn of a message
- * @property {(row: number[], data: any) => Value[]} values what stands above
+ * @property {(row: number[]) => Value[]} values what stands above
  * @property {(data: any) => string} more what stands beside these, of the newest message
  * @property {import("./charts.js").Look} look
  */
@@ -148,7 +148,7 @@ class Part {
     const index = this.#pointed !== null && this.#pointed < at.length ? this.#pointed : null;
     const row = index === null ? this.#panel.row(this.#data) : values.map((column) => column[index] ?? NaN);
     const known = !row.some(Number.isNaN);
-    const shown = known ? this.#panel.values(row, this.#data) : [{ text: "nothing is known" }];
+    const shown = known ? this.#panel.values(row) : [{ text: "nothing is known" }];
     const more = index === null ? this.#panel.more(this.#data) : `at ${timeOfDay((at[index] ?? 0) * 1000)}`;
     this.#now.replaceChildren(
       ...(more ? [element("span", "more", more)] : []),

@@ -56,7 +56,10 @@ export function showNotes(client, connection) {
     add,
     recovered: (missed) => connection.recovered("notes", missed),
     lost: () => connection.lost("notes"),
-    failed: (error) => say(hint, `Notes are not shown any more: ${error instanceof Error ? error.message : error}.`),
+    failed(error) {
+      connection.refused("notes", error);
+      say(hint, "New notes are not shown any more.");
+    },
   });
 
   form.addEventListener("submit", async (/** @type {SubmitEvent} */ event) => {

@@ -49,7 +49,7 @@ export function showProcesses(client) {
       const processes = await client.call("processes", { by, limit: ROWS }, { idempotent: true });
       if (call === asked) show(processes);
     } catch (error) {
-      if (call === asked) say(hint, `The processes are not known: ${error instanceof Error ? error.message : error}.`);
+      if (call === asked && !client.closed) say(hint, `The processes are not known: ${error instanceof Error ? error.message : error}.`);
     } finally {
       if (call === asked) isAsking = false;
     }

@@ -69,8 +69,11 @@ export class Questions {
       this.#count();
     });
 
-  /** @param {import("/openapi.js").Client} client */
-  show(client) {
+  /**
+   * @param {import("/openapi.js").Client} client
+   * @param {import("./connection.js").ConnectionView} connection
+   */
+  show(client, connection) {
     /** @type {Set<string>} who is on the channel, this page too */
     let here = new Set();
     const count = async () => {
@@ -92,7 +95,9 @@ export class Questions {
       },
       onrenewed: count,
       onclose: (error) => {
-        if (error) say(this.#hint, `Nothing is asked here any more: ${error instanceof Error ? error.message : error}.`);
+        if (!error) return;
+        connection.refused("questions", error);
+        say(this.#hint, "Nothing is asked here any more.");
       },
     });
     subscription.opened().then(count, () => {}); // onclose has it

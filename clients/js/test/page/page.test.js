@@ -322,6 +322,9 @@ describe("the page of the demo", () => {
     await shows(page, "#state", /^Closed$/);
     await shows(page, "#reason", /The server says: Log in first \(4500\)\./);
     await shows(page, "#verdict", /reload it/);
+    await shows(page, "#notes .hint", /not shown any more/);
+    await shows(page, "#questions .hint", /Nothing is asked here any more/);
+    await shows(page, "#cpu .now", /\d %$/);
     assert.ok(await page.getByRole("button", { name: "Cut the line" }).isDisabled());
     await page.getByRole("button", { name: "Reload" }).click();
     await shows(page, "#state", /^Connected$/);
