@@ -22,7 +22,7 @@ const INTERNAL = `
   answered ask attempting began begin buffered connection deliver drain due ended failed finish
   flush freed giveUp handlers heard idle itemTimeout leave lost need notification once online only
   options over owner patterns pause pending probe put putBack ready refusal renew renewal running sent
-  serving settle stop text told undo write
+  serving settle stop take text told undo write
 `;
 
 const check = process.argv.includes("--check");

@@ -21,6 +21,12 @@ import { CallFailed, ConnectionClosed, SHUTTING_DOWN, TOO_MANY_CALLS, Unexpected
 /** How long it is until somebody looks again whether bytes were sent: a browser does not tell. */
 const REST = 50;
 
+/** How long a server may take to agree to what it agreed to before; then it is asked again. */
+const PATIENCE = 30_000;
+
+/** Why a renewal is given up then. */
+export const PATIENCE_OVER = {};
+
 export class Calls {
   /** @type {Connection | null} where calls go; null: nowhere now */
   connection = null;
@@ -228,11 +234,17 @@ export class Calls {
    * @param {Connection} connection
    */
   #send(call, connection) {
-    const { timeout, itemTimeout } = call.options;
+    const { timeout, itemTimeout, renewal } = call.options;
     const left = itemTimeout ?? (timeout && timeout - (this.#clock.now() - call.began));
     call.sent = true;
     call.connection = connection;
     connection.ask(call, left == null ? left : Math.max(1, Math.ceil(left)));
+    const { id } = call;
+    const expire = () => {
+      // Not if it was answered, and waits or was sent anew.
+      if (call.connection === connection && call.id === id) this.giveUp(call, PATIENCE_OVER);
+    };
+    if (renewal) call.undo.push(this.#clock.after(PATIENCE, expire));
   }
 }
 

@@ -324,7 +324,7 @@ export class Client {
    */
   async close(code = NORMAL, reason = "") {
     if ((code !== NORMAL && !(code >= 3000 && code <= 4999)) || new TextEncoder().encode(reason).length > 123) {
-      throw new RangeError("a connection is closed with 1000, or 3000 to 4999, and at most 123 bytes");
+      throw new RangeError("close with 1000, or 3000 to 4999, and at most 123 bytes");
     }
     await this.#finish(new ConnectionClosed(code, reason), true);
   }

@@ -98,7 +98,7 @@ export class PositionLost extends Error {
    * @param {string} epoch
    */
   constructor(channel, offset, epoch) {
-    super(`messages of ${channel} are lost: load its state anew, it goes on behind ${offset}`);
+    super(`messages of ${channel} are lost: load its state anew`);
     /** @readonly */
     this.channel = channel;
     /** @readonly */

@@ -9,6 +9,7 @@
 
 import { positionOf } from "./answers.js";
 import { Call, whenAborted } from "./call.js";
+import { PATIENCE_OVER } from "./calls.js";
 import { CallFailed, CANCELLED, TooSlow } from "./errors.js";
 
 /** @typedef {import("./calls.js").Calls} Calls */
@@ -133,6 +134,7 @@ export class Subscriptions {
    * @param {number | null} timeout
    */
   #ask(subscription, timeout) {
+    /** @type {Call} */
     const call = new Call({
       method: "subscribe",
       write: () => subscription._payload(),
@@ -140,7 +142,7 @@ export class Subscriptions {
       once: !subscription._agreed,
       renewal: subscription._agreed,
       timeout,
-      ended: (error, response, connection) => this.#answered(subscription, error, response, connection),
+      ended: (error, response, connection) => this.#answered(subscription, call, error, response, connection),
     });
     subscription._asking = call;
     return call;
@@ -148,13 +150,19 @@ export class Subscriptions {
 
   /**
    * @param {Subscription} subscription
+   * @param {Call} call
    * @param {unknown} error
    * @param {unknown} response
    * @param {Connection | null} connection
    */
-  #answered(subscription, error, response, connection) {
-    subscription._asking = null;
-    if (error || !connection) return this.end(subscription, error);
+  #answered(subscription, call, error, response, connection) {
+    const isLast = subscription._asking === call;
+    if (isLast) subscription._asking = null;
+    if (error || !connection) {
+      if (error === PATIENCE_OVER && !subscription._over) this.#calls.put(this.#ask(subscription, null));
+      else if (isLast) this.end(subscription, error);
+      return;
+    }
     connection.patterns.add(keyOf(subscription));
     if (subscription._over) return this.#tidy(connection, subscription);
     try {

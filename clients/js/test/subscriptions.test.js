@@ -512,6 +512,42 @@ describe("on the next connection, a subscription", () => {
     assert.deepEqual(await offsets(subscription, 1), [5]);
   });
 
+  it("is asked for again where the server does not answer, and what it answers late does no harm", async (t) => {
+    const { client, clock, lose, back, subscription } = await subscribed(t, {});
+    await lose();
+    const again = await back();
+    const { id } = await again.next();
+    for (const ms of [10_000, 10_000, 9_999]) {
+      clock.pass(ms);
+      await settled(client, again); // the server is there
+    }
+    clock.pass(1);
+    assert.deepEqual(await again.next(), { id, cancel: true });
+    const second = await again.next();
+    again.send({ id, error: { code: -32006, message: "Cancelled" } });
+    again.send({ id: second.id, response: recovered(5, [5]) });
+    assert.deepEqual(await offsets(subscription, 1), [5]);
+    clock.pass(9_000);
+    await settled(client, again);
+    subscription.close();
+    assert.equal((await again.answer({})).method, "unsubscribe");
+  });
+
+  it("is not asked for before the server wants it, be that longer than it has to answer", async (t) => {
+    const { client, clock, lose, back, subscription } = await subscribed(t);
+    await lose();
+    const again = await back();
+    await again.refuse({ code: -32008, message: "away", retry_after: 40_000 });
+    for (const ms of [20_000, 20_000]) {
+      await settled(client, again);
+      clock.pass(ms);
+    }
+    await settled(client, again);
+    clock.pass(250);
+    await again.answer(recovered(5, [5]));
+    assert.deepEqual(await offsets(subscription, 1), [5]);
+  });
+
   it("waits with that when the connection ends meanwhile", async (t) => {
     const { client, lose, back, subscription, until } = await subscribed(t);
     await lose();
