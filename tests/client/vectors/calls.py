@@ -95,6 +95,7 @@ def begin(client: Client, way: Way, method: str, sent: Frame | None, timeout: in
             payload=payload,
             task=subscriber.task,
             outcome=subscriber.opened,
+            timed=timeout is not None,
             subscriber=subscriber,
         )
     items: list[Any] = []

@@ -57,6 +57,7 @@ class Connection:
         self._once = once
         self._ids: dict[str, Any] = {}  # those on the wire, by those of the conversation as JSON
         self._calls: dict[Any, Call] = {}  # what the client said and is not over, by that id
+        self._told: dict[Any, tuple[int, int]] = {}  # the milliseconds asked for, and those told
         self._made: list[Call] = []
         self._subscribers: list[Subscriber] = []
         self._refused: list[Any] = []  # ids in flight with which another call was said past it
@@ -118,7 +119,7 @@ class Connection:
             return
         call.task.cancel()
         call.cancelled = True
-        if call.way is Way.SUBSCRIBE:  # the client waits, and unsubscribes if it must
+        if call.way is Way.SUBSCRIBE:  # it tells how long it waits, and no more
             await self._say_past(frame)
         else:
             await self.tap.permit(lambda said: said == cancel)
@@ -172,7 +173,9 @@ class Connection:
         said = sent.result()
         _assert_same(frame, said)
         if timeout is not None:
-            assert 1 <= said.frame["timeout"] <= timeout
+            told = said.frame["timeout"]
+            assert 1 <= told <= timeout
+            self._told[said.frame["id"]] = (timeout, told)
         self._began(frame, said, call)
 
     def _began(self, frame: Frame, said: Said, call: Call) -> None:
@@ -213,9 +216,16 @@ class Connection:
 
     def _expected(self, value: Any, n: int) -> Any:
         frame = expand(value, n, self._names)
-        if isinstance(frame, dict) and is_id(frame.get("id")) and frame.keys() & _OF_OURS:
-            return {**frame, "id": self._id_of(frame["id"])}
-        return frame
+        if not (isinstance(frame, dict) and is_id(frame.get("id")) and frame.keys() & _OF_OURS):
+            return frame
+        id = self._id_of(frame["id"])
+        match frame:
+            case {"error": {"code": ErrorCode.DEADLINE_EXCEEDED, "message": text}}:
+                # Some of its time may have been over before the call was sent.
+                asked, told = self._told.get(id, (0, 0))
+                text = text.replace(f" {asked / 1000:.12g} ", f" {told / 1000:.12g} ")
+                frame = {**frame, "error": {**frame["error"], "message": text}}
+        return {**frame, "id": id}
 
     def _compare(self, expected: Any, frame: Any) -> None:
         assert_match(expected, frame)

@@ -51,10 +51,7 @@ def way_of(frame: Any) -> Way | None:
         ):
             if method in STREAMS:
                 return Way.STREAM
-            way = _way_of_call(method, frame.get("payload") or {})
-            # How long somebody waits for a subscription the server is not told.
-            is_told = frame.get("timeout") is None or way is not Way.SUBSCRIBE
-            return way if is_told else Way.CALL
+            return _way_of_call(method, frame.get("payload") or {})
     return None
 
 

@@ -175,7 +175,8 @@ class Tapped(ClientWebSocketResponse[Literal[True]]):
     """A WebSocket whose messages go through a tap."""
 
     tap: ClassVar[Tap]
-    _left: bool = False
+    _reading: "asyncio.Task[Any] | None" = None
+    _left = False  # whether the client was the first to close
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
