@@ -164,7 +164,7 @@ def forgotten() -> Iterator[None]:
     sys.modules.pop("written_client", None)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     st.lists(HINTS, min_size=1, max_size=4), st.lists(NAMES, min_size=4, max_size=4, unique=True)
 )

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 from openapi.cli.types import endpoints_of
@@ -10,7 +11,7 @@ from openapi.types import Endpoint, python, typescript
 from tests.cli.process import ROOT
 from tests.types import shop
 
-RUFF = [sys.executable, "-m", "ruff"]
+RUFF = Path(sys.executable).with_name("ruff")
 ORIGIN = "openapi types tests.types.shop:create_app"
 
 
@@ -42,7 +43,7 @@ def fixed(text: str) -> str:
 
 def _ruff(text: str, *arguments: str) -> str:
     done = subprocess.run(
-        [*RUFF, arguments[0], "--isolated", *arguments[1:]],
+        [RUFF, arguments[0], "--isolated", *arguments[1:]],
         input=text,
         capture_output=True,
         encoding="utf-8",

@@ -167,7 +167,7 @@ def _default(value: object) -> Default:
 
 def _choice(values: list[object]) -> Type:
     if all(value is None or type(value) in (str, int) for value in values):
-        return Choice(tuple(cast("list[str | int | None]", values)))
+        return Choice(tuple(dict.fromkeys(cast("list[str | int | None]", values))))
     kinds = {bool: Plain.BOOL, str: Plain.STR, int: Plain.INT}
     return _union([kinds.get(type(value), Plain.FLOAT) for value in values])
 

@@ -79,7 +79,7 @@ def snake_case(text: str) -> str:
 def camel_case(text: str) -> str:
     """``live_scores`` as ``liveScores``."""
     first, *others = _joined(text.split("_"), "_").split("_")
-    return first + "".join(map(capitalized, others))
+    return first + "".join(map(capitalized, others)) or "_"
 
 
 def capitalized(text: str) -> str:

@@ -49,9 +49,8 @@ _PLAIN: Final = {
 def label(name: str) -> str:
     """A name as an identifier that is no keyword, nor private to its class."""
     name = identifier(name)
-    if name.startswith("__") and not name.endswith("__"):
-        name = name[1:] if name.strip("_") else "_"
-        return label(name)
+    if name.startswith("__"):
+        name = f"_{name.lstrip('_')}"
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
