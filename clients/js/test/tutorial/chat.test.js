@@ -1,0 +1,205 @@
+// The tutorial's chat in Chromium: its page, its bot, and what becomes of both when things break.
+// docs/examples/chat/page/chat.js and docs/examples/chat/page/index.html are the page.
+
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { launch, PATIENCE } from "../chromium/browser.js";
+import { Folder, redis } from "./programs.js";
+
+/** @typedef {import("node:test").TestContext} TestContext */
+
+/** @type {import("../chromium/browser.js").Browser} */
+let browser;
+
+before(async () => {
+  browser = await launch();
+});
+
+after(() => browser.close());
+
+/** A page of the chat, in a browser of its own. */
+class Window {
+  /** @param {import("playwright-core").Page} page */
+  constructor(page) {
+    this.page = page;
+  }
+
+  /**
+   * Open it. What its console calls an error fails the test, but that it cannot connect.
+   *
+   * @param {TestContext} t
+   * @param {string} url
+   */
+  static async open(t, url) {
+    const context = await browser.newContext();
+    context.setDefaultTimeout(PATIENCE);
+    const page = await context.newPage();
+    /** @type {string[]} */
+    const errors = [];
+    page.on("pageerror", (error) => errors.push(String(error)));
+    page.on("console", (message) => {
+      const text = message.text();
+      if (message.type() === "error" && !/ERR_(CONNECTION_\w+|INTERNET_DISCONNECTED)/.test(text)) errors.push(text);
+    });
+    t.after(async () => {
+      await context.close();
+      assert.deepEqual(errors, []);
+    });
+    await page.clock.install();
+    await page.goto(url);
+    await page.evaluate("window.isTheSamePage = true");
+    return new Window(page);
+  }
+
+  /** Wait until an element shows a text. @param {string} id @param {string | RegExp} text */
+  async shows(id, text) {
+    const hasText = text instanceof RegExp ? text : new RegExp(`^${text}$`);
+    await this.page.locator(`#${id}`).filter({ hasText }).waitFor({ state: "attached" });
+  }
+
+  /** Wait for lines: they are these, in this order, and the page was not loaded anew. @param {...string} texts */
+  async hasLines(...texts) {
+    await this.page.waitForFunction((count) => document.querySelectorAll("#lines li").length >= count, texts.length);
+    assert.deepEqual(await this.page.locator("#lines li").allTextContents(), texts);
+    assert.equal(await this.page.evaluate("window.isTheSamePage"), true);
+  }
+
+  /** @param {string} text */
+  async say(text) {
+    await this.page.getByLabel("Say").fill(text);
+    await this.page.getByRole("button", { name: "Send" }).click();
+  }
+
+  /** @param {boolean} isOffline as by the developer tools */
+  async setOffline(isOffline) {
+    await this.page.context().setOffline(isOffline);
+  }
+}
+
+const TIMEOUT = { timeout: 120_000 };
+
+describe("the chat of the tutorial", () => {
+  it("is one of two pages and a bot", TIMEOUT, async (t) => {
+    const folder = new Folder(t, "step3.py");
+    await folder.serve();
+    const alan = await Window.open(t, folder.page("?name=alan"));
+    const bot = folder.bot();
+    await bot.until(/^open/);
+    const eve = await Window.open(t, folder.page("?name=eve"));
+    for (const page of [alan, eve]) {
+      await page.shows("state", "open");
+      await page.shows("here", "alan, bot, eve");
+    }
+
+    const markup = `<img src="/x" onerror="window.isHarmed = true">`;
+    await alan.say(markup);
+    await eve.hasLines(`alan: ${markup}`);
+    await eve.say("bot, how many?");
+    for (const page of [alan, eve]) {
+      await page.hasLines(`alan: ${markup}`, "eve: bot, how many?", "bot: 2, eve");
+      assert.equal(await page.page.evaluate("window.isHarmed"), undefined);
+    }
+    const later = await Window.open(t, folder.page("?name=later"));
+    await later.hasLines(`alan: ${markup}`, "eve: bot, how many?", "bot: 2, eve");
+
+    const elsewhere = await Window.open(t, folder.page("?name=eve&room=garden"));
+    await elsewhere.say("Nobody here?");
+    await elsewhere.hasLines("eve: Nobody here?");
+    await alan.say("Over here");
+    await alan.hasLines(`alan: ${markup}`, "eve: bot, how many?", "bot: 2, eve", "alan: Over here");
+  });
+
+  it("misses nothing when the network is switched off and on", TIMEOUT, async (t) => {
+    const folder = new Folder(t, "step3.py");
+    await folder.serve();
+    const alan = await Window.open(t, folder.page("?name=alan"));
+    await alan.shows("state", "open");
+    await folder.say("eve", "before");
+    await alan.hasLines("eve: before");
+
+    await alan.setOffline(true);
+    await folder.say("eve", "one");
+    await folder.say("eve", "two");
+    await alan.page.clock.runFor(26_000);
+    await alan.page.clock.runFor(12_000);
+    await alan.shows("state", /^lost, next attempt within \d+ s$/);
+    await alan.say("from alan");
+    await alan.shows("note", "Sending …");
+    await alan.hasLines("eve: before");
+
+    await alan.setOffline(false);
+    await alan.shows("state", "open");
+    await alan.hasLines("eve: before", "eve: one", "eve: two", "alan: from alan");
+    await alan.shows("note", "");
+  });
+
+  it("says that messages are lost with the server that kept them in memory", TIMEOUT, async (t) => {
+    const folder = new Folder(t, "step3.py");
+    await folder.serve();
+    const bot = folder.bot();
+    await bot.until(/^open/);
+    const alan = await Window.open(t, folder.page("?name=alan"));
+    await alan.say("This will be forgotten.");
+    await alan.hasLines("alan: This will be forgotten.");
+
+    await folder.kill();
+    await alan.shows("state", /^lost, next attempt within \d+ s$/);
+    await bot.until(/^waiting /);
+    await folder.serve();
+    await bot.until(/^open/);
+    await bot.until(/^messages were lost: counting anew$/);
+    await alan.shows("note", "Messages were lost. This is what there is.");
+    await alan.hasLines();
+    await alan.shows("here", "alan, bot");
+    await alan.say("bot, how many?");
+    await alan.hasLines("alan: bot, how many?", "bot: 1, alan");
+  });
+
+  it("misses nothing when the server is killed, if Redis keeps the messages", TIMEOUT, async (t) => {
+    const broker = await redis(t);
+    const folder = new Folder(t, "step4.py");
+    await folder.serve({ BROKER: broker });
+    const bot = folder.bot();
+    await bot.until(/^open/);
+    const alan = await Window.open(t, folder.page("?name=alan"));
+    const eve = await Window.open(t, folder.page("?name=eve"));
+    await eve.shows("state", "open");
+    await alan.say("before");
+    for (const page of [alan, eve]) await page.hasLines("alan: before");
+
+    await folder.kill();
+    await alan.shows("state", /^lost, next attempt within \d+ s$/);
+    const version = `{"name": "deploy", "text": "Version 7 is live"}`;
+    const publish = ["publish", "--broker", broker, "--app", "chat.py:create_app"];
+    await folder.run("openapi", ...publish, "room:lobby", "said", version);
+    await alan.say("bot, how many?");
+    await alan.shows("note", "Sending …");
+
+    await folder.serve({ BROKER: broker });
+    for (const page of [alan, eve]) {
+      await page.hasLines("alan: before", "deploy: Version 7 is live", "alan: bot, how many?", "bot: 3, alan");
+      await page.shows("note", "");
+    }
+    await folder.kill(); // before Redis is
+  });
+
+  it("has a room that is not everybody's", TIMEOUT, async (t) => {
+    const folder = new Folder(t, "step5.py");
+    await folder.serve();
+    const nobody = await Window.open(t, folder.page(""));
+    await nobody.shows("state", "closed: Say who you are: \\?name=…");
+    const eve = await Window.open(t, folder.page("?name=eve&room=staff"));
+    await eve.shows("note", /^Nothing comes any more: Not allowed/);
+    await eve.say("Let me in");
+    await eve.shows("note", "Not sent: You may not speak in staff");
+    const liar = await Window.open(t, folder.page("?name=ada&room=staff"));
+    await liar.shows("state", "closed: This name needs its secret");
+
+    const ada = await Window.open(t, folder.page("?name=ada&secret=1815&room=staff"));
+    const grace = await Window.open(t, folder.page("?name=grace&secret=1906&room=staff"));
+    await ada.shows("here", "ada, grace");
+    await grace.say("Hello");
+    await ada.hasLines("grace: Hello");
+    assert.deepEqual(await eve.page.locator("#lines li").allTextContents(), []);
+  });
+});
