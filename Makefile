@@ -59,14 +59,14 @@ $(venv)/.docs: requirements/docs.txt $(venv)/.project
 
 # Node runs our JavaScript client, and clients that are not ours. Where the machine has none that is
 # new enough, a pinned one goes into .venv.
-node_on_path := $(shell node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1 && echo yes)
+node_on_path := $(shell node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major > 20 || (major == 20 && minor >= 19) ? 0 : 1)' 2>/dev/null && npm --version >/dev/null 2>&1 && echo yes)
 with_venv := PATH="$(CURDIR)/$(venv)/bin:$$PATH"
 npm_ci := $(with_venv) npm ci --loglevel=error --ignore-scripts --no-audit --no-fund --no-update-notifier
 
 $(venv)/.node: $(venv)/.requirements $(if $(node_on_path),,requirements/node.txt)
 ifndef node_on_path
 	@$(python) -m pip install --quiet --disable-pip-version-check --requirement requirements/node.txt || { \
-	    echo "the tests need Node.js 20 or newer, with npm: sudo apt-get install nodejs npm, then run make again." >&2; exit 1; }
+	    echo "the tests need Node.js 20.19 or newer, with npm: sudo apt-get install nodejs npm, then run make again." >&2; exit 1; }
 endif
 	@touch $@
 
@@ -109,7 +109,7 @@ test-full: .chromium check $(venv)/.foreign
 
 test-js: $(venv)/.js $(venv)/.project
 	cd clients/js && CHROMIUM="$$(../../tools/chromium)" && export CHROMIUM && \
-	    $(with_venv) node --test test/*.test.js test/*/*.test.js
+	    $(with_venv) node --test --test-concurrency=2 test/*.test.js test/*/*.test.js
 
 # who has to install it is told before the other tests have run for minutes
 .PHONY: .chromium

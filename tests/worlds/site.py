@@ -32,7 +32,7 @@ class PageServer(Server):
         return f"http://{HOST}:{self.port}/"
 
     def _command(self) -> Sequence[str | Path]:
-        return [sys.executable, page.__file__, str(self.port), self._broker]
+        return [sys.executable, "-P", page.__file__, str(self.port), self._broker]
 
     def _answers(self) -> bool:
         with socket.create_connection((HOST, self.port), 1.0):
