@@ -3,7 +3,6 @@
 import re
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -138,11 +137,6 @@ def test_the_chart_library_has_its_licence_with_it() -> None:
     licence = (PAGE / "vendor/LICENSE").read_text("utf-8")
     assert "MIT License" in licence
     assert "Permission is hereby granted, free of charge" in licence
-
-
-def test_the_page_is_small_enough_to_be_read() -> None:
-    lines = {path.name: path.read_text("utf-8").count("\n") for path in Path(PAGE).glob("*.js")}
-    assert max(lines.values()) < 300, lines
 
 
 async def test_all_that_the_channel_keeps_can_be_drawn_at_once(url: URL) -> None:

@@ -67,11 +67,16 @@ export class Monitor {
 export class Relay {
   /** @type {Set<import("node:net").Socket>} */
   #ends = new Set();
+  #isAway = false;
   #server;
 
   /** @param {number} target a port */
   constructor(target) {
     this.#server = createServer((near) => {
+      if (this.#isAway) {
+        near.resetAndDestroy();
+        return;
+      }
       const far = connect(target, HOST);
       for (const [end, other] of /** @type {const} */ ([
         [near, far],
@@ -94,6 +99,18 @@ export class Relay {
     await once(this.#server, "listening");
     const { port } = /** @type {import("node:net").AddressInfo} */ (this.#server.address());
     return `http://${HOST}:${port}/`;
+  }
+
+  /**
+   * Reset all connections, and those that come until something is done.
+   *
+   * @param {() => Promise<unknown>} task
+   */
+  async away(task) {
+    this.#isAway = true;
+    this.cut();
+    await task();
+    this.#isAway = false;
   }
 
   /** Reset all connections. New ones are carried. */
