@@ -239,12 +239,14 @@ export class Calls {
     call.sent = true;
     call.connection = connection;
     connection.ask(call, left == null ? left : Math.max(1, Math.ceil(left)));
+    if (!renewal) return;
     const { id } = call;
-    const expire = () => {
-      // Not if it was answered, and waits or was sent anew.
-      if (call.connection === connection && call.id === id) this.giveUp(call, PATIENCE_OVER);
-    };
-    if (renewal) call.undo.push(this.#clock.after(PATIENCE, expire));
+    call.undo.push(
+      this.#clock.after(PATIENCE, () => {
+        // Not if it was answered, and waits or was sent anew.
+        if (call.connection === connection && call.id === id) this.giveUp(call, PATIENCE_OVER);
+      }),
+    );
   }
 }
 

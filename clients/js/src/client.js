@@ -485,7 +485,8 @@ export class Client {
     this.#current = this.#calls.connection = null;
     this.#leaving.clear();
     this.#subscriptions.close(wanted ? null : error);
-    const gone = connections.map((each) => wanted ? each?.end(error, error.code, error.reason) : each?.end(error, NORMAL));
+    const [code, reason] = wanted ? [error.code, error.reason] : [NORMAL];
+    const gone = connections.map((each) => each?.end(error, code, reason));
     this.#calls.close(error);
     for (const { reject } of this.#waiting.splice(0)) reject(error);
     tell(this.#options.onstate, this.status);
