@@ -8,7 +8,7 @@ import { shortTime } from "./units.js";
 /**
  * @typedef {object} Look
  * @property {(index: number, all: number) => string} colour of a series: a CSS colour or `--property`
- * @property {boolean} [filled] whether the area below the first series is
+ * @property {boolean} [filled] whether the area below the first series is: its colour is `#rrggbb`
  * @property {number} [width] of lines, in pixels
  * @property {number} [most] the top of the axis; by default it fits the values
  * @property {number} [least] what the top of the axis is at least
@@ -18,6 +18,9 @@ import { shortTime } from "./units.js";
 
 /** Seconds at the left side whose time would be below that of the other axis. */
 const CORNER = 10;
+
+/** Behind a colour as `#rrggbb`: how much of it fills the area below its line. */
+const FAINT = "24";
 
 const styles = getComputedStyle(document.documentElement);
 const darkness = matchMedia("(prefers-color-scheme: dark)");
@@ -104,7 +107,7 @@ export class Chart {
         {},
         ...Array.from({ length: series }, (_, index) => ({
           stroke: () => ink(colour(index, series)),
-          fill: filled && !index ? () => `color-mix(in srgb, ${ink(colour(0, series))} 14%, transparent)` : undefined,
+          fill: filled && !index ? () => ink(colour(0, series)) + FAINT : undefined,
           width,
           dash: index && series === 2 && !filled ? [5, 3] : undefined,
           points: { show: false },

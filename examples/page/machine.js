@@ -213,7 +213,8 @@ export class Machine {
     while (this.#bars.children.length < cores.length) this.#bars.append(element("i", ""));
     while (this.#bars.children.length > cores.length) this.#bars.lastChild.remove();
     cores.forEach((core, index) => this.#bars.children[index].style.setProperty("--used", `${core}%`));
-    this.#bars.ariaLabel = `Use of each core now: ${cores.map((core) => `${Math.round(core)} %`).join(", ")}`;
+    const used = cores.map((core) => `${Math.round(core)} %`).join(", ");
+    this.#bars.setAttribute("aria-label", `Use of each core now: ${used}`);
   }
 }
 
