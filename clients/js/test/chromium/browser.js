@@ -235,7 +235,8 @@ export class Shown {
       await test();
     } catch (error) {
       if (error instanceof Error) {
-        error.message += `\n${await this.#picture()}\nits server: ${await site.act("log")}`;
+        const picture = await this.#picture().catch(({ message }) => `it has no picture: ${message}`);
+        error.message += `\n${picture}\nits server: ${await site.act("log")}`;
       }
       throw error;
     }

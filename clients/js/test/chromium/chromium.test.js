@@ -96,7 +96,7 @@ describe("in Chromium", { concurrency: true }, () => {
       await shown.shows([1, 2, 3]);
 
       await site.act("kill");
-      await shown.until(`!["open"].includes(tested.client.state)`);
+      await shown.until(`tested.client.state !== "open"`);
       await site.act("publish", [4, 5, 6, 7, 8]);
       await site.act("start");
       await shown.untilIt("open");

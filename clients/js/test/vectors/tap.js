@@ -15,6 +15,9 @@ import { Mailbox } from "./mailbox.js";
 
 const NATIVE = "wsrpc.v1.json";
 
+/** How many messages clients have said, and how many were said past them, of all conversations. */
+export const messages = { said: 0, past: 0 };
+
 /** What passes over the connection of one client. */
 export class Tap {
   /** @param {Handshake} handshake */
@@ -45,7 +48,7 @@ export class Tap {
     const index = this.unasked.findIndex(fits);
     if (index >= 0) {
       const [frame] = this.unasked.splice(index, 1);
-      this.past(JSON.stringify(frame));
+      this.#out(JSON.stringify(frame));
       return Promise.resolve(/** @type {Frame} */ (frame));
     }
     return new Promise((sent) => this.permits.push({ fits, sent }));
@@ -61,8 +64,14 @@ export class Tap {
     const index = this.permits.findIndex(({ fits }) => fits(frame));
     const [permit] = index < 0 ? [] : this.permits.splice(index, 1);
     if (!permit) return this.unasked.push(frame);
-    this.past(text);
+    this.#out(text);
     return permit.sent(frame);
+  }
+
+  /** @param {string} text */
+  #out(text) {
+    messages.said++;
+    this.socket?.past(text);
   }
 
   /**
@@ -71,6 +80,7 @@ export class Tap {
    * @param {string} text
    */
   past(text) {
+    messages.past++;
     this.socket?.past(text);
   }
 
@@ -80,6 +90,7 @@ export class Tap {
    * @param {Buffer} data
    */
   pastBinary(data) {
+    messages.past++;
     this.socket && WebSocket.prototype.send.call(this.socket, data, {}, () => {});
   }
 
@@ -89,6 +100,7 @@ export class Tap {
    * @param {string[]} fragments
    */
   pastFragments(fragments) {
+    messages.past++;
     for (const [index, fragment] of fragments.entries()) {
       const options = { fin: index === fragments.length - 1 };
       this.socket && WebSocket.prototype.send.call(this.socket, fragment, options, () => {});
@@ -101,6 +113,7 @@ export class Tap {
    * @param {Buffer} bytes
    */
   pastFrames(bytes) {
+    messages.past++;
     // @ts-expect-error it is the library's own: no other way leads to the socket
     this.socket?._socket.write(bytes);
   }

@@ -9,6 +9,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { Worlds } from "../worlds.js";
 import { Replay } from "./replay.js";
+import { messages } from "./tap.js";
 
 const VECTORS = new URL("../../../../wire/vectors/", import.meta.url);
 const NATIVE = "wsrpc.v1.json";
@@ -91,6 +92,7 @@ it("all of them", (t) => {
     `${held} conversations held; ${others} are of other dialects, and ${impossible.length} of no` +
       " WebSocket of JavaScript",
   );
+  t.diagnostic(`${messages.said} messages were said by clients, and ${messages.past} past them`);
   assert.equal(impossible.length, 1);
   assert.equal(held, all.length - others - impossible.length);
 });
