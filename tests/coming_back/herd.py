@@ -1,7 +1,7 @@
 """Clients that lose their server together, in several processes, and come back each by itself.
 
 with HerdServer() as server, HerdServer(server.port) as successor:
-    async with grazing(server, clients=2000, processes=4) as herd:
+    async with grazing(server, clients=2000) as herd:
         await herd.kill(successor, away=2)  # two seconds later the other takes its place
         figures = await herd.comes_back()
 """
@@ -154,8 +154,9 @@ class Herd:
 
 
 @asynccontextmanager
-async def grazing(server: HerdServer, *, clients: int, processes: int) -> AsyncIterator[Herd]:
-    """All clients, subscribed."""
+async def grazing(server: HerdServer, *, clients: int) -> AsyncIterator[Herd]:
+    """So many clients, a multiple of 250, all subscribed."""
+    processes = min(4, clients // 250)
     told = {"url": f"{server.url}/stream", "channel": CHANNEL, "clients": clients // processes}
     await asyncio.to_thread(server.listen)
     async with AsyncExitStack() as stack:

@@ -30,6 +30,9 @@ CHANNEL: Final = "news"
 LOADED: Final = "loaded"
 LISTEN: Final = "listen"
 
+#: How many connections may wait to be taken. 128, as is usual, are too few here: the others believe
+#: that they are connected, and wait in vain until they try again.
+_BACKLOG: Final = 2048
 #: Seconds, before it looks again whether there is a file.
 _PAUSE: Final = 0.005
 
@@ -76,4 +79,11 @@ def application() -> web.Application:
 
 
 if __name__ == "__main__":
-    web.run_app(application(), host="127.0.0.1", port=int(sys.argv[1]), reuse_port=True, print=None)
+    web.run_app(
+        application(),
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        backlog=_BACKLOG,
+        reuse_port=True,
+        print=None,
+    )

@@ -28,11 +28,10 @@ from tests.coming_back.node import CHANNEL
 from tests.servers.process import HOST, Server
 from tests.ws.fleet import Figures, Fleet, judge
 
-__all__ = ["CUTS", "Found", "Node", "jitter", "programs"]
+__all__ = ["Found", "Node", "jitter", "programs"]
 
-CUTS: Final = 3
-"""How often a client is cut off, in the mean."""
-
+#: How often a client is cut off, in the mean.
+_CUTS: Final = 3
 #: Seconds in which every client has surely come back and got as far as the last message.
 _PATIENCE: Final = 30.0
 #: Seconds, before somebody is asked again.
@@ -126,7 +125,7 @@ class _Conductor:
 
     async def lead(self, turns: Sequence[int], *, clients: int) -> None:
         """Publish and cut; in the end publish one message more, and cut nothing."""
-        cuts = Counter(self._random.randrange(len(turns)) for _ in range(CUTS * clients))
+        cuts = Counter(self._random.randrange(len(turns)) for _ in range(_CUTS * clients))
         for number, count in enumerate(turns):
             while await self._turn(publish=0, cut=0) < clients // 2:  # noqa: ASYNC110 # far away
                 await asyncio.sleep(_PAUSE)

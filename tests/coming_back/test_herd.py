@@ -12,11 +12,8 @@ import pytest
 
 from tests.coming_back.herd import Figures, HerdServer, grazing, share
 
-CLIENTS: Final = [
-    pytest.param(500, 2, id="500"),
-    pytest.param(2000, 4, id="2000", marks=pytest.mark.full),
-]
-"""How many, in how many processes."""
+AWAY: Final = 2.0
+"""Seconds in which nobody listens: about what it takes to start a server."""
 
 WITHIN: Final = 10.0
 """Seconds in which all are back."""
@@ -51,25 +48,31 @@ def judge(figures: Figures) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("clients", "processes"), CLIENTS)
-@pytest.mark.parametrize("away", [2, pytest.param(5, marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    ("clients", "away"),
+    [
+        (500, AWAY),
+        pytest.param(500, 5.0, marks=pytest.mark.full),
+        pytest.param(2000, AWAY, marks=pytest.mark.full),
+    ],
+)
 async def test_clients_whose_server_is_killed_and_started_again_are_soon_back(
-    servers: tuple[HerdServer, HerdServer], clients: int, processes: int, away: float
+    servers: tuple[HerdServer, HerdServer], clients: int, away: float
 ) -> None:
     server, successor = servers
-    async with grazing(server, clients=clients, processes=processes) as herd:
+    async with grazing(server, clients=clients) as herd:
         await herd.kill(successor, away=away)
         judge(await herd.comes_back())
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("clients", "processes"), CLIENTS)
+@pytest.mark.parametrize("clients", [500, pytest.param(2000, marks=pytest.mark.full)])
 async def test_clients_whose_server_ends_in_order_move_to_the_one_that_takes_its_place(
-    servers: tuple[HerdServer, HerdServer], clients: int, processes: int
+    servers: tuple[HerdServer, HerdServer], clients: int
 ) -> None:
     server, successor = servers
-    async with grazing(server, clients=clients, processes=processes) as herd:
-        await herd.stop(successor, away=2)
+    async with grazing(server, clients=clients) as herd:
+        await herd.stop(successor, away=AWAY)
         judge(await herd.comes_back())
 
 

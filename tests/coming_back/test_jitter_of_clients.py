@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.coming_back.jitter import CUTS, Node, jitter, programs
+from tests.coming_back.jitter import Node, jitter, programs
 from tests.servers.fixtures import StartNats, StartValkey
 
 MESSAGES: Final = 200
@@ -62,8 +62,8 @@ async def test_clients_that_are_cut_off_all_the_time_get_every_message_once_in_o
         assert figures.delivered == figures.expected, figures
         assert (figures.flagged, figures.silent, figures.refused) == (0, 0, 0), figures
         assert (figures.repeated, figures.swapped) == (0, 0), figures
-    cuts = 2 * clients * CUTS  # some come before the client is subscribed
-    assert sum(each.figures.recovered for each in found.values()) > cuts // 2
+    # three times each were cut off, of which some were not subscribed yet
+    assert sum(each.figures.recovered for each in found.values()) > len(found) * clients
 
 
 @pytest.mark.timeout(300)
