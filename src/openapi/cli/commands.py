@@ -1,9 +1,7 @@
 """The commands and their options."""
 
 import asyncio
-import json
 import logging
-import math
 import sys
 import warnings
 from collections.abc import Coroutine
@@ -11,11 +9,19 @@ from typing import Any, Final, NoReturn
 
 import click
 from aiohttp import web
-from yarl import URL
 
 from openapi import __version__
 from openapi.cli import INTERRUPTED, outside, remote
-from openapi.cli.answers import ASK, can_ask
+from openapi.cli.arguments import (
+    answer_option,
+    host_of,
+    json_of,
+    json_option,
+    key_of,
+    text_of,
+    timeout_option,
+    url_of,
+)
 from openapi.cli.listening import CannotListen
 from openapi.cli.load import BrokenApplication, NoApplication, load
 from openapi.cli.managers import Refused
@@ -25,17 +31,10 @@ from openapi.cli.station import Station
 from openapi.cli.types import CannotWriteFile, Stale
 from openapi.cli.types import types as write_types
 from openapi.cli.workers import supervise
-from openapi.errors import InvalidData
-from openapi.schema import Schema, is_json
 
 __all__ = ["call", "listen", "openapi", "publish", "serve", "types"]
 
-_SHOWN: Final = 60
-"""How much of a wrong argument is repeated: characters."""
-
 _WITHOUT: Final = f"{__name__}.without_url"
-
-_anything: Final = Schema[Any](Any)
 
 
 class _Commands(click.Group):
@@ -48,145 +47,6 @@ class _Commands(click.Group):
             if sys.stderr.isatty():
                 click.echo(err=True)  # behind the ^C of the terminal
             raise click.exceptions.Exit(INTERRUPTED) from None
-
-
-def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    text = value if "://" in value else f"ws://{value}"
-    try:
-        url = URL(text)
-        known = url.scheme in ("ws", "wss", "http", "https") and _is_host(url.host or "")
-    except ValueError:
-        known = False
-    if not known:
-        raise click.BadParameter(f"{value!r} is no URL of a WebSocket: write ws://HOST:PORT/PATH")
-    return text
-
-
-def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise click.BadParameter(f"{value!r} is no time to wait: give seconds, more than 0")
-    return seconds
-
-
-def _host(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    if not _is_host(value):
-        raise click.BadParameter(
-            f"{value!r} is no address: give one of this machine, as 127.0.0.1, or 0.0.0.0 for all"
-        )
-    return value
-
-
-def _is_host(name: str) -> bool:
-    try:
-        return bool(name.encode("idna"))  # what the resolver is asked for
-    except UnicodeError:
-        return False
-
-
-def _text(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError as exc:
-        raise click.BadParameter(f"{value!r} is not UTF-8") from exc
-    return value
-
-
-def _key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    return None if value is None else _text(ctx, param, value)
-
-
-def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> object:
-    if value is None:
-        return None
-    return _document(_standard_input() if value == "-" else value)
-
-
-def _document(text: str | bytes) -> object:
-    try:
-        return _anything.decode(text)
-    except InvalidData as exc:
-        what = "standard input" if isinstance(text, bytes) else repr(_shortened(text))
-        if is_json(text):
-            why = str(exc)
-        elif isinstance(text, bytes):
-            why = _not_json(text)
-        else:
-            why = "quote it for the shell, as in '{\"n\": 1}'"
-        raise click.BadParameter(f"{what} is no JSON: {why}") from exc
-
-
-def _answers(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, object]:
-    answers: dict[str, object] = {}
-    for value in values:
-        method, given, text = _text(ctx, param, value).partition("=")
-        if not method:
-            raise click.BadParameter(f"{value!r} names no method: write METHOD=JSON or METHOD")
-        if method in answers:
-            raise click.BadParameter(f"there are two answers for {method!r}: give one")
-        if given:
-            answers[method] = _document(text)
-        elif can_ask():
-            answers[method] = ASK
-        else:
-            raise click.BadParameter(
-                f"there is no terminal on which you could be asked for {method!r}:"
-                f" write {method}=JSON"
-            )
-    return answers
-
-
-def _standard_input() -> bytes:
-    try:
-        return sys.stdin.buffer.read()
-    except OSError as exc:
-        raise click.BadParameter(f"standard input cannot be read: {exc.strerror}") from exc
-
-
-def _not_json(data: bytes) -> str:
-    """Why it is none, and where."""
-    if not data.strip():
-        return "it is empty"
-    try:
-        json.loads(data.decode())
-    except json.JSONDecodeError as exc:
-        return f"{exc.msg}, line {exc.lineno}, column {exc.colno}"
-    except UnicodeDecodeError as exc:
-        return f"it is not UTF-8 at byte {exc.start}"
-    except RecursionError:
-        return "it is nested too deep"
-    return "it has a number or a character that cannot be read"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-_json_option = click.option(
-    "--json", "as_json", is_flag=True, help="One JSON document per line, also on a terminal."
-)
-_timeout_option = click.option(
-    "--timeout",
-    callback=_seconds,
-    default="30",
-    show_default=True,
-    metavar="SECONDS",
-    help="How long the server may take to connect, and then to answer, with a stream the first"
-    " item; more than 0.",
-)
-_answer_option = click.option(
-    "--answer",
-    "answers",
-    callback=_answers,
-    multiple=True,
-    metavar="METHOD[=JSON]",
-    help="What the server is answered when it calls METHOD, or that you are asked; repeatable.",
-)
 
 
 class _Publish(click.Command):
@@ -215,7 +75,7 @@ def openapi() -> None:
 @openapi.command()
 @click.argument("app", metavar="MODULE:APP")
 @click.option(
-    "--host", callback=_host, default="127.0.0.1", show_default=True, help="Address to listen on."
+    "--host", callback=host_of, default="127.0.0.1", show_default=True, help="Address to listen on."
 )
 @click.option(
     "--port",
@@ -241,7 +101,7 @@ def openapi() -> None:
     " redis://… does.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Do not log requests.")
-@_json_option
+@json_option
 def serve(
     app: str, host: str, port: int, loop: str, workers: int, quiet: bool, as_json: bool
 ) -> None:
@@ -298,7 +158,7 @@ def serve(
 @click.option(
     "--check", is_flag=True, help="Write nothing, and fail where a file is not up to date."
 )
-@_json_option
+@json_option
 def types(app: str, python: str | None, typescript: str | None, check: bool, as_json: bool) -> None:
     """Write typed clients of the endpoints of an application.
 
@@ -331,12 +191,12 @@ def types(app: str, python: str | None, typescript: str | None, check: bool, as_
 
 
 @openapi.command()
-@click.argument("url", callback=_url)
-@click.argument("method", callback=_text)
-@click.argument("payload", callback=_json, required=False, metavar="[JSON]")
-@_answer_option
-@_timeout_option
-@_json_option
+@click.argument("url", callback=url_of)
+@click.argument("method", callback=text_of)
+@click.argument("payload", callback=json_of, required=False, metavar="[JSON]")
+@answer_option
+@timeout_option
+@json_option
 def call(
     url: str,
     method: str,
@@ -360,9 +220,9 @@ def call(
 
 
 @openapi.command()
-@click.argument("url", callback=_url)
-@click.argument("channel", callback=_text)
-@click.argument("event", callback=_text, default="*")
+@click.argument("url", callback=url_of)
+@click.argument("channel", callback=text_of)
+@click.argument("event", callback=text_of, default="*")
 @click.option(
     "--history",
     type=click.IntRange(min=1),
@@ -376,9 +236,9 @@ def call(
     metavar="N",
     help="Stop after N messages, those of --history among them.",
 )
-@_answer_option
-@_timeout_option
-@_json_option
+@answer_option
+@timeout_option
+@json_option
 def listen(
     url: str,
     channel: str,
@@ -415,10 +275,10 @@ def listen(
 
 
 @openapi.command(cls=_Publish)
-@click.argument("url", callback=_url)
-@click.argument("channel", callback=_text)
-@click.argument("event", callback=_text)
-@click.argument("data", callback=_json, metavar="JSON")
+@click.argument("url", callback=url_of)
+@click.argument("channel", callback=text_of)
+@click.argument("event", callback=text_of)
+@click.argument("data", callback=json_of, metavar="JSON")
 @click.option(
     "--broker",
     metavar="URL",
@@ -431,12 +291,12 @@ def listen(
 )
 @click.option(
     "--key",
-    callback=_key,
+    callback=key_of,
     metavar="KEY",
     help="Nothing is published if the channel had this key within 5 minutes.",
 )
-@_timeout_option
-@_json_option
+@timeout_option
+@json_option
 def publish(
     channel: str,
     event: str,

@@ -22,7 +22,7 @@ from openapi.protocol.pending import Outcome
 from openapi.rpc.inbox import Inbox
 from openapi.rpc.asking import deadline
 
-__all__ = ["Stream", "StreamState"]
+__all__ = ["Begin", "Stream", "StreamState"]
 
 T = TypeVar("T")
 
