@@ -50,8 +50,6 @@ export class Connection {
   #served;
   /** @type {Heartbeat | null} */
   #beat = null;
-  /** What an `error` event says, where it says something. */
-  #why = "";
   #over = false;
 
   /**
@@ -81,11 +79,12 @@ export class Connection {
       this.#beat?.heard();
       if (!this.#receive(data)) owner.ignored();
     };
-    socket.onerror = ({ message }) => {
-      this.#why = message || "";
-    };
     socket.onclose = ({ code, reason }) => {
-      this.end(new ConnectionClosed(code || ABNORMAL, reason || this.#why));
+      this.end(new ConnectionClosed(code || ABNORMAL, reason));
+    };
+    socket.onerror = ({ message }) => {
+      // It says why, where anybody does, and some say no more than this of an attempt that failed.
+      if (!this.#beat) this.end(new ConnectionClosed(ABNORMAL, message));
     };
   }
 
