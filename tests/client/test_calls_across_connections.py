@@ -194,6 +194,29 @@ class TestThatWaitsForItsTurn:
             await again.asked("n")
             assert await asyncio.gather(*asking) == ["done", None]
 
+    @virtual_time
+    async def test_or_for_room_fails_when_the_client_is_closed_for_good(self) -> None:
+        async with VirtualDoor() as door, door.connect(queue_bytes=1000) as client:
+            visit = await door.visit()
+            door.link.to_server.halted = True
+            with pytest.raises(TimeoutError):
+                while True:
+                    await asyncio.wait_for(client.notify("fill", {"x": "x" * 10_000}), 1)
+            asking = [
+                begun(client.call("m")),
+                begun(client.notify("n")),
+                begun(anext(client.stream("o"))),
+                begun(client.subscribe("a").__aenter__()),
+            ]
+            await asyncio.sleep(1)
+            closing = begun(visit.close(4501))
+            for each in asking:
+                with pytest.raises(ConnectionClosed) as caught:
+                    await each
+                assert (caught.value.code, caught.value.may_have_run) == (4501, False)
+            door.link.to_server.halted = False
+            await closing
+
 
 class TestThatIsRefusedForAWhile:
     @marked

@@ -384,6 +384,38 @@ class TestThatTheServerRefuses:
             assert (await anext(messages)).data == 2
         assert "a subscription is not renewed yet: 'a' was not answered within 30" in caplog.text
 
+    @virtual_time
+    async def test_for_a_while_and_is_left_meanwhile_it_is_not_asked_again(self) -> None:
+        async with VirtualDoor() as door, door.connect() as client:
+            visit = await door.visit()
+            messages = client.subscribe("a")
+            entering = asyncio.create_task(messages.__aenter__())
+            await visit.subscribed()
+            await entering
+            visit.cut()
+            again = await door.visit()
+            await again.refuse(await again.asked("subscribe"), 7, retry_after=5000)
+            await asyncio.sleep(1)
+            await messages.__aexit__(None, None, None)
+            await asyncio.sleep(100)
+            again.said_nothing_else()
+
+    async def test_because_it_is_about_to_close_the_next_one_is_asked(self) -> None:
+        async with Door() as door, door.connect() as client:
+            visit = await door.visit()
+            entering = asyncio.create_task(client.subscribe("a").__aenter__())
+            await visit.subscribed()
+            messages = await entering
+            visit.cut()
+            again = await door.visit()
+            call = await again.asked("subscribe")
+            await again.reconnect()
+            await again.refuse(call, ErrorCode.SHUTTING_DOWN, retry_after=3_600_000)
+            third = await door.visit()
+            await third.subscribed()
+            await third.say("a", "x", 1)
+            assert (await anext(messages)).data == 1
+
     async def test_for_time_it_is_asked_again(self) -> None:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
@@ -538,6 +570,32 @@ class TestThatIsEntered:
             messages = await entering
             assert messages.recovered is None
             visit.said_nothing_else()
+
+    async def test_and_agreed_to_just_before_its_connection_ends_is_renewed(self) -> None:
+        async with Door() as door, door.connect() as client:
+            visit = await door.visit()
+            entering = asyncio.create_task(client.subscribe("a").__aenter__())
+            await visit.subscribed(offset=3, epoch="e")
+            await visit.close(1012)
+            again = await door.visit()
+            payload = await again.subscribed(recovered=True, offset=3, epoch="e", messages=[])
+            assert payload["recover"] == {"offset": 3, "epoch": "e"}
+            messages = await entering
+            await again.say("a", "x", 1, 4)
+            assert (await anext(messages)).data == 1
+
+    async def test_at_a_server_that_is_about_to_close_is_asked_of_the_next(self) -> None:
+        async with Door() as door, door.connect() as client:
+            visit = await door.visit()
+            entering = asyncio.create_task(client.subscribe("a").__aenter__())
+            call = await visit.asked("subscribe")
+            await visit.reconnect()
+            await visit.refuse(call, ErrorCode.SHUTTING_DOWN, retry_after=3_600_000)
+            again = await door.visit()
+            await again.subscribed()
+            messages = await entering
+            await again.say("a", "x", 1)
+            assert (await anext(messages)).data == 1
 
     async def test_with_a_position_while_there_is_no_connection_goes_on_from_there(
         self, way: Way, keeping: Keeping

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, TCPConnector, web
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from openapi.client import Backoff, Client, ClientState, connect
@@ -24,7 +25,7 @@ from openapi.errors import (
     may_reconnect,
 )
 from openapi.testing import virtual_time
-from tests.client.door import QUICK, Door, VirtualDoor
+from tests.client.door import QUICK, Door, Said, VirtualDoor
 from tests.relay import relayed
 
 WIRE: Final = Path(__file__).parents[2] / "wire" / "README.md"
@@ -132,6 +133,55 @@ class TestAServer:
                 assert "Connection refused" in status.reason.reason
                 await door.said.then("connecting", "open")
                 await door.visit()
+
+    @pytest.mark.parametrize(
+        ("answer", "why"),
+        [
+            (b"", "the server closed the connection without an answer"),
+            (b"SSH-2.0-OpenSSH\r\n", "the answer cannot be read as HTTP .*; check the host"),
+            (b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", "it redirects again and again"),
+            (
+                b"HTTP/1.1 302 Found\r\nLocation: ftp://a/\r\n\r\n",
+                "it redirects to 'ftp://a/', which is no URL of HTTP",
+            ),
+        ],
+    )
+    async def test_that_is_something_else_is_tried_again(self, answer: bytes, why: str) -> None:
+        async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            writer.close()
+
+        server = await asyncio.start_server(answering, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            await self.tried_again(URL.build(scheme="ws", host="127.0.0.1", port=port), why)
+
+    async def test_that_does_not_speak_tls_is_tried_again(self) -> None:
+        async with Door() as door:
+            await self.tried_again(door.url.with_scheme("wss"), "TLS failed, .*; check the port")
+
+    async def test_whose_name_is_not_found_is_tried_again(self) -> None:
+        class Nowhere(AbstractResolver):
+            async def resolve(self, *args: object, **options: object) -> list[Any]:
+                raise OSError(None, "no such name")
+
+            async def close(self) -> None:
+                """Nothing is to be closed."""
+
+        async with ClientSession(connector=TCPConnector(resolver=Nowhere())) as session:
+            why = "the host 'nobody.test' is not found, no such name; check its name"
+            await self.tried_again(URL("ws://nobody.test/"), why, session=session)
+
+    async def tried_again(self, url: URL, why: str, **options: Any) -> None:
+        """Expect that this is why an attempt failed, and that there is another."""
+        said = Said()
+        options |= {"reconnect": QUICK, "wait_open": False, "on_state": said}
+        async with connect(url, **options):
+            for _ in range(3):
+                status = await said.then("waiting", "connecting")
+                assert isinstance(status.reason, ConnectionClosed)
+                assert re.search(why, status.reason.reason), status.reason.reason
 
     @virtual_time
     async def test_that_does_not_answer_in_time_is_tried_again(self) -> None:
