@@ -109,13 +109,22 @@ describe("the chat of the tutorial", () => {
     await alan.hasLines(`alan: ${markup}`, "eve: bot, how many?", "bot: 2, eve", "alan: Over here");
   });
 
-  it("misses nothing when the network is switched off and on", TIMEOUT, async (t) => {
+  it("misses nothing when the network is switched off and on, for moments and for longer", TIMEOUT, async (t) => {
     const folder = new Folder(t, "step3.py");
     await folder.serve();
     const alan = await Window.open(t, folder.page("?name=alan"));
     await alan.shows("state", "open");
     await folder.say("eve", "before");
     await alan.hasLines("eve: before");
+
+    await alan.setOffline(true);
+    await folder.say("eve", "soon");
+    await alan.say("soon, too");
+    await alan.shows("note", "Sending …");
+    await alan.hasLines("eve: before");
+    await alan.setOffline(false);
+    await alan.hasLines("eve: before", "eve: soon", "alan: soon, too");
+    await alan.shows("note", "");
 
     await alan.setOffline(true);
     await folder.say("eve", "one");
@@ -125,11 +134,12 @@ describe("the chat of the tutorial", () => {
     await alan.shows("state", /^lost, next attempt within \d+ s$/);
     await alan.say("from alan");
     await alan.shows("note", "Sending …");
-    await alan.hasLines("eve: before");
+    await alan.hasLines("eve: before", "eve: soon", "alan: soon, too");
 
     await alan.setOffline(false);
     await alan.shows("state", "open");
-    await alan.hasLines("eve: before", "eve: one", "eve: two", "alan: from alan");
+    const all = ["eve: before", "eve: soon", "alan: soon, too", "eve: one", "eve: two", "alan: from alan"];
+    await alan.hasLines(...all);
     await alan.shows("note", "");
   });
 
@@ -142,17 +152,24 @@ describe("the chat of the tutorial", () => {
     await alan.say("This will be forgotten.");
     await alan.hasLines("alan: This will be forgotten.");
 
+    const eve = await Window.open(t, folder.page("?name=eve"));
+    await eve.hasLines("alan: This will be forgotten.");
+
     await folder.kill();
-    await alan.shows("state", /^lost, next attempt within \d+ s$/);
+    for (const page of [alan, eve]) await page.shows("state", /^lost, next attempt within \d+ s$/);
     await bot.until(/^waiting /);
+    await alan.say("meanwhile");
+    await alan.shows("note", "Sending …");
     await folder.serve();
     await bot.until(/^open/);
     await bot.until(/^messages were lost: counting anew$/);
-    await alan.shows("note", "Messages were lost. This is what there is.");
-    await alan.hasLines();
-    await alan.shows("here", "alan, bot");
-    await alan.say("bot, how many?");
-    await alan.hasLines("alan: bot, how many?", "bot: 1, alan");
+    const loss = "Messages were lost. This is what is kept.";
+    for (const page of [alan, eve]) {
+      await page.hasLines(loss, "alan: meanwhile");
+      await page.shows("here", "alan, bot, eve");
+    }
+    await eve.say("Hello again");
+    for (const page of [alan, eve]) await page.hasLines(loss, "alan: meanwhile", "eve: Hello again");
   });
 
   it("misses nothing when the server is killed, if Redis keeps the messages", TIMEOUT, async (t) => {

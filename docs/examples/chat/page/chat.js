@@ -57,9 +57,10 @@ async function follow() {
   const onrenewed = () => ask().catch(failed);
   const subscription = client.subscribe(channel, { presence: true, timeout: null, onrenewed });
   await subscription.opened();
-  for (;;) {
+  for (let lost = false; ; lost = true) {
     const kept = await client.history(channel, { limit: LINES, reverse: true, timeout: null });
     lines.replaceChildren();
+    if (lost) add("Messages were lost. This is what is kept.");
     kept.messages.reverse().forEach(show);
     await ask();
     try {
@@ -70,7 +71,6 @@ async function follow() {
       return; // the client is closed
     } catch (error) {
       if (!(error instanceof PositionLost)) throw error;
-      note.value = "Messages were lost. This is what there is.";
     }
   }
 }
