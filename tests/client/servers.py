@@ -46,7 +46,7 @@ def beginning(peer: RpcPeer, room: Callable[[], Awaitable[object]]) -> Begin:
 
     async def begin(method: str, payload: object, ended: Any, **options: Any) -> Begun:
         asked = await peer.begin(method, payload, ended, room=room, **options)
-        return Begun(asked, peer.session.pending)
+        return Begun(asked, peer.session.pending, lambda error: False)
 
     return begin
 

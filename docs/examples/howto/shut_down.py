@@ -29,7 +29,7 @@ def create_app() -> web.Application:
 
 def main() -> None:
     # longer than drain_window: aiohttp must not lose patience first
-    web.run_app(create_app(), shutdown_timeout=30.0)
+    web.run_app(create_app(), shutdown_timeout=30.0, backlog=2048)
 
 
 # [/app]

@@ -5,11 +5,19 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Final
 
 from aiohttp import web
 from yarl import URL
 
 __all__ = ["CannotListen", "listen", "reserved", "url_of"]
+
+
+_BACKLOG: Final = 2048
+"""Connections that wait to be accepted: all clients of a server that was away come at once.
+
+The system cuts it to what it allows; past it, handshakes are dropped and tried again after seconds.
+"""
 
 
 class CannotListen(Exception):
@@ -19,7 +27,8 @@ class CannotListen(Exception):
 async def listen(runner: web.AppRunner, host: str, port: int, *, shared: bool) -> None:
     """Listen; ``shared`` with whoever does so too. Raises CannotListen."""
     with _telling(host, port):
-        await web.TCPSite(runner, host, port, reuse_port=shared or None).start()
+        site = web.TCPSite(runner, host, port, reuse_port=shared or None, backlog=_BACKLOG)
+        await site.start()
 
 
 @contextmanager

@@ -28,10 +28,11 @@ __all__ = ["Begun", "Calling", "is_leaving"]
 
 
 class Begun(NamedTuple):
-    """A call that was sent, and the table that has it."""
+    """A call that was sent: the table that has it, and whether its server ``refused`` to run it."""
 
     asked: Asked
     pending: Pending
+    refused: Callable[[CallFailed], bool]
 
 
 class Calling:
@@ -40,6 +41,7 @@ class Calling:
     def __init__(self, keeper: Keeper, places: Places) -> None:
         self._keeper = keeper
         self._places = places
+        self._waiting = 0
 
     async def ask(
         self, method: str, payload: object, *, timeout: float | None, idempotent: bool
@@ -97,7 +99,7 @@ class Calling:
                     if self._keeper.closed is not None:
                         raise
                 else:
-                    return Begun(asked, connection.session.pending)
+                    return Begun(asked, connection.session.pending, partial(is_leaving, connection))
         finally:
             self._places.leave(place)
 
@@ -119,12 +121,18 @@ class Calling:
             self._places.leave(place)
 
     async def _ready(self) -> Connection:
-        """The connection, behind the subscriptions that waited for it, too."""
-        if (connection := self._keeper.at_hand) is not None:
+        """The connection, behind all that waited for it before."""
+        connection = self._keeper.at_hand
+        if connection is not None and not self._waiting:
             return connection
-        await self._keeper.ready()
-        await asyncio.sleep(0)  # a subscription asks in a task of its own, which begins meanwhile
-        return await self._keeper.ready()
+        self._waiting += 1
+        try:
+            await self._keeper.ready()
+            # A subscription that waited, too, asks in a task of its own, which begins meanwhile.
+            await asyncio.sleep(0)
+            return await self._keeper.ready()
+        finally:
+            self._waiting -= 1
 
 
 def is_leaving(connection: Connection, error: CallFailed) -> bool:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientWebSocketResponse, WSMsgType
+from aiohttp import ClientError, ClientWebSocketResponse, ServerTimeoutError, WSMsgType
 
 from openapi.errors import CloseCode, ConnectionClosed
 
@@ -161,8 +161,10 @@ class Link:
 
     def _lost(self) -> ConnectionClosed:
         exc = self._ws.exception()
-        if exc is not None:  # no pong: it takes nothing any more, so nothing is flushed
+        if exc is not None:  # it takes nothing any more, so nothing is flushed
             self._transport.abort()
+        if not isinstance(exc, ServerTimeoutError):  # otherwise there was no pong
+            exc = None
         # aiohttp takes a stream that ends without a closing frame for a normal end.
         known = self._ws.close_code
         code = known if known and known != CloseCode.NORMAL else CloseCode.ABNORMAL

@@ -13,14 +13,22 @@ more waits than may, and when nothing refers to it: ``break`` is enough.
 import asyncio
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 from openapi.client.calling import Begun
-from openapi.errors import CallFailed, ErrorCode, InvalidData, TooSlow, UnexpectedData
+from openapi.errors import (
+    CallFailed,
+    ErrorCode,
+    InvalidData,
+    OpenApiError,
+    TooSlow,
+    UnexpectedData,
+)
 from openapi.protocol.pending import Outcome
-from openapi.rpc.inbox import Inbox
 from openapi.rpc.asking import deadline
+from openapi.rpc.inbox import Inbox
 
 __all__ = ["Begin", "Stream", "StreamState"]
 
@@ -53,7 +61,9 @@ class _Feed:
     """A stream as its connection knows it, and keeps it: so its reader's end can be lost."""
 
     __slots__ = (
+        "_again",
         "_begin",
+        "_begin_anew",
         "_begun",
         "_limit",
         "_method",
@@ -73,6 +83,8 @@ class _Feed:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._begin = begin
         self._begun: Begun | None = None
+        self._begin_anew: Callable[[], Awaitable[None]] | None = None
+        self._again: asyncio.Task[None] | None = None
         self._limit = queue_bytes
         self._method = method
         self._read = read
@@ -80,6 +92,7 @@ class _Feed:
     async def begin(self, payload: object, timeout: float | None) -> None:
         """Call the method, when it is its turn."""
         self.state, self.loop = StreamState.OPEN, asyncio.get_running_loop()
+        self._begin_anew = partial(self.begin, payload, timeout)
         self._begun = await self._begin(
             self._method, payload, self._ended, item=self._item, timeout=timeout
         )
@@ -105,6 +118,12 @@ class _Feed:
             )
 
     def _ended(self, outcome: Outcome) -> None:
+        begun = self._begun
+        if begun is not None and isinstance(outcome, CallFailed) and begun.refused(outcome):
+            # It has not run, and may on the next connection.
+            self._begun = None
+            self._again = asyncio.ensure_future(self._try_again())
+            return
         if not isinstance(outcome, bytes):
             self._end(outcome)
             return
@@ -115,7 +134,16 @@ class _Feed:
         else:
             self._end(None)
 
+    async def _try_again(self) -> None:
+        assert self._begin_anew is not None
+        try:
+            await self._begin_anew()
+        except OpenApiError as exc:
+            self._end(exc)
+
     def _end(self, error: Exception | None) -> None:
+        if self._again is not None and self._again is not asyncio.current_task():
+            self._again.cancel()
         self.state = StreamState.ENDED
         self.inbox.end(error)
 

@@ -182,7 +182,7 @@ class Subscription(Generic[T]):
         self.state, self.source = SubscriptionState.OPEN, source
         asked, came = self.behind, 0 if self.behind is None else self.behind.offset
         # Of another stream: the connection that it has until now was told of a new one meanwhile.
-        recovered = joined.recovered and asked is not None and _same_stream(joined.position, asked)
+        recovered = asked is not None and _nothing_lost(joined, asked, renewed=renewed)
         self.behind = joined.position
         self._begins = 0 if joined.position is None else joined.position.offset
         if asked is not None or renewed:
@@ -190,7 +190,7 @@ class Subscription(Generic[T]):
         if recovered:
             # Of another connection, which it has until now, some may have come already.
             all(self.put(each) for each in joined.messages if each.offset > came)
-            self._pass_over(came)
+            self.pass_over(came)
         elif renewed and asked is not None and joined.position is not None:
             self.reset(joined.position)
         else:
@@ -211,7 +211,7 @@ class Subscription(Generic[T]):
 
     def put(self, message: frames.Message) -> bool:
         """Queue a message. Returns False if that was too much, and the end."""
-        self._pass_over(message.offset)
+        self.pass_over(message.offset)
         return self._put(message, len(message.data))
 
     def reset(self, position: Position) -> bool:
@@ -224,8 +224,8 @@ class Subscription(Generic[T]):
             self._inbox.take()
         return self._put(PositionLost(self.channel, position.offset, position.epoch), 0)
 
-    def _pass_over(self, offset: int) -> None:
-        """All up to this offset have come."""
+    def pass_over(self, offset: int) -> None:
+        """All up to this offset have come, be it that they are not for this one."""
         if self.behind is not None and offset > self.behind.offset:
             self.behind = Position(offset, self.behind.epoch)
             self._begins = max(self._begins, offset)
@@ -255,5 +255,9 @@ class Subscription(Generic[T]):
         self._inbox.end(error)
 
 
-def _same_stream(one: Position | None, other: Position) -> bool:
-    return one is not None and one.epoch == other.epoch
+def _nothing_lost(joined: Joined, behind: Position, *, renewed: bool) -> bool:
+    at = joined.position
+    if at is None or at.epoch != behind.epoch:
+        return False
+    # Who may not read the history of a channel is recovered nothing, also where there was nothing.
+    return joined.recovered or (renewed and at.offset <= behind.offset)

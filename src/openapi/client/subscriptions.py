@@ -150,7 +150,12 @@ class Subscriptions:
             if channel is None or not self._server_event(channel, message):
                 self.ignored += 1
         elif channel is not None:
-            fits = [each for each in channel.open if each.awaits(message)]
+            fits = []
+            for subscription in channel.open:
+                if subscription.awaits(message):
+                    fits.append(subscription)
+                else:
+                    subscription.pass_over(message.offset)
             self._put(fits, message)
 
     def end(self, error: ConnectionClosed | None, *, again: bool = False) -> None:
