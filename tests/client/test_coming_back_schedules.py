@@ -240,6 +240,8 @@ class World:
             ),
         )
         app.router.add_view("/stream", Endpoint)
+        if self.rng.random() < 0.7:  # the other knows of it, and lets its clients come here first
+            await app[SOCKETS].open()
         server = Server(app, shutdown_timeout=1.0)
         await server.start()
         return server
