@@ -297,6 +297,60 @@ class TestAtAServerThatIsAboutToClose:
             assert await asking == "done"
             again.said_nothing_else()
 
+    @pytest.mark.parametrize("fields", [{}, {"retry_after": 3_600_000}])
+    async def test_or_begins_a_stream_is_refused_and_sent_on_the_next_connection(
+        self, fields: dict[str, int]
+    ) -> None:
+        async with Door() as door, door.connect() as client:
+            stream = client.stream("m", {"a": 1})
+            first = begun(anext(stream))
+            for _ in range(2):
+                visit = await door.visit()
+                call = await visit.asked("m")
+                await visit.reconnect()
+                await visit.refuse(call, ErrorCode.SHUTTING_DOWN, **fields)
+            again = await door.visit()
+            call = await again.asked("m")
+            assert call["payload"] == {"a": 1}
+            await again.item(call, 1, 1)
+            await again.agree(call, "done")
+            assert await first == 1
+            assert [item async for item in stream] == []
+            assert stream.response == "done"
+
+    async def test_begins_a_stream_that_is_left_meanwhile_is_sent_nowhere(self) -> None:
+        async with Door() as door, door.connect() as client:
+            visit = await door.visit()
+            stream = client.stream("m")
+            first = begun(anext(stream))
+            call = await visit.asked("m")
+            door.open.clear()
+            await visit.reconnect()
+            await visit.refuse(call, ErrorCode.SHUTTING_DOWN)
+            await door.knocked(2)
+            await stream.aclose()
+            with pytest.raises(StopAsyncIteration):
+                await first
+            door.open.set()
+            again = await door.visit()
+            await client.notify("n")
+            await again.asked("n")
+
+    async def test_begins_a_stream_and_there_is_no_other_ends_with_that(self) -> None:
+        async with Door() as door, door.connect() as client:
+            visit = await door.visit()
+            stream = client.stream("m")
+            first = begun(anext(stream))
+            call = await visit.asked("m")
+            door.refuse(403)
+            await visit.reconnect()
+            await visit.refuse(call, ErrorCode.SHUTTING_DOWN)
+            await door.knocked(2)
+            await visit.close(4501)
+            with pytest.raises(ConnectionClosed) as caught:
+                await first
+            assert caught.value.code == 4501
+
     async def test_is_not_even_sent(self) -> None:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from openapi.client import Client, ClientState
+from openapi.client import Client, ClientState, Status
 from openapi.errors import CallFailed, CloseCode, ConnectionClosed, ErrorCode
 from openapi.testing import virtual_time
 from tests.client.door import Door, VirtualDoor
@@ -80,6 +80,28 @@ class TestItWaits:
                 elif call["id"] is not None:
                     await visit.agree(call, {})
             await asyncio.gather(*saying)
+
+    async def test_and_goes_before_what_is_said_when_it_is_told_that_there_is_one(self) -> None:
+        clients: list[Client] = []
+        later: list[asyncio.Future[Any]] = []
+
+        def said(status: Status) -> None:
+            if clients and status.state is ClientState.OPEN:
+                later.append(begun(clients[0].notify("later")))
+
+        async with Door() as door, offline(door, on_state=said) as client:
+            clients.append(client)
+            earlier = [
+                begun(client.notify("earlier")),
+                begun(client.call("earlier", idempotent=True)),
+            ]
+            await asyncio.sleep(0)
+            door.open.set()
+            visit = await door.visit()
+            frames = [await visit.received() for _ in range(3)]
+            assert [each["method"] for each in frames] == ["earlier", "earlier", "later"]
+            await visit.agree(frames[1], 1)
+            await asyncio.gather(*earlier, *later)
 
     async def test_for_the_first_connection_too(self) -> None:
         async with Door() as door:
