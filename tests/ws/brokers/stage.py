@@ -27,6 +27,7 @@ from tests.ws.tcp import Client, served
 __all__ = [
     "BACK",
     "CHANNEL",
+    "HISTORY",
     "PATIENCE",
     "Play",
     "assert_nothing_silent",
@@ -135,12 +136,10 @@ def open_files() -> int:
 
 
 @asynccontextmanager
-async def stage(
-    broker: Callable[[], Broker], *, clients: int = 3, history: int = HISTORY
-) -> AsyncIterator[Play]:
+async def stage(broker: Callable[[], Broker], *, clients: int = 3) -> AsyncIterator[Play]:
     """Two servers with so many clients each. Each server has a broker of its own."""
-    rules = [ChannelRule(CHANNEL, history=history), ChannelRule("*")]
-    limits = Limits(recovery=history)
+    rules = [ChannelRule(CHANNEL, history=HISTORY), ChannelRule("*")]
+    limits = Limits(recovery=HISTORY)
     managers = [SocketsManager(broker=broker(), channels=rules, limits=limits) for _ in range(2)]
     ledger = Ledger(CHANNEL)
     async with AsyncExitStack() as stack:

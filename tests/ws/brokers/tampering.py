@@ -1,16 +1,18 @@
-"""A TCP relay in front of Redis that does to single connections what networks and proxies do.
+"""A TCP relay in front of a server that does to single connections what networks and proxies do.
 
 async with tampering(server.port) as relay:
     broker = RedisBroker(relay.url)
     relay.swallow()         # connections that are subscribed: what the server says is lost
     relay.hold()            # or stays where it is, until relay.let_go()
-    relay.rewrite = lambda data: data.replace(b"a", b"b")   # what any server says
+    relay.garble(lambda data: data.replace(b"a", b"b"))     # or is something else
+    relay.rewrite = lambda data: data.replace(b"a", b"b")   # what is said on any connection
 """
 
 import asyncio
+import re
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from tests.servers.process import HOST
@@ -20,12 +22,18 @@ __all__ = ["Tampering", "tampering"]
 #: So that what is held fills the server's own buffers soon: bytes.
 _BUFFER: Final = 64 * 1024
 
+#: How clients of Redis and of NATS say that they subscribe.
+_SUBSCRIBES: Final = re.compile(rb"SUBSCRIBE\r\n|^SUB ", re.MULTILINE)
+
+_Rewrite = Callable[[bytes], bytes]
+
 
 class _Carried:
     """A connection. ``subscribed`` is whether its client ever subscribed to anything."""
 
     def __init__(self) -> None:
         self.subscribed = False
+        self.rewrite: _Rewrite = bytes
         self.swallows = False
         self.swallowed = 0
         self.going = asyncio.Event()
@@ -37,7 +45,7 @@ class Tampering:
 
     def __init__(self, target: int) -> None:
         self.port = 0
-        self.rewrite: Callable[[bytes], bytes] = lambda data: data
+        self.rewrite: _Rewrite = bytes
         self.connections = 0
         """How many there ever were."""
         self._target = target
@@ -47,8 +55,13 @@ class Tampering:
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """Where clients of Redis find it."""
         return f"redis://{HOST}:{self.port}"
+
+    @property
+    def carried(self) -> int:
+        """How many connections there are, with nothing left of those that ended."""
+        return len(self._tasks)
 
     def swallow(self) -> int:
         """Lose what the server says from now on where somebody is subscribed: how many of them."""
@@ -62,6 +75,13 @@ class Tampering:
         subscribed = self._subscribed()
         for each in subscribed:
             each.going.clear()
+        return len(subscribed)
+
+    def garble(self, rewrite: _Rewrite) -> int:
+        """Rewrite what the server says from now on where somebody is subscribed: how many."""
+        subscribed = self._subscribed()
+        for each in subscribed:
+            each.rewrite = rewrite
         return len(subscribed)
 
     def let_go(self) -> None:
@@ -89,6 +109,9 @@ class Tampering:
         )
         self._carried.discard(carried)
         self._ends -= {writer, back}
+        for end in (writer, back):
+            with suppress(OSError):  # it was reset
+                await end.wait_closed()
 
     async def aclose(self) -> None:
         """End all connections."""
@@ -103,7 +126,7 @@ class Tampering:
     ) -> None:
         try:
             while data := await reader.read(_BUFFER):
-                if b"SUBSCRIBE\r\n" in data:
+                if _SUBSCRIBES.search(data):
                     carried.subscribed = True
                 writer.write(data)
                 await writer.drain()
@@ -122,7 +145,7 @@ class Tampering:
                 if carried.swallows:
                     carried.swallowed += len(data)
                     continue
-                writer.write(self.rewrite(data))
+                writer.write(carried.rewrite(self.rewrite(data)))
                 await writer.drain()
         except ConnectionError:
             pass  # either end went away

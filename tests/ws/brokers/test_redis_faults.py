@@ -1,14 +1,9 @@
-"""Whatever becomes of a Redis server: who publishes is told, who listens is told, and it goes on.
-
-Real servers, real sockets, two servers of one application with three clients each. What is lost on
-a channel with history is heard later or flagged, never lost silently: everything that was
-acknowledged is compared with what each client heard and was told. The figures are in the output.
-"""
+"""Whatever becomes of a Redis server: who publishes and who listens is told, and it goes on."""
 
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Collection
+from typing import Any
 
 import pytest
 
@@ -19,18 +14,20 @@ from openapi.ws import ChannelRule, SocketsManager
 from openapi.ws.brokers.redis import RedisBroker
 from openapi.ws.brokers.redis.names import Names
 from tests.servers.fixtures import StartValkey
+from tests.servers.process import HOST
 from tests.servers.valkey import ValkeyServer
 from tests.ws.broker_nodes import Node
 from tests.ws.brokers.ledger import all_hear
-from tests.ws.brokers.stage import (
-    BACK,
-    CHANNEL,
-    PATIENCE,
-    assert_nothing_silent,
-    open_files,
-    stage,
-    until,
+from tests.ws.brokers.outages import (
+    Connections,
+    Disconnecting,
+    Ending,
+    Forgetting,
+    Kept,
+    Scene,
+    Start,
 )
+from tests.ws.brokers.stage import CHANNEL, PATIENCE, assert_nothing_silent, until
 from tests.ws.brokers.tampering import tampering
 from tests.ws.endpoints import application
 from tests.ws.tcp import Client, served
@@ -39,76 +36,75 @@ NAMES = Names("openapi")
 META, LOG = NAMES.stream(CHANNEL)
 KEPT = Retention(messages=100, seconds=60.0)
 
-#: Connections of two brokers: one for commands and one for messages each.
-CONNECTIONS = 4
+#: How a stream is lost.
+LOST: dict[str, tuple[str | bytes, ...]] = {
+    "FLUSHALL": ("FLUSHALL",),
+    "meta": ("DEL", META),
+    "meta and log": ("DEL", META, LOG),
+}
+
+#: What the server calls the connections of a broker.
+KINDS = {
+    Connections.HEARING: ("pubsub",),
+    Connections.ASKING: ("normal",),
+    Connections.ALL: ("pubsub", "normal"),
+}
 
 
-def broker_of(server: ValkeyServer) -> Callable[[], RedisBroker]:
-    return lambda: RedisBroker(server.url)
+class RedisScene(Scene):
+    """A broker has one connection for commands, and one for messages."""
+
+    connections = 4
+    hears_apart = True
+    server: ValkeyServer
+
+    def broker(self, port: int, **options: Any) -> RedisBroker:
+        return RedisBroker(f"redis://{HOST}:{port}", **options)
+
+    def deafen(self) -> None:
+        assert self.relay.swallow() == 2
+
+    async def end(self, which: Connections) -> None:
+        for kind in KINDS[which]:
+            assert self.server.execute("CLIENT", "KILL", "TYPE", kind) == 2
+
+    def connected(self) -> int:
+        return len(self.server.clients())
+
+    async def lose_stream(self, how: str) -> None:
+        self.server.execute(*LOST[how])
+
+    async def lose_messages(self) -> None:
+        self.server.execute("DEL", LOG)
+
+
+@pytest.fixture
+def start(start_valkey: StartValkey) -> Start:
+    return lambda kept=None: RedisScene(start_valkey(appendonly=kept not in (None, Kept.NOTHING)))
+
+
+class TestOutages(Ending, Disconnecting, Forgetting):
+    """A server of its own for each test."""
+
+    @pytest.fixture(params=[Connections.HEARING, Connections.ASKING], ids=["pubsub", "normal"])
+    def ended(self, request: pytest.FixtureRequest) -> Connections:
+        which: Connections = request.param
+        return which
+
+    @pytest.fixture(params=LOST)
+    def lost(self, request: pytest.FixtureRequest) -> str:
+        how: str = request.param
+        return how
 
 
 # --- the server dies and comes back ---------------------------------------------------------------
-
-
-async def test_a_server_that_was_killed_and_kept_everything_costs_a_flag_at_most(
-    start_valkey: StartValkey,
-) -> None:
-    server = start_valkey(appendonly=True)
-    async with stage(broker_of(server)) as play:
-        await play.go_on()
-        server.kill()
-        await play.notices()
-        server.start()
-        figures = await play.recovers()
-    assert_nothing_silent(play, figures, "kill -9, all written down")
-    assert figures.told == len(play.witnesses)
-
-
-async def test_a_server_that_is_trusted_to_keep_everything_costs_nothing(
-    start_valkey: StartValkey,
-) -> None:
-    server = start_valkey(appendonly=True)
-    async with stage(lambda: RedisBroker(server.url, trust_restarts=True)) as play:
-        await play.go_on()
-        server.kill()
-        await play.notices()
-        server.start()
-        figures = await play.recovers()
-    assert_nothing_silent(play, figures, "kill -9, all written down and trusted")
-    assert (figures.told, figures.heard) == (0, figures.expected)
-
-
-@pytest.mark.parametrize("appendonly", [False, True], ids=["nothing kept", "all written down"])
-@pytest.mark.parametrize("trusted", [False, True], ids=["", "trusted"])
-async def test_what_nobody_heard_before_the_server_was_killed_is_heard_later_or_flagged(
-    start_valkey: StartValkey, appendonly: bool, trusted: bool
-) -> None:
-    server, unheard = start_valkey(appendonly=appendonly), 20
-    async with (
-        tampering(server.port) as relay,
-        stage(lambda: RedisBroker(relay.url, trust_restarts=trusted)) as play,
-    ):
-        await play.go_on()
-        relay.swallow()
-        await play.ledger.publish_many(play.managers, unheard)
-        server.kill()
-        await play.notices()
-        server.start()
-        figures = await play.recovers()
-    assert_nothing_silent(play, figures, f"kill -9, {unheard} unheard, {appendonly=}, {trusted=}")
-    if appendonly and trusted:
-        assert (figures.told, figures.flagged) == (0, 0)
-    else:
-        # And what one server published before the other one had found its way back.
-        assert figures.told == len(play.witnesses)
-        assert figures.flagged >= unheard * len(play.witnesses)
 
 
 async def test_a_server_that_kept_all_but_the_newest_does_not_give_their_numbers_to_others(
     start_valkey: StartValkey,
 ) -> None:
     server = start_valkey()
-    async with stage(broker_of(server)) as play:
+    async with RedisScene(server).direct() as play:
         await play.go_on(20)
         server.execute("SAVE")
         await play.go_on(20)
@@ -120,66 +116,16 @@ async def test_a_server_that_kept_all_but_the_newest_does_not_give_their_numbers
     assert figures.told == len(play.witnesses)
 
 
-@pytest.mark.parametrize("seconds", [0, pytest.param(10, marks=pytest.mark.full)])
-async def test_a_server_that_stands_still_is_noticed_and_found_again(
-    start_valkey: StartValkey, seconds: float
-) -> None:
-    server = start_valkey()
-    async with stage(broker_of(server)) as play:
-        await play.go_on()
-        server.pause()
-        began = time.perf_counter()
-        await play.notices()
-        noticed = time.perf_counter() - began
-        await asyncio.sleep(seconds)
-        await play.holds_out()
-        server.resume()
-        figures = await play.recovers()
-    sys.stdout.write(f"noticed after {noticed:.2f} s\n")
-    assert_nothing_silent(play, figures, f"stopped for {seconds} s more")
-    assert figures.heard == figures.expected
-
-
 # --- connections that end -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["pubsub", "normal"])
-async def test_connections_that_the_server_closes_are_made_anew_and_nothing_is_lost(
-    start_valkey: StartValkey, kind: str
-) -> None:
-    server = start_valkey()
-    async with stage(broker_of(server)) as play:
-        await play.go_on()
-        assert server.execute("CLIENT", "KILL", "TYPE", kind) == 2
-        figures = await play.recovers()
-    assert_nothing_silent(play, figures, f"CLIENT KILL TYPE {kind}")
-    assert (figures.told, figures.heard) == (0, figures.expected)
-
-
-async def test_messages_that_come_while_nobody_is_subscribed_are_read_from_history(
-    start_valkey: StartValkey,
-) -> None:
-    server = start_valkey()
-    async with tampering(server.port) as relay, stage(lambda: RedisBroker(relay.url)) as play:
-        await play.go_on()
-        assert relay.swallow() == 2
-        await play.ledger.publish_many(play.managers, 50)
-        assert server.execute("CLIENT", "KILL", "TYPE", "pubsub") == 2
-        figures = await play.recovers()
-    assert_nothing_silent(play, figures, "50 messages unheard, then CLIENT KILL TYPE pubsub")
-    assert (figures.told, figures.heard) == (0, figures.expected)
 
 
 async def test_what_was_missed_is_heard_at_once_though_nothing_comes_any_more(
     start_valkey: StartValkey,
 ) -> None:
-    server = start_valkey()
-    async with tampering(server.port) as relay, stage(lambda: RedisBroker(relay.url)) as play:
-        await play.go_on()
-        assert relay.swallow() == 2
-        await play.ledger.publish_many(play.managers, 50)
+    scene = RedisScene(start_valkey())
+    async with scene.unheard(50) as play:
         began = time.perf_counter()
-        assert server.execute("CLIENT", "KILL", "TYPE", "pubsub") == 2
+        await scene.end(Connections.HEARING)
         async with asyncio.timeout(PATIENCE):
             await all_hear(play.witnesses, play.ledger.published)
         sys.stdout.write(f"heard after {time.perf_counter() - began:.2f} s\n")
@@ -188,38 +134,21 @@ async def test_what_was_missed_is_heard_at_once_though_nothing_comes_any_more(
     assert (figures.told, figures.heard) == (0, figures.expected)
 
 
-async def test_more_was_missed_than_there_is_history_and_everybody_is_told(
-    start_valkey: StartValkey,
-) -> None:
-    server = start_valkey()
-    async with (
-        tampering(server.port) as relay,
-        stage(lambda: RedisBroker(relay.url), history=100) as play,
-    ):
-        await play.go_on()
-        assert relay.swallow() == 2
-        await play.ledger.publish_many(play.managers, 150)
-        assert server.execute("CLIENT", "KILL", "TYPE", "pubsub") == 2
-        figures = await play.recovers()
-    assert_nothing_silent(play, figures, "150 messages unheard of 100 kept")
-    assert figures.told == len(play.witnesses)
-    assert figures.flagged > 0
-
-
 async def test_a_server_that_drops_a_slow_reader_loses_nothing(start_valkey: StartValkey) -> None:
     server = start_valkey("--client-output-buffer-limit", "pubsub 65536 0 0")
-    async with tampering(server.port) as relay, stage(lambda: RedisBroker(relay.url)) as play:
+    scene = RedisScene(server)
+    async with scene.relayed() as play:
         for manager in play.managers:
             await manager.subscribe("flood")
         await play.go_on()
-        assert relay.hold() == 2
+        assert scene.relay.hold() == 2
         await play.ledger.publish_many(play.managers, 20)
         flood = "x" * 1_000_000
         readers = dropped_by(server)
         while server.execute("CLIENT", "LIST", "TYPE", "pubsub"):
             await play.managers[0].publish("flood", "", flood)
         await play.ledger.publish_many(play.managers, 20)
-        relay.let_go()
+        scene.relay.let_go()
         figures = await play.recovers()
         assert dropped_by(server) >= readers + 2
     assert_nothing_silent(play, figures, "the output buffer was full")
@@ -232,38 +161,13 @@ def dropped_by(server: ValkeyServer) -> int:
     return int(stats["client_output_buffer_limit_disconnections"])
 
 
-async def test_a_bus_that_is_alive_and_delivers_nothing_is_replaced(
-    start_valkey: StartValkey,
-) -> None:
-    server, interval = start_valkey(), 0.3
-    async with (
-        tampering(server.port) as relay,
-        stage(lambda: RedisBroker(relay.url, probe_interval=interval)) as play,
-    ):
-        await play.go_on()
-        before = relay.connections
-        assert relay.swallow() == 2
-        began = time.perf_counter()
-        await play.ledger.publish_many(play.managers, 20)
-        await until(lambda: relay.connections == before + 2)
-        found = time.perf_counter() - began
-        figures = await play.recovers()
-        assert relay.connections == before + 2
-    sys.stdout.write(f"found and replaced after {found:.2f} s, probed every {interval} s\n")
-    assert_nothing_silent(play, figures, "alive, and delivers nothing")
-    assert (figures.told, figures.heard) == (0, figures.expected)
-    assert found < interval + 1 + BACK
-
-
 async def test_a_bus_that_is_only_quiet_is_left_alone(start_valkey: StartValkey) -> None:
-    server, interval = start_valkey(), 0.05
-    async with (
-        tampering(server.port) as relay,
-        stage(lambda: RedisBroker(relay.url, probe_interval=interval)) as play,
-    ):
+    server = start_valkey()
+    scene = RedisScene(server, probe_interval=0.05)
+    async with scene.relayed() as play:
         published = commands(server, "publish")
         await until(lambda: commands(server, "publish") >= published + 10)  # probes
-        assert relay.connections == CONNECTIONS
+        assert scene.relay.connections == scene.connections
         await play.go_on()
 
 
@@ -273,69 +177,19 @@ def commands(server: ValkeyServer, name: str) -> int:
     return int(stats["calls"]) if stats else 0
 
 
-def reconnected(server: ValkeyServer, killed: Collection[str]) -> int:
-    """How many are connected, but for those that were killed."""
-    return sum(each["id"] not in killed for each in server.clients())
-
-
-async def test_after_many_reconnections_there_are_as_many_connections_and_files_as_before(
-    start_valkey: StartValkey,
-) -> None:
-    server = start_valkey()
-    async with stage(broker_of(server)) as play:
-        await play.go_on()
-        assert len(server.clients()) == CONNECTIONS
-        files, tasks = open_files(), len(asyncio.all_tasks())
-        for _ in range(5):
-            killed = {each["id"] for each in server.clients()}
-            for kind in ("pubsub", "normal"):
-                assert server.execute("CLIENT", "KILL", "TYPE", kind) == 2
-            await until(lambda killed=killed: reconnected(server, killed) == CONNECTIONS)  # type: ignore[misc]
-            await play.until(lambda: not any(each.outage for each in play.managers))
-            await play.go_on(2)
-        assert len(server.clients()) == CONNECTIONS
-        assert open_files() == files
-        assert len(asyncio.all_tasks()) == tasks
-        figures = await play.recovers()
-    assert_nothing_silent(play, figures, "20 reconnections")
-    assert (figures.told, figures.heard) == (0, figures.expected)
-
-
 # --- what it keeps is lost ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "command",
-    [("FLUSHALL",), ("DEL", META), ("DEL", META, LOG)],
-    ids=["FLUSHALL", "meta", "meta and log"],
-)
-async def test_a_stream_that_is_lost_is_flagged_to_everybody(
-    start_valkey: StartValkey, command: tuple[str | bytes, ...]
-) -> None:
-    server = start_valkey()
-    async with stage(broker_of(server)) as play:
-        await play.go_on()
-        server.execute(*command)
-        figures = await play.recovers()
-    assert_nothing_silent(play, figures, str(command))
-    assert figures.told == len(play.witnesses)
-    # All that was published is live, and nothing was missed.
-    assert figures.heard == figures.expected
-
-
-@pytest.mark.parametrize("command", [("FLUSHALL",), ("DEL", META)], ids=["FLUSHALL", "meta"])
+@pytest.mark.parametrize("how", ["FLUSHALL", "meta"])
 async def test_what_nobody_heard_of_a_stream_that_is_lost_is_flagged(
-    start_valkey: StartValkey, command: tuple[str | bytes, ...]
+    start_valkey: StartValkey, how: str
 ) -> None:
-    server, unheard = start_valkey(), 20
-    async with tampering(server.port) as relay, stage(lambda: RedisBroker(relay.url)) as play:
-        await play.go_on()
-        relay.swallow()
-        await play.ledger.publish_many(play.managers, unheard)
-        server.execute(*command)
-        server.execute("CLIENT", "KILL", "TYPE", "pubsub")
+    scene, unheard = RedisScene(start_valkey()), 20
+    async with scene.unheard(unheard) as play:
+        await scene.lose_stream(how)
+        await scene.end(Connections.HEARING)
         figures = await play.recovers()
-    assert_nothing_silent(play, figures, f"{unheard} messages unheard, and {command}")
+    assert_nothing_silent(play, figures, f"{unheard} messages unheard, and {how}")
     assert figures.told == len(play.witnesses)
     assert figures.flagged >= unheard * len(play.witnesses)
 
@@ -343,33 +197,18 @@ async def test_what_nobody_heard_of_a_stream_that_is_lost_is_flagged(
 async def test_messages_that_are_lost_and_were_heard_are_nobodys_loss(
     start_valkey: StartValkey,
 ) -> None:
-    server = start_valkey()
-    async with stage(broker_of(server)) as play:
+    scene = RedisScene(start_valkey())
+    async with scene.direct() as play:
         await play.go_on()
-        server.execute("DEL", LOG)
+        await scene.lose_messages()
         figures = await play.recovers()
     assert_nothing_silent(play, figures, "the log deleted")
     assert (figures.told, figures.heard) == (0, figures.expected)
 
 
-async def test_messages_that_are_lost_before_they_were_heard_are_flagged(
-    start_valkey: StartValkey,
-) -> None:
-    server = start_valkey()
-    async with tampering(server.port) as relay, stage(lambda: RedisBroker(relay.url)) as play:
-        await play.go_on()
-        relay.swallow()
-        await play.ledger.publish_many(play.managers, 20)
-        server.execute("DEL", LOG)
-        server.execute("CLIENT", "KILL", "TYPE", "pubsub")
-        figures = await play.recovers()
-    assert_nothing_silent(play, figures, "20 messages unheard, and the log deleted")
-    assert figures.flagged >= 20 * len(play.witnesses)
-
-
 async def test_scripts_that_were_forgotten_are_taught_again(start_valkey: StartValkey) -> None:
     server = start_valkey()
-    async with stage(broker_of(server)) as play:
+    async with RedisScene(server).direct() as play:
         await play.go_on()
         server.execute("SCRIPT", "FLUSH", "SYNC")
         # To send what was refused once more would put it behind what came behind it.
@@ -388,7 +227,7 @@ async def test_a_server_without_memory_refuses_what_is_to_be_kept_until_it_has_s
     start_valkey: StartValkey,
 ) -> None:
     server = start_valkey()
-    async with stage(broker_of(server)) as play:
+    async with RedisScene(server).direct() as play:
         await play.go_on()
         server.execute("CONFIG", "SET", "maxmemory", 1)
         refused = play.ledger.refused
@@ -406,7 +245,7 @@ async def test_a_server_that_takes_no_more_clients_is_tried_until_it_does(
     start_valkey: StartValkey,
 ) -> None:
     server = start_valkey()
-    async with stage(broker_of(server)) as play:
+    async with RedisScene(server).direct() as play:
         await play.go_on()
         server.execute("CONFIG", "SET", "maxclients", 1)
         for kind in ("pubsub", "normal"):
