@@ -172,7 +172,7 @@ describe("the chat of the tutorial", () => {
     for (const page of [alan, eve]) await page.hasLines(loss, "alan: meanwhile", "eve: Hello again");
   });
 
-  it("misses nothing when the server is killed, if Redis keeps the messages", TIMEOUT, async (t) => {
+  it("misses nothing when the server is stopped, or killed, if Redis keeps the messages", TIMEOUT, async (t) => {
     const broker = await redis(t);
     const folder = new Folder(t, "step4.py");
     await folder.serve({ BROKER: broker });
@@ -182,20 +182,25 @@ describe("the chat of the tutorial", () => {
     const eve = await Window.open(t, folder.page("?name=eve"));
     await eve.shows("state", "open");
     await alan.say("before");
-    for (const page of [alan, eve]) await page.hasLines("alan: before");
+    const lines = ["alan: before"];
+    for (const page of [alan, eve]) await page.hasLines(...lines);
 
-    await folder.kill();
-    await alan.shows("state", /^lost, next attempt within \d+ s$/);
-    const version = `{"name": "deploy", "text": "Version 7 is live"}`;
-    const publish = ["publish", "--broker", broker, "--app", "chat.py:create_app"];
-    await folder.run("openapi", ...publish, "room:lobby", "said", version);
-    await alan.say("bot, how many?");
-    await alan.shows("note", "Sending …");
+    let count = 1;
+    for (const end of /** @type {const} */ (["interrupt", "kill"])) {
+      await folder[end]();
+      await alan.shows("state", /^lost, next attempt within \d+ s$/);
+      const publish = ["publish", "--broker", broker, "--app", "chat.py:create_app", "room:lobby", "said"];
+      await folder.run("openapi", ...publish, `{"name": "deploy", "text": "It is to ${end}"}`);
+      await alan.say("bot, how many?");
+      await alan.shows("note", "Sending …");
 
-    await folder.serve({ BROKER: broker });
-    for (const page of [alan, eve]) {
-      await page.hasLines("alan: before", "deploy: Version 7 is live", "alan: bot, how many?", "bot: 3, alan");
-      await page.shows("note", "");
+      await folder.serve({ BROKER: broker });
+      count += 2;
+      lines.push(`deploy: It is to ${end}`, "alan: bot, how many?", `bot: ${count}, alan`);
+      for (const page of [alan, eve]) {
+        await page.hasLines(...lines);
+        await page.shows("note", "");
+      }
     }
     await folder.kill(); // before Redis is
   });

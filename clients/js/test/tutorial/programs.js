@@ -35,20 +35,25 @@ function start(t, command, args, options) {
     if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
     await gone;
   };
+  /** As Ctrl-C does; it is to end well. */
+  const interrupt = async () => {
+    child.kill("SIGINT");
+    assert.deepEqual(await gone, [0, null]);
+  };
   const last = () => void child.kill("SIGKILL");
   process.once("exit", last);
   t.after(async () => {
     await end();
     process.off("exit", last);
   });
-  return { child, end };
+  return { child, end, interrupt };
 }
 
 /** The folder of a reader, with the server of a step. */
 export class Folder {
   #t;
   #path = mkdtempSync(join(tmpdir(), "chat-"));
-  /** @type {{ end: () => Promise<void> } | null} */
+  /** @type {ReturnType<typeof start> | null} */
   #server = null;
   #port = 0;
 
@@ -75,14 +80,20 @@ export class Folder {
   async serve(env = {}) {
     this.#port ||= await freePort();
     const command = ["serve", "chat.py:create_app", "--host", HOST, "--port", String(this.#port), "--quiet"];
-    const { child, end } = this.#start(join(BIN, "openapi"), command, env);
-    this.#server = { end };
+    this.#server = this.#start(join(BIN, "openapi"), command, env);
+    const { child } = this.#server;
     assert.ok(child.stdout);
     for await (const line of createInterface({ input: child.stdout })) {
       assert.equal(JSON.parse(line).url, `http://${HOST}:${this.#port}`);
       return;
     }
     throw new Error(`the server ended before it served: ${child.exitCode}`);
+  }
+
+  /** Ctrl-C in the terminal of the server. */
+  async interrupt() {
+    assert.ok(this.#server);
+    await this.#server.interrupt();
   }
 
   /** The server is gone at once, and says nothing. */
