@@ -44,8 +44,14 @@ async def make_app(broker: Broker) -> web.Application:
     app = web.Application()
     app[SOCKETS] = SocketsManager(broker=broker, channels=[ChannelRule("*", history=100)])
     app.router.add_view("/stream", Endpoint)
+    app.on_cleanup.append(ended)
     await app[SOCKETS].open()
     return app
+
+
+async def ended(app: web.Application) -> None:
+    """The application has ended, and so does its manager, whether or not anybody connected."""
+    await app[SOCKETS].drain()
 
 
 Work = Callable[[Client], Awaitable[object]]

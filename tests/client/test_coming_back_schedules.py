@@ -50,6 +50,11 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+async def ended(app: web.Application) -> None:
+    """The application has ended, and so does its manager."""
+    await app[SOCKETS].drain()
+
+
 class Endpoint(WsPathMixin, Subscribe, Publish):
     """Allows everything, and answers everything, sooner or later."""
 
@@ -240,6 +245,7 @@ class World:
             ),
         )
         app.router.add_view("/stream", Endpoint)
+        app.on_cleanup.append(ended)  # it may be that nobody ever connects to it
         if self.rng.random() < 0.7:  # the other knows of it, and lets its clients come here first
             await app[SOCKETS].open()
         server = Server(app, shutdown_timeout=1.0)

@@ -29,6 +29,9 @@ class Endpoint(WsPathMixin, Subscribe, Publish):
     begun: "asyncio.Event"
     go_on: "asyncio.Event"
 
+    async def on_connect(self) -> None:
+        self.user = self.request.query.get("user")
+
     async def ws_rpc_where(self, payload: dict[str, Any]) -> str:
         return self.request.app[NAME]
 
@@ -49,13 +52,23 @@ async def make_app(broker: Broker, name: str) -> web.Application:
     app = web.Application()
     app[SOCKETS] = SocketsManager(
         broker=broker,
-        channels=[ChannelRule("kept*", history=1000), ChannelRule("*")],
+        channels=[
+            ChannelRule("kept*", history=1000),
+            ChannelRule("room*", presence=True),
+            ChannelRule("*"),
+        ],
         limits=Limits(drain_window=20.0, close_timeout=1.0),
     )
     app[NAME] = name
     app.router.add_view("/stream", Endpoint)
+    app.on_cleanup.append(ended)
     await app[SOCKETS].open()
     return app
+
+
+async def ended(app: web.Application) -> None:
+    """The application has ended, and so does its manager, whether or not anybody connected."""
+    await app[SOCKETS].drain()
 
 
 def named() -> Any:
@@ -189,6 +202,26 @@ async def test_calls_that_come_all_the_time_all_end_with_an_answer() -> None:
         for each in calling:
             each.cancel()
         assert list(dict.fromkeys(answers)) == ["0", "1", "2", "3"]
+
+
+@virtual_time
+async def test_who_moves_has_neither_left_nor_joined() -> None:
+    async with (
+        cluster(2, named()) as nodes,
+        nodes.connect("/stream?user=ann") as ann,
+        nodes.node(1).connect("/stream?user=bob") as bob,
+        ann.subscribe("room", presence=True),
+        bob.subscribe("room", presence=True) as seen,
+    ):
+        await asyncio.sleep(10)
+        members = {each.id for each in await bob.presence("room")}
+        assert members == {"ann", "bob"}
+        waiting = seen.queued_bytes
+        await nodes.node(0).server.shutdown()
+        await asyncio.sleep(100)
+        assert seen.queued_bytes == waiting
+        assert {each.id for each in await ann.presence("room")} == members
+        assert {each.id for each in await bob.presence("room")} == members
 
 
 class TestOverSockets:
