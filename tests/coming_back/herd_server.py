@@ -20,7 +20,7 @@ from typing import Final
 
 from aiohttp import web
 
-from openapi.ws import ChannelRule, SocketsManager, WsPathMixin
+from openapi.ws import ChannelRule, Limits, SocketsManager, WsPathMixin
 from openapi.ws.pubsub import Subscribe
 
 __all__ = ["CHANNEL", "LISTEN", "LOADED"]
@@ -33,6 +33,9 @@ LISTEN: Final = "listen"
 #: How many connections may wait to be taken. 128, as is usual, are too few here: the others believe
 #: that they are connected, and wait in vain until they try again.
 _BACKLOG: Final = 2048
+#: Seconds over which it sends its clients back when it ends, at most. They are 200 a second, so two
+#: thousand would otherwise need ten.
+_WINDOW: Final = 5.0
 #: Seconds, before it looks again whether there is a file.
 _PAUSE: Final = 0.005
 
@@ -67,9 +70,11 @@ async def started(app: web.Application) -> None:
 
 
 def application() -> web.Application:
-    """The application, as any: what is said to clients at its end are the defaults."""
+    """The application."""
     app = web.Application()
-    app[_SOCKETS] = SocketsManager(channels=[ChannelRule(CHANNEL)])
+    app[_SOCKETS] = SocketsManager(
+        channels=[ChannelRule(CHANNEL)], limits=Limits(drain_window=_WINDOW)
+    )
     app[_SINCE] = []
     app.on_startup.append(started)
     app.router.add_view("/stream", Stream)
