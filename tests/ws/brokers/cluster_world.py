@@ -7,8 +7,8 @@ gate that is shut refuses connections; one that is stuck takes them, and carries
 import asyncio
 import time
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from openapi.ws.broker import Broker
@@ -16,13 +16,30 @@ from openapi.ws.brokers.redis import RedisBroker
 from openapi.ws.brokers.redis.names import PARTITIONS, Names
 from tests.servers.cluster import ValkeyCluster
 from tests.servers.process import HOST, free_port
-from tests.ws.broker_nodes import Clock, World
+from tests.ws.broker_nodes import Clock, Node, World
+from tests.ws.brokers.stage import PATIENCE
 
-__all__ = ["NAMES", "ClusterWorld", "Gate", "Gates"]
+__all__ = ["NAMES", "ClusterWorld", "Gate", "Gates", "brokers", "slot_of"]
 
 NAMES: Final = Names("openapi", partitions=PARTITIONS)
 
 _BUFFER: Final = 64 * 1024
+
+
+def slot_of(channel: str) -> int:
+    """The slot of the partition of a channel."""
+    return NAMES.slot(NAMES.partition(channel))
+
+
+@asynccontextmanager
+async def brokers(url: str, count: int = 1, **options: Any) -> AsyncIterator[list[Node]]:
+    """Brokers of their own on a cluster, open."""
+    nodes = [Node(RedisBroker(url, **options), PATIENCE) for _ in range(count)]
+    for node in nodes:
+        await node.open()
+    yield nodes
+    for node in nodes:
+        await node.broker.aclose()
 
 
 class Gate:
@@ -132,7 +149,7 @@ class ClusterWorld(World):
         self.clock.now += seconds
 
     async def lose(self, channel: str) -> None:
-        node = self._cluster.node_of(NAMES.slot(NAMES.partition(channel)))
+        node = self._cluster.node_of(slot_of(channel))
         assert node.execute("DEL", *NAMES.stream(channel)) == 2
 
     async def kill(self, broker: Broker) -> None:

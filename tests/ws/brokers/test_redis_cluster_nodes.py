@@ -8,8 +8,7 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import pytest
@@ -20,7 +19,7 @@ from openapi.ws.brokers.redis import RedisBroker
 from tests.servers.cluster import ClusterNode, ValkeyCluster
 from tests.servers.valkey import ValkeyServer
 from tests.ws.broker_nodes import Node
-from tests.ws.brokers.cluster_world import NAMES
+from tests.ws.brokers.cluster_world import brokers, slot_of
 from tests.ws.brokers.stage import (
     BACK,
     CHANNEL,
@@ -50,10 +49,6 @@ def replicated() -> Iterator[ValkeyCluster]:
         yield cluster
 
 
-def slot_of(channel: str) -> int:
-    return NAMES.slot(NAMES.partition(channel))
-
-
 def others_say(cluster: ValkeyCluster, slot: int, owner: ClusterNode) -> bool:
     """Whether all who run, but for a node, say that somebody else has its slot."""
     return all(
@@ -71,17 +66,6 @@ async def refusal(call: Awaitable[object]) -> float:
     with pytest.raises(BrokerUnavailable):
         await call
     return time.perf_counter() - began
-
-
-@asynccontextmanager
-async def brokers(url: str, count: int = 1) -> AsyncIterator[list[Node]]:
-    """Brokers of their own, open."""
-    nodes = [Node(RedisBroker(url), PATIENCE) for _ in range(count)]
-    for node in nodes:
-        await node.open()
-    yield nodes
-    for node in nodes:
-        await node.broker.aclose()
 
 
 # --- failover -------------------------------------------------------------------------------------

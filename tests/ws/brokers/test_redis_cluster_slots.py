@@ -7,9 +7,8 @@ import asyncio
 import itertools
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import pytest
 
@@ -20,16 +19,19 @@ from openapi.ws.brokers.redis import RedisBroker
 from openapi.ws.brokers.redis.names import PARTITIONS, Names
 from tests.servers.cluster import ClusterNode, ValkeyCluster
 from tests.ws.broker_nodes import Node, offsets_of
-from tests.ws.brokers.cluster_world import NAMES
-from tests.ws.brokers.stage import CHANNEL, PATIENCE, open_files, stage, until
+from tests.ws.brokers.cluster_world import NAMES, brokers, slot_of
+from tests.ws.brokers.stage import (
+    CHANNEL,
+    PATIENCE,
+    assert_nothing_silent,
+    open_files,
+    stage,
+    until,
+)
 
 KEPT: Final = Retention(messages=1000, seconds=60.0)
 MANY: Final = 400
 """Channels that are in all partitions, most likely."""
-
-
-def slot_of(channel: str) -> int:
-    return NAMES.slot(NAMES.partition(channel))
 
 
 def another(cluster: ValkeyCluster, node: ClusterNode) -> ClusterNode:
@@ -68,19 +70,6 @@ def connections(node: ClusterNode) -> int:
     return sum(client["name"] == "aio-openapi" for client in node.clients())
 
 
-@asynccontextmanager
-async def brokers(
-    cluster: ValkeyCluster, count: int = 1, **options: Any
-) -> AsyncIterator[list[Node]]:
-    """Brokers of their own, open."""
-    nodes = [Node(RedisBroker(cluster.url, **options), PATIENCE) for _ in range(count)]
-    for node in nodes:
-        await node.open()
-    yield nodes
-    for node in nodes:
-        await node.broker.aclose()
-
-
 def told(node: Node) -> list[str]:
     """The channels of which it was told that it may have missed some, sorted."""
     return sorted(itertools.chain.from_iterable(each or ["all"] for each in node.missed))
@@ -98,9 +87,7 @@ async def test_a_slot_that_is_moved_as_one_act_loses_nothing_silently(
             await play.until(begin_to_migrate(cluster, slot_of(CHANNEL)))
             await play.go_on()
         figures = play.ledger.judge(play.witnesses)
-    play.report("a slot moved three times", figures)
-    assert (figures.silent, figures.repeated, figures.swapped) == (0, 0, 0), figures
-    assert figures.heard + figures.flagged == figures.expected
+    assert_nothing_silent(play, figures, "a slot moved three times")
     assert play.ledger.refused == 0
 
 
@@ -118,15 +105,14 @@ async def test_a_slot_that_is_moved_key_by_key_loses_nothing_silently(
         await play.ledger.publish_many(play.managers, 50)  # they are asked for there
         cluster.end_of_moving(slot, to)
         figures = await play.recovers()
-    play.report("a slot moved key by key", figures)
-    assert (figures.silent, figures.repeated, figures.swapped) == (0, 0, 0), figures
+    assert_nothing_silent(play, figures, "a slot moved key by key")
     assert play.ledger.refused == 0
 
 
 async def test_of_a_stream_that_is_in_two_places_nobody_writes_or_reads(
     cluster: ValkeyCluster,
 ) -> None:
-    async with brokers(cluster) as (node,):
+    async with brokers(cluster.url) as (node,):
         await node.history.append("c", "", 1, retention=KEPT)
         slot = slot_of("c")
         source = cluster.node_of(slot)
@@ -145,7 +131,7 @@ async def test_of_a_stream_that_is_in_two_places_nobody_writes_or_reads(
 async def test_calls_are_carried_out_in_the_order_in_which_they_were_made(
     cluster: ValkeyCluster,
 ) -> None:
-    async with brokers(cluster, 2) as (one, other):
+    async with brokers(cluster.url, 2) as (one, other):
         await other.broker.subscribe("c")
         positions: list[asyncio.Task[Position]] = []
         moved = begin_to_migrate(cluster, slot_of("c"))
@@ -178,7 +164,7 @@ async def test_channels_of_a_slot_that_is_moved_go_along_and_only_they_are_told_
     cluster: ValkeyCluster,
 ) -> None:
     channels = [f"c{number}" for number in range(MANY)]
-    async with brokers(cluster, 2) as (one, other):
+    async with brokers(cluster.url, 2) as (one, other):
         await asyncio.gather(*map(one.broker.subscribe, channels))
         assert len({NAMES.partition(channel) for channel in channels}) > PARTITIONS * 0.9
         slot = slot_of("c0")
@@ -201,7 +187,7 @@ async def test_who_subscribes_or_publishes_where_a_slot_was_is_sent_to_where_it_
     cluster: ValkeyCluster,
 ) -> None:
     # A node that says where it is: nothing is asked before a probe or for long.
-    async with brokers(cluster, 2) as (one, other):
+    async with brokers(cluster.url, 2) as (one, other):
         await one.broker.subscribe("elsewhere")
         channels = ["d0", "d1", "d2"]
         for channel in channels:
@@ -215,7 +201,7 @@ async def test_who_subscribes_or_publishes_where_a_slot_was_is_sent_to_where_it_
 async def test_a_node_whose_last_slot_is_moved_is_let_go_of_and_asked_again_when_it_has_one(
     cluster: ValkeyCluster,
 ) -> None:
-    async with brokers(cluster) as (node,):
+    async with brokers(cluster.url) as (node,):
         last = cluster.nodes[2]
         to = another(cluster, last)
         ours = set(map(NAMES.slot, range(PARTITIONS)))
@@ -254,7 +240,7 @@ async def test_a_node_whose_last_slot_is_moved_is_let_go_of_and_asked_again_when
 async def test_a_slot_that_comes_back_at_once_is_subscribed_to_again(
     cluster: ValkeyCluster,
 ) -> None:
-    async with brokers(cluster, 2) as (one, other):
+    async with brokers(cluster.url, 2) as (one, other):
         await one.broker.subscribe("c")
         owner_of_it = cluster.node_of(slot_of("c"))
         owner_of_it.execute("CLUSTER", "DELSLOTS", slot_of("c"))
@@ -269,7 +255,7 @@ async def test_where_it_is_quiet_each_node_is_probed_by_a_slot_that_it_has(
     cluster: ValkeyCluster,
 ) -> None:
     first = cluster.nodes[0]
-    async with brokers(cluster, probe_interval=0.02) as (node,):
+    async with brokers(cluster.url, probe_interval=0.02) as (node,):
         await until(lambda: all(map(probes, cluster.nodes)))
         (probe,) = first.execute("PUBSUB", "SHARDCHANNELS")
         migrate(first, another(cluster, first), [cluster.slot_of(probe)])
@@ -295,7 +281,7 @@ async def test_a_reader_whose_connection_ends_is_told_of_the_channels_of_that_no
     cluster: ValkeyCluster,
 ) -> None:
     channels = [f"f{number}" for number in range(60)]
-    async with brokers(cluster) as (node,):
+    async with brokers(cluster.url) as (node,):
         await asyncio.gather(*map(node.broker.subscribe, channels))
         there = cluster.nodes[1]
         there.execute("CLIENT", "KILL", "TYPE", "pubsub")
@@ -312,7 +298,7 @@ async def test_connections_that_end_again_and_again_leave_nothing_behind(
 ) -> None:
     monkeypatch.setattr(supervision, "_CAP", 0.02)
     files = open_files()
-    async with brokers(cluster) as (node,):
+    async with brokers(cluster.url) as (node,):
         await node.broker.subscribe("c")
         connected = open_files()
         tasks = len(asyncio.all_tasks())
