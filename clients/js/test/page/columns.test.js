@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { Columns } from "../../../../examples/page/columns.js";
+import { Columns } from "./modules.js";
 
 /** @param {number[]} moments @param {number} [seconds] */
 function filled(moments, seconds = 10) {

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
 import { WebSocket } from "ws";
-import { KeptChannel } from "../../../../examples/page/kept.js";
 import { connect } from "../../src/index.js";
+import { KeptChannel } from "./modules.js";
 import { Monitor, Relay } from "./monitor.js";
 
 /** @typedef {import("../../src/index.js").Message} Message */
