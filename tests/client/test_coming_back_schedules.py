@@ -36,7 +36,10 @@ SLICES: Final = 10  # so that a failure names a part of them, and several may fa
 
 CHANNEL: Final = "kept"
 PATTERNS: Final = ("*", "*", "a*", "b*")
-TROUBLES: Final = ("cut", "cut", "kill", "drain", "drain", "silence", "refuse", "take back")
+TROUBLES: Final = (
+    *("cut", "cut", "kill", "drain", "drain"),
+    *("silence", "refuse", "take back", "take back"),
+)
 
 SOCKETS: Final = web.AppKey("SOCKETS", SocketsManager)
 WORLD: "web.AppKey[World]" = web.AppKey("WORLD")
