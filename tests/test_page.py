@@ -12,6 +12,7 @@ from examples import monitor
 from examples.page import PAGE
 from openapi.browser import MODULE
 from openapi.client import connect
+from tests.cli.process import ROOT
 from tests.conftest import Serve
 
 #: What a page of ours may do: nothing, but for this.
@@ -149,3 +150,10 @@ async def test_all_that_the_channel_keeps_can_be_drawn_at_once(url: URL) -> None
     for message in seen:
         assert known[message.position] == message.data
         assert message.data["at"].endswith("Z")
+
+
+def test_the_readme_shows_the_page_and_says_what_is_seen() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    image = re.search(r"!\[([^]]{40,})\]\((docs/images/demo\.png)\)", readme)
+    assert image is not None
+    assert (ROOT / image[2]).stat().st_size < 300_000
