@@ -15,6 +15,9 @@ from tests.coming_back.herd import Figures, HerdServer, grazing, share
 AWAY: Final = 2.0
 """Seconds in which nobody listens: about what it takes to start a server."""
 
+MOVING: Final = 0.5
+"""The same, where another was started before the server ended."""
+
 WITHIN: Final = 10.0
 """Seconds in which all are back."""
 
@@ -72,7 +75,7 @@ async def test_clients_whose_server_ends_in_order_move_to_the_one_that_takes_its
 ) -> None:
     server, successor = servers
     async with grazing(server, clients=clients) as herd:
-        await herd.stop(successor, away=AWAY)
+        await herd.stop(successor, away=MOVING)
         judge(await herd.comes_back())
 
 
