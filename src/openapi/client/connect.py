@@ -55,7 +55,8 @@ async def connect(
 
     ``url``, ``headers``
         of the request, for example an ``Authorization``. Each may be a function, or a coroutine
-        function, that makes it: it is called before each attempt, so that a token is fresh.
+        function, that makes it: it is called before each attempt, so that a token is fresh. The
+        attempt waits for it, however long it takes.
     ``session``
         an aiohttp session to use, with its proxies, cookies and TLS settings; it is not closed.
     ``encoding``

@@ -52,7 +52,7 @@ class Renewing:
             while subscription.state is SubscriptionState.NEW:
                 connection = await self._ready()
                 try:
-                    await connection.subscriptions.open(subscription)
+                    await connection.subscriptions.open(subscription, timeout=subscription.timeout)
                 except ConnectionClosed:
                     if self._keeper.closed is not None:
                         raise
@@ -131,7 +131,7 @@ class Renewing:
         after = 0
         try:
             async with deadline(_PATIENCE, f"{subscription.channel!r} was not answered"):
-                await connection.subscriptions.open(subscription)
+                await connection.subscriptions.open(subscription, timeout=_PATIENCE)
         except ConnectionClosed:
             return True  # and the next connection has it
         except TimeoutError as exc:

@@ -112,8 +112,8 @@ class Subscriptions:
     def __len__(self) -> int:
         return sum(len(channel.open) for channel in self._channels.values())
 
-    async def open(self, subscription: _Any) -> None:
-        """Subscribe, or renew what another connection had.
+    async def open(self, subscription: _Any, *, timeout: float | None = None) -> None:
+        """Subscribe, or renew what another connection had. The server is told the ``timeout``.
 
         Raises CallFailed where the server refuses, ConnectionClosed, and UnexpectedData where what
         was recovered cannot be read. Whoever gives the subscription up then ends it; what the
@@ -121,7 +121,7 @@ class Subscriptions:
         """
         subscription.asked = self
         asked = asyncio.Event()
-        joining = self._spawn(self._join(subscription, asked.set))
+        joining = self._spawn(self._join(subscription, timeout, asked.set))
         try:
             await asyncio.shield(joining)
         except BaseException:
@@ -176,7 +176,9 @@ class Subscriptions:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _join(self, subscription: _Any, sent: Callable[[], object]) -> None:
+    async def _join(
+        self, subscription: _Any, timeout: float | None, sent: Callable[[], object]
+    ) -> None:
         async with self._one_at_a_time(subscription) as (channel, pattern):
             faults: list[InvalidData] = []
 
@@ -202,9 +204,7 @@ class Subscriptions:
                 payload["recover"] = behind
             if subscription.presence:
                 payload["presence"] = True
-            await self._ask(
-                "subscribe", payload, timeout=subscription.timeout, sent=sent, answered=answered
-            )
+            await self._ask("subscribe", payload, timeout=timeout, sent=sent, answered=answered)
             for fault in faults:
                 raise UnexpectedData(fault.errors) from fault
 
