@@ -131,7 +131,7 @@ docs: $(venv)/.docs
 bench: $(venv)/.project
 	$(python) -m bench.run $(BENCH)
 
-test-all: $(venv)/.foreign
+test-all: $(venv)/.foreign $(venv)/.js
 	@$(with_venv) $(python) tools/test_all.py $(workers)
 
 clean:

@@ -415,7 +415,7 @@ async def test_clients_are_spread_over_the_time_that_they_need_to_come_back(serv
     drain = asyncio.create_task(app[MANAGER].drain())
     notices = [await socket.receive() for socket in sockets]
     afters = [notice["data"]["after"] for notice in notices]
-    assert 0 <= min(afters) < 200 < 800 < max(afters) <= 1000  # 200 clients a second
+    assert 0 <= min(afters) < 200 < 800 < max(afters) <= 1000  # a second at least
     for socket in sockets:
         socket.writer.write(masked(CLOSE, b"\x03\xf4"))
     await drain

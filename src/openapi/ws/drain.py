@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Drain"]
 
 #: How many clients are sent back a second, within ``limits.drain_window``.
-_RETURNING_PER_SECOND: Final = 200
+_RETURNING_PER_SECOND: Final = 400
 #: Seconds that a client has to connect elsewhere, behind the moment that it was told.
 _MOVING: Final = 2.0
 #: Seconds over which even a few are sent back: a server needs as long to start.
