@@ -194,21 +194,26 @@ class TestItWaits:
             await visit.answer(2)
             assert await asking == 2
 
-    async def test_and_what_waits_to_be_sent_again_is_counted(self) -> None:
+    async def test_and_what_was_sent_once_is_not_refused_though_as_many_wait_as_may(self) -> None:
         async with Door() as door, door.connect(waiting=1) as client:
             visit = await door.visit()
             asking = begun(client.call("a", idempotent=True))
             await visit.asked("a")
+            waiting = begun(client.subscribe("b").__aenter__())
             door.open.clear()
+            await visit.asked("subscribe")
             visit.cut()
             await door.knocked(2)
             with pytest.raises(CallFailed) as caught:
-                await client.call("b")
+                await client.call("c")
             assert caught.value.code == ErrorCode.TOO_MANY_CALLS
             door.open.set()
             again = await door.visit()
-            await again.answer("done")
-            assert await asking == "done"
+            for _ in range(2):
+                call = await again.received()
+                await again.agree(call, {"was": call["method"]})
+            assert await asking == {"was": "a"}
+            await waiting
 
 
 class TestItFails:
