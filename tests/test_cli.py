@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,17 +20,22 @@ from yarl import URL
 from openapi import __version__
 from openapi.cli.commands import openapi
 from openapi.client import connect
-from openapi.errors import CallFailed
+from tests.cli.in_flight import assert_two_signals_end, in_flight
 from tests.cli.process import (
     COMMAND,
     DEADLINE,
     ENVIRONMENT,
     ROOT,
     Terminal,
+    ended,
+    interrupted,
     line,
     run,
+    run_code,
+    run_unread,
     served,
     started,
+    stopped,
 )
 from tests.cli.raw import answering
 
@@ -69,9 +73,7 @@ class TestServe:
             ]
             with urllib.request.urlopen(f"{said['url']}/hello?a=1") as response:
                 assert response.read() == b"hello"
-            process.send_signal(signal.SIGTERM)
-            out, err = process.communicate(timeout=DEADLINE)
-        assert (process.returncode, out) == (0, "")
+            err = stopped(process)
         assert "  200  GET     /hello?a=1  " in err
         assert len(err.splitlines()) == 1
 
@@ -104,9 +106,7 @@ class TestServe:
         with started("serve", APP, "--port", "0") as process:
             address = line(process)["url"]
             async with connect(f"{address}/stream", reconnect=None) as client:
-                async with client.subscribe("calls") as calls:
-                    call = asyncio.create_task(client.call("last_call"))
-                    await anext(calls)
+                call = await in_flight(client, "last_call")
                 process.send_signal(signal.SIGTERM)
                 assert await call == "answered"
                 assert (await client.wait_closed()).code == 1012
@@ -117,20 +117,7 @@ class TestServe:
         with started("serve", APP, "--port", "0") as process:
             url = line(process)["url"] + "/stream"
             async with connect(url, reconnect=None) as client:
-                async with client.subscribe("calls") as calls:
-                    call = asyncio.create_task(client.call("stuck"))
-                    await anext(calls)
-                process.send_signal(signal.SIGTERM)
-                with pytest.raises(CallFailed):  # it is shutting down
-                    while True:
-                        await client.call("echo")
-                process.send_signal(signal.SIGTERM)
-                with pytest.raises((ConnectionError, CallFailed)):  # gone, or told so before
-                    await call
-            await asyncio.to_thread(process.wait, DEADLINE)
-            assert process.returncode == 0
-            assert process.stderr is not None
-            assert "Traceback" not in process.stderr.read()
+                await assert_two_signals_end(process, signal.SIGTERM, client, "echo")
 
     def test_a_port_that_is_taken_is_told(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -187,26 +174,16 @@ class TestServe:
     def test_an_application_that_fails_to_stop_is_told_in_a_sentence(self) -> None:
         with started("serve", "tests/cli/app.py:fails_to_stop", "--port", "0") as process:
             line(process)
-            process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=DEADLINE)
-        assert process.returncode == 1
+            err = stopped(process, 1)
         assert "did not stop well: LookupError: no goodbye (tests/cli/app.py, line " in err
 
     def test_a_signal_while_it_starts_stops_it(self) -> None:
         with started("serve", "tests/cli/app.py:starts_slowly", "--port", "0") as process:
-            assert process.stderr is not None
-            assert process.stderr.readline() == "starting\n"
-            process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=DEADLINE) == ("", "")
-        assert process.returncode == 130
+            interrupted(process, behind="starting")
 
     def test_ctrl_c_while_it_is_imported_stops_it(self) -> None:
         with started("serve", "tests/cli/imports_slowly.py:app") as process:
-            assert process.stderr is not None
-            assert process.stderr.readline() == "importing\n"
-            process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=DEADLINE) == ("", "")
-        assert process.returncode == 130
+            interrupted(process, behind="importing")
 
     def test_ctrl_c_while_it_is_imported_ends_the_line_of_a_terminal(self) -> None:
         with Terminal("serve", "tests/cli/imports_slowly.py:app") as terminal:
@@ -220,8 +197,7 @@ class TestServe:
         target = "tests/cli/app.py:prints_its_loop"
         with started("serve", target, "--port", "0", "--loop", loop) as process:
             line(process)
-            process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=DEADLINE)
+            err = stopped(process)
         assert err.split(".")[0].strip() == ("asyncio" if loop == "asyncio" else "uvloop")
 
     def test_without_uvloop_the_loop_is_asyncios_unless_it_was_asked_for(self) -> None:
@@ -250,7 +226,7 @@ class TestServe:
         assert done.stderr == "Error: cannot write to standard output: Bad file descriptor\n"
 
     def test_nobody_reads_where_it_is(self) -> None:
-        done = _unread("serve", APP, "--port", "0")
+        done = run_unread("serve", APP, "--port", "0")
         assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -468,7 +444,7 @@ class TestCall:
         assert terminal.text == "^C\n"
 
     def test_nobody_reads_the_response(self, url: str) -> None:
-        done = _unread("call", url, "echo")
+        done = run_unread("call", url, "echo")
         assert (done.returncode, done.stderr) == (0, "")
 
     def test_a_response_that_cannot_be_written_is_a_failure(self, url: str) -> None:
@@ -520,9 +496,7 @@ class TestListenAndPublish:
             _publish_until_heard(url, process, "world", 1)
             assert process.stdout is not None
             process.stdout.close()
-            assert process.wait(DEADLINE) == 0
-            assert process.stderr is not None
-            assert process.stderr.read() == ""
+            assert ended(process) == ""
 
     def test_a_reader_that_stops_for_a_while_misses_nothing(self, url: str) -> None:
         with started("listen", url, "news") as process:
@@ -658,7 +632,7 @@ class TestTheCommand:
             "sys.meta_path.insert(0, Interrupted())\n"
             "from openapi.cli import main; main()"
         )
-        done = _python(code)
+        done = run_code(code)
         assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
     def test_another_package_that_is_missing_is_not_taken_for_one_of_them(self) -> None:
@@ -674,30 +648,7 @@ def _without(package: str, *arguments: str) -> "subprocess.CompletedProcess[str]
         f"sys.argv = {['openapi', *arguments]!r}\n"
         "from openapi.cli import main; main()"
     )
-    return _python(code)
-
-
-def _python(code: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        timeout=DEADLINE,
-    )
-
-
-def _unread(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command with an output that nobody reads."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    try:
-        with started(*arguments, stdout=writer) as process:
-            _, err = process.communicate(timeout=DEADLINE)
-    finally:
-        os.close(writer)
-    return subprocess.CompletedProcess(arguments, process.returncode, "", err)
+    return run_code(code)
 
 
 def _unwritable(*arguments: str) -> "subprocess.CompletedProcess[str]":

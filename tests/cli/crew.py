@@ -184,16 +184,6 @@ def dies_while_it_starts() -> web.Application:
     return web.Application()
 
 
-def starts_slowly() -> web.Application:
-    async def start(app: web.Application) -> None:
-        os.write(2, b"starting\n")
-        await asyncio.Event().wait()
-
-    app = web.Application()
-    app.on_startup.append(start)
-    return app
-
-
 def leaves_children() -> web.Application:
     """What it forks has all that it had open, and outlives it."""
     if os.fork() == 0:

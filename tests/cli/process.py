@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,8 +29,29 @@ DEADLINE = 45.0
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, with pipes."""
+    return _run([*COMMAND, *arguments], **options)
+
+
+def run_code(code: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in Python to its end, with pipes."""
+    return _run([sys.executable, "-c", code])
+
+
+def run_unread(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, with an output that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        with started(*arguments, stdout=writer) as process:
+            _, err = process.communicate(timeout=DEADLINE)
+    finally:
+        os.close(writer)
+    return subprocess.CompletedProcess(arguments, process.returncode, "", err)
+
+
+def _run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments],
+        command,
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -65,16 +86,38 @@ def line(process: "subprocess.Popen[str]") -> Any:
     return json.loads(said)
 
 
+def stopped(process: "subprocess.Popen[str]", code: int = 0) -> str:
+    """Ask it to end; returns what it wrote on stderr. It has nothing more to say on stdout."""
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out) == (code, ""), err
+    assert "Traceback" not in err, err
+    return err
+
+
+def ended(process: "subprocess.Popen[str]") -> str:
+    """Wait until it ends well, whoever reads its stdout; returns what it wrote on stderr."""
+    assert process.wait(DEADLINE) == 0
+    assert process.stderr is not None
+    return process.stderr.read()
+
+
+def interrupted(process: "subprocess.Popen[str]", *, behind: str) -> None:
+    """Interrupt it when it has written a line on stderr: it ends with 130, and says no more."""
+    assert process.stderr is not None
+    assert process.stderr.readline() == f"{behind}\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=DEADLINE) == ("", "")
+    assert process.returncode == 130
+
+
 @contextlib.contextmanager
 def served(target: str, *options: str) -> Iterator[str]:
     """Serve an application on a free port; yields ``HOST:PORT``. It must end well."""
     with started("serve", target, "--port", "0", *options) as process:
         url = line(process)["url"]
         yield url.removeprefix("http://")
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=DEADLINE)
-        assert (process.returncode, out) == (0, ""), err
-        assert "Traceback" not in err, err
+        stopped(process)
 
 
 class Terminal:

@@ -12,8 +12,8 @@ from openapi.cli.commands import openapi
 from openapi.client import connect
 from openapi.ws import Position, Publisher
 from tests.cli.crew import KEPT
-from tests.cli.process import ENVIRONMENT, Terminal, line, run, started
-from tests.cli.test_workers import APP, CREW, TWO, ended_well, one_on_each
+from tests.cli.process import ENVIRONMENT, Terminal, line, run, started, stopped
+from tests.cli.test_workers import APP, CREW, TWO, one_on_each
 from tests.servers.fixtures import StartValkey
 from tests.servers.valkey import ValkeyServer
 
@@ -51,7 +51,7 @@ async def test_it_reaches_the_sockets_of_every_worker(broker: str) -> None:
         assert [message.data for message in heard] == [{"n": 1}, {"n": 2}] * 2
         position = Position(1, kept["epoch"])
         assert [message.position for message in heard] == [None, position] * 2
-        assert await asyncio.to_thread(ended_well, process) == ""
+        assert await asyncio.to_thread(stopped, process) == ""
 
 
 async def test_a_channel_that_keeps_history_is_refused_without_its_rule(broker: str) -> None:
@@ -164,4 +164,4 @@ async def test_through_a_server_a_key_is_a_key_too() -> None:
                 assert done.returncode == 0
             await client.call("publish", {"channel": "news", "event": "last", "data": 1})
             assert [(await anext(news)).event for _ in range(2)] == ["a", "last"]
-        ended_well(process)
+        stopped(process)

@@ -14,7 +14,7 @@ import websockets
 from openapi.cli import remote
 from openapi.cli.output import Output
 from openapi.client import TooSlow, connect
-from tests.cli.process import DEADLINE, Terminal, line, run, served, started
+from tests.cli.process import DEADLINE, Terminal, ended, line, run, served, started
 
 APP = "tests/cli/app.py:create_app"
 
@@ -183,18 +183,14 @@ class TestEnding:
                 assert process.stdout is not None
                 process.stdout.close()
                 assert await anext(events) == "over"
-                assert process.wait(DEADLINE) == 0
-                assert process.stderr is not None
-                assert process.stderr.read() == ""
+                assert ended(process) == ""
 
     def test_a_closed_pipe_ends_it_while_it_is_written_to(self, url: str) -> None:
         with started("call", url, "count", '{"to": 1000000}') as process:
             assert line(process) == 1
             assert process.stdout is not None
             process.stdout.close()
-            assert process.wait(DEADLINE) == 0
-            assert process.stderr is not None
-            assert process.stderr.read() == ""
+            assert ended(process) == ""
 
     def test_ctrl_c_ends_it_though_nobody_reads_on(self, url: str) -> None:
         with started("call", url, "count", '{"to": 1000000}') as process:

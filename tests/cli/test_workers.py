@@ -24,9 +24,20 @@ from openapi.cli.load import BrokenApplication
 from openapi.cli.managers import Refused, check_workers
 from openapi.cli.output import Output
 from openapi.client import Client, connect
-from openapi.errors import CallFailed, ConnectionClosed
+from openapi.errors import ConnectionClosed
 from tests.cli.crew import in_memory
-from tests.cli.process import DEADLINE, ENVIRONMENT, line, run, started
+from tests.cli.in_flight import assert_two_signals_end, in_flight
+from tests.cli.process import (
+    DEADLINE,
+    ENVIRONMENT,
+    ended,
+    interrupted,
+    line,
+    run,
+    run_unread,
+    started,
+    stopped,
+)
 from tests.servers.valkey import ValkeyServer
 
 CREW = "tests/cli/crew.py"
@@ -81,15 +92,6 @@ def until_gone(workers: Sequence[int]) -> None:
         time.sleep(0.01)  # a pause between two looks
 
 
-def ended_well(process: "subprocess.Popen[str]") -> str:
-    """Have it end; returns what it wrote on stderr."""
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=DEADLINE)
-    assert (process.returncode, out) == (0, ""), err
-    assert "Traceback" not in err
-    return err
-
-
 class TestServing:
     async def test_who_is_on_one_hears_what_is_published_on_the_other(self, broker: str) -> None:
         with started("serve", APP, *TWO) as process:
@@ -104,7 +106,7 @@ class TestServing:
                     heard = [await anext(messages) for messages in (here, there)]
             assert [message.data for message in heard] == [{"n": 1}] * 2
             assert heard[0].position == heard[1].position != None  # noqa: E711 - both are one
-            await asyncio.to_thread(ended_well, process)
+            await asyncio.to_thread(stopped, process)
 
     def test_in_a_pipe_it_says_one_document_and_whoever_answers_logs_that(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -121,20 +123,20 @@ class TestServing:
             assert (done.returncode, done.stdout) == (1, "")
             text = f"cannot listen on 127.0.0.1:{port}: Address already in use; try another --port"
             assert done.stderr == f"Error: {text}\n"
-            assert ended_well(process).count("  200  GET     /process  ") == 64
+            assert stopped(process).count("  200  GET     /process  ") == 64
         until_gone(said["workers"])
 
     def test_each_has_the_event_loop_that_was_chosen(self) -> None:
         target = "tests/cli/app.py:prints_its_loop"
         with started("serve", target, *TWO, "--loop", "asyncio") as process:
             line(process)
-            said = ended_well(process).split()
+            said = stopped(process).split()
         assert [name.split(".")[0] for name in said] == ["asyncio", "asyncio"]
 
     def test_that_the_broker_is_away_is_said_once(self) -> None:
         with started("serve", f"{CREW}:broker_is_away", *TWO) as process:
             line(process)
-            said = ended_well(process)
+            said = stopped(process)
         text = "the broker of the manager in app['web_sockets'] is away, and tried until it is back"
         assert said.count(f"Warning: {text}: nobody listens") == 1
         assert "Nobody listens" not in said  # the log of each worker
@@ -145,7 +147,7 @@ class TestThePort:
         # Its manager carries messages itself, and is not refused.
         with started("serve", f"{CREW}:own_manager", *TWO, "--host", "0.0.0.0") as process:
             assert line(process)["url"].startswith("http://127.0.0.1:")
-            ended_well(process)
+            stopped(process)
 
     @pytest.mark.parametrize(
         ("host", "text"),
@@ -179,7 +181,7 @@ class TestWhatIsRefused:
     def test_one_worker_may_have_it(self) -> None:
         with started("serve", f"{CREW}:in_memory", "--port", "0", "--workers", "1") as process:
             assert "workers" not in line(process)
-            ended_well(process)
+            stopped(process)
 
     @pytest.mark.parametrize(
         ("target", "code", "text"),
@@ -229,23 +231,21 @@ class TestAWorkerThatEnds:
             )
             new = int(err.split()[-1])
             assert {answered(said["url"]) for _ in range(64)} == {new, other}
-            ended_well(process)
+            stopped(process)
 
     async def test_one_that_is_asked_to_end_drains_and_another_one_comes(self, broker: str) -> None:
         with started("serve", APP, *TWO, "--quiet") as process:
             said = line(process)
             async with one_on_each(said["url"], said["workers"]) as clients:
                 client, other = clients[said["workers"][0]], clients[said["workers"][1]]
-                async with other.subscribe("calls") as calls:
-                    call = asyncio.create_task(client.call("last_call"))
-                    await anext(calls)
-                    os.kill(said["workers"][0], signal.SIGTERM)
-                    assert await call == "answered"
-                    assert (await client.wait_closed()).code == 1012
-                    assert await other.call("process") == said["workers"][1]
+                call = await in_flight(client, "last_call", seen_by=other)
+                os.kill(said["workers"][0], signal.SIGTERM)
+                assert await call == "answered"
+                assert (await client.wait_closed()).code == 1012
+                assert await other.call("process") == said["workers"][1]
                 err = await asyncio.to_thread(said_by, process, lambda text: "again, as" in text)
             assert "ended with exit code 0; it is started again" in err
-            await asyncio.to_thread(ended_well, process)
+            await asyncio.to_thread(stopped, process)
 
     async def test_one_that_does_not_start_again_ends_all_and_says_why_once(
         self,
@@ -293,7 +293,7 @@ class TestAWorkerThatEnds:
             said_by(process, lambda text: "does not start" in text)
             file.unlink()
             said_by(process, lambda text: "worker 2 serves again" in text)
-            ended_well(process)
+            stopped(process)
 
 
 class TestTheEnd:
@@ -314,46 +314,27 @@ class TestTheEnd:
                 for client in clients.values():
                     assert (await client.wait_closed()).code == 1012
                     assert client.reconnect is not None
-            await asyncio.to_thread(process.wait, DEADLINE)
-            assert process.returncode == 0
-            assert process.stderr is not None
-            assert process.stderr.read() == ""
+            assert await asyncio.to_thread(ended, process) == ""
 
     async def test_a_second_signal_does_not_wait_for_calls_in_flight(self, broker: str) -> None:
         with started("serve", APP, *TWO, "--quiet") as process:
             said = line(process)
             async with one_on_each(said["url"], said["workers"]) as clients:
                 client, _ = clients.values()
-                async with client.subscribe("calls") as calls:
-                    call = asyncio.create_task(client.call("stuck"))
-                    await anext(calls)
-                process.send_signal(signal.SIGINT)
-                with pytest.raises(CallFailed):  # it is shutting down
-                    while True:
-                        await client.call("process")
-                process.send_signal(signal.SIGINT)
-                with pytest.raises((ConnectionError, CallFailed)):  # gone, or told so before
-                    await call
-            await asyncio.to_thread(process.wait, DEADLINE)
-            assert process.returncode == 0
-            assert process.stderr is not None
-            assert "Traceback" not in process.stderr.read()
+                await assert_two_signals_end(process, signal.SIGINT, client, "process")
 
     async def test_one_whose_loop_is_blocked_is_killed_at_the_second(self, broker: str) -> None:
         with started("serve", APP, *TWO, "--quiet") as process:
             said = line(process)
             async with one_on_each(said["url"], said["workers"]) as clients:
                 client, other = clients.values()
-                async with other.subscribe("calls") as calls:
-                    call = asyncio.create_task(client.call("block"))
-                    await anext(calls)
+                call = await in_flight(client, "block", seen_by=other)
                 process.send_signal(signal.SIGTERM)
                 await other.wait_closed()
                 process.send_signal(signal.SIGTERM)
                 with pytest.raises(ConnectionClosed):
                     await call
-            await asyncio.to_thread(process.wait, DEADLINE)
-            assert process.returncode == 0
+            assert await asyncio.to_thread(process.wait, DEADLINE) == 0
         until_gone(said["workers"])
 
     def test_when_the_first_process_is_killed_the_others_end(self) -> None:
@@ -365,25 +346,13 @@ class TestTheEnd:
     def test_an_application_that_fails_to_stop_is_told_once(self) -> None:
         with started("serve", "tests/cli/app.py:fails_to_stop", *TWO) as process:
             line(process)
-            process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=DEADLINE)
-        assert process.returncode == 1
+            err = stopped(process, 1)
         assert err.count("did not stop well: LookupError: no goodbye (tests/cli/app.py, line ") == 1
 
     def test_a_signal_while_they_start_stops_them(self) -> None:
-        with started("serve", f"{CREW}:starts_slowly", *TWO) as process:
-            assert process.stderr is not None
-            assert process.stderr.readline() == "starting\n"
-            process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=DEADLINE) == ("", "")
-        assert process.returncode == 130
+        with started("serve", "tests/cli/app.py:starts_slowly", *TWO) as process:
+            interrupted(process, behind="starting")
 
     def test_nobody_reads_where_it_is(self) -> None:
-        reader, writer = os.pipe()
-        os.close(reader)
-        try:
-            with started("serve", PLAIN, *TWO, stdout=writer) as process:
-                assert process.communicate(timeout=DEADLINE)[1] == ""
-        finally:
-            os.close(writer)
-        assert process.returncode == 0
+        done = run_unread("serve", PLAIN, *TWO)
+        assert (done.returncode, done.stderr) == (0, "")
