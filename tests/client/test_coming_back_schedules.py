@@ -58,6 +58,18 @@ async def ended(app: web.Application) -> None:
     await app[SOCKETS].drain()
 
 
+def reported(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Something was reported to the loop: all of it is a fault, but for one of aiohttp's.
+
+    What serves a connection fails where that is lost in the turn in which it was made.
+    """
+    failed = context.get("future")
+    work = failed.get_coro() if isinstance(failed, asyncio.Task) else None
+    name = getattr(work, "__qualname__", "")
+    if name != "RequestHandler.start" or not isinstance(context["exception"], AssertionError):
+        loop.default_exception_handler(context)
+
+
 class Endpoint(WsPathMixin, Subscribe, Publish):
     """Allows everything, and answers everything, sooner or later."""
 
@@ -174,6 +186,7 @@ class World:
     async def run(self) -> None:
         """Let things happen for a while, and then come to rest."""
         rng = self.rng
+        asyncio.get_running_loop().set_exception_handler(reported)
         late = rng.choice([0, 0, 0.2])
         self.link.to_server.delay = lambda: rng.choice([0, 0, late])
         self.link.to_client.delay = lambda: rng.choice([0, 0, late])
