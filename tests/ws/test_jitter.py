@@ -50,15 +50,17 @@ class Publisher:
         return self.published
 
 
-async def jitter(history: int, away: Callable[[random.Random], float]) -> tuple[Figures, Fleet]:
-    """Reset the connections of a thousand clients while 200 messages are published."""
+async def jitter(
+    history: int, away: Callable[[random.Random], float], clients: int
+) -> tuple[Figures, Fleet]:
+    """Reset the connections of so many clients while 200 messages are published."""
     rng, sockets = random.Random(SEED), keeping(history)
     async with served(application(sockets=sockets)) as url:
-        fleet = Fleet([url], CHANNEL, CLIENTS)
+        fleet = Fleet([url], CHANNEL, clients)
         await fleet.all_come()
         moments = schedule(
             rng,
-            listeners=CLIENTS,
+            listeners=clients,
             messages=MESSAGES,
             rate=RATE,
             lasting=LASTING,
@@ -81,24 +83,29 @@ def faults(fleet: Fleet) -> list[str]:
 # closed; all stay away for as long; whoever could not connect counts; one process, one clock.
 
 
+many = pytest.mark.parametrize("clients", [300, pytest.param(CLIENTS, marks=pytest.mark.full)])
+
+
 @pytest.mark.timeout(300)
-async def test_a_thousand_clients_that_are_reset_all_the_time_get_every_message_once_in_order() -> (
-    None
-):
-    figures, fleet = await jitter(300, lambda rng: AWAY)
+@many
+async def test_clients_that_are_reset_all_the_time_get_every_message_once_in_order(
+    clients: int,
+) -> None:
+    figures, fleet = await jitter(300, lambda rng: AWAY, clients)
     assert faults(fleet) == []
-    assert figures.expected == 200_000
-    assert figures.resets > 2 * CLIENTS
-    assert figures.recovered > 2 * CLIENTS
+    assert figures.expected == MESSAGES * clients
+    assert figures.resets > 2 * clients
+    assert figures.recovered > 2 * clients
     assert figures.delivered == figures.expected, figures
     assert (figures.flagged, figures.silent, figures.refused) == (0, 0, 0), figures
     assert (figures.repeated, figures.swapped) == (0, 0), figures
 
 
 @pytest.mark.timeout(300)
-async def test_where_history_is_too_short_whoever_misses_something_is_told_so() -> None:
+@many
+async def test_where_history_is_too_short_whoever_misses_something_is_told_so(clients: int) -> None:
     history = 12
-    figures, fleet = await jitter(history, lambda rng: 1.0 if rng.random() < 0.2 else AWAY)
+    figures, fleet = await jitter(history, lambda rng: 1.0 if rng.random() < 0.2 else AWAY, clients)
     assert faults(fleet) == []
     assert figures.silent == 0, figures
     assert (figures.repeated, figures.swapped) == (0, 0), figures
