@@ -9,17 +9,17 @@ from openapi.ws.broker import Broker
 from openapi.ws.brokers.nats import NatsBroker
 from openapi.ws.brokers.nats.names import Names
 from tests.servers.nats import NatsServer
-from tests.ws.broker_nodes import Clock, World
+from tests.ws.brokers.server_world import ServerWorld
 
 __all__ = ["NatsWorld"]
 
 
-class NatsWorld(World):
+class NatsWorld(ServerWorld):
     """All of one prefix on one server. ``options`` are those of every broker."""
 
     def __init__(self, server: NatsServer, **options: Any) -> None:
+        super().__init__(server)
         self.server = server
-        self.clock = Clock()
         self.prefix = f"t{uuid4().hex[:12]}"
         self.options: dict[str, Any] = {
             "prefix": self.prefix,
@@ -36,29 +36,11 @@ class NatsWorld(World):
     async def brokers(self, count: int) -> list[Broker]:
         return [self.broker() for _ in range(count)]
 
-    async def pass_time(self, seconds: float) -> None:
-        self.clock.now += seconds
-
     async def lose(self, channel: str) -> None:
         client = await nats.connect(self.server.url)
         stream = self.names.logs[self.names.partition(channel)]
         assert await client.jsm().purge_stream(stream, subject=self.names.log(channel))
         await client.close()
-
-    async def kill(self, broker: Broker) -> None:
-        # Nobody leaves when a broker is closed, and nothing is said to the server: it is the same.
-        await broker.aclose()
-
-    async def away(self, *, silent: bool = False) -> None:
-        if silent:
-            self.server.pause()
-        else:
-            self.server.kill()
-
-    async def back(self) -> None:
-        self.server.resume()
-        if not self.server.runs:
-            self.server.start()
 
     async def clear(self) -> None:
         """Have nothing on the server any more."""
