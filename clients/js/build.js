@@ -19,8 +19,8 @@ const MODULE = here("../../src/openapi/browser/openapi.js");
  * application, nor a WebSocket has. They are shortened; the tests run with the built module too.
  */
 const INTERNAL = `
-  answered ask attempting began begin buffered connection deliver drain due ended failed finish
-  flush freed giveUp handlers heard idle itemTimeout leave lost need notification once online only
+  answered ask attempting began begin buffered connection deliver drain due end ended failed finish
+  flush freed giveUp handlers heard idle itemTimeout leave lost need notification once online only open
   options over owner patterns pause pending probe put putBack ready refusal renew renewal running sent
   serving settle stop take text told undo write
 `;

@@ -48,6 +48,8 @@ export class Call {
   began = 0;
   /** @type {(() => void)[]} what is to be taken back when it is over */
   undo = [];
+  /** Takes the timer of this try back, if it has one. */
+  stop = () => {};
   /** @type {(() => number) | null} */
   #pauses = null;
 
@@ -73,6 +75,7 @@ export class Call {
    */
   finish(error, response, connection = null) {
     this.over = true;
+    this.stop();
     for (const each of this.undo.splice(0)) each();
     this.options.ended(error, response, connection);
   }
@@ -97,13 +100,14 @@ export function whenAborted(signal, then) {
  * @returns {() => string}
  */
 export function written(method, payload) {
+  const name = JSON.stringify(method);
   const text = JSON.stringify(payload ?? {});
   if (typeof method !== "string" || text?.[0] !== "{") {
     throw new TypeError(`${method}: the name of a method is a string, and its payload an object`);
   }
-  if (HALF.test(text)) throw new TypeError(`the payload of ${method} has half of a surrogate pair`);
+  if (HALF.test(name + text)) throw new TypeError(`a call of ${method} has half of a surrogate pair`);
   return () => text;
 }
 
 /** JSON.stringify writes half of a pair, and nothing else, like this; the server could not read it. */
-const HALF = /(^|[^\\])(\\\\)*\\ud[89a-f]/;
+export const HALF = /(^|[^\\])(\\\\)*\\ud[89a-f]/;

@@ -102,7 +102,10 @@ export class Calls {
    * @param {Call[]} calls
    */
   putBack(calls) {
-    for (const call of calls) call.connection = null;
+    for (const call of calls) {
+      call.connection = null;
+      call.stop();
+    }
     this.#queue.unshift(...calls);
   }
 
@@ -221,12 +224,10 @@ export class Calls {
    */
   #pause(call, ms) {
     call.ready = false;
-    call.undo.push(
-      this.#clock.after(ms, () => {
-        call.ready = true;
-        this.flush();
-      }),
-    );
+    call.stop = this.#clock.after(ms, () => {
+      call.ready = true;
+      this.flush();
+    });
   }
 
   /**
@@ -239,14 +240,7 @@ export class Calls {
     call.sent = true;
     call.connection = connection;
     connection.ask(call, left == null ? left : Math.max(1, Math.ceil(left)));
-    if (!renewal) return;
-    const { id } = call;
-    call.undo.push(
-      this.#clock.after(PATIENCE, () => {
-        // Not if it was answered, and waits or was sent anew.
-        if (call.connection === connection && call.id === id) this.giveUp(call, PATIENCE_OVER);
-      }),
-    );
+    if (renewal) call.stop = this.#clock.after(PATIENCE, () => this.giveUp(call, PATIENCE_OVER));
   }
 }
 

@@ -45,7 +45,7 @@ import { Subscriptions } from "./subscriptions.js";
  * @property {number} [stable] a connection that held so long has it begin anew; 10,000
  * @property {"wait" | "fail"} [offline] what is said without a connection waits, or fails
  * @property {number} [openTimeout] milliseconds that an attempt may take; 10,000
- * @property {number | null} [heartbeat] milliseconds without a message until the server is asked; 25,000
+ * @property {number | null} [heartbeat] milliseconds without a message until the server is asked; 25,000; null, or 0: never
  * @property {number} [calls] how many may be in flight; 64
  * @property {number} [waiting] how many may wait for a connection, or for their turn; 1,000
  * @property {number} [queueBytes] how many bytes may wait to be sent; 1 MiB
@@ -109,6 +109,8 @@ export class Client {
   #reason;
   /** @type {{ resolve: (client: any) => void, reject: (error: unknown) => void }[]} */
   #waiting = [];
+  /** @type {Promise<void> | undefined} when the application has closed it */
+  #gone;
 
   /**
    * @param {Address | (() => Address | Promise<Address>)} url
@@ -148,7 +150,7 @@ export class Client {
     if (!WebSocket) throw new TypeError("there is no WebSocket here: pass one, as that of the package ws");
     this.#page = watch(() => this.hurry());
     if (this.#page.online()) this.#try();
-    else this.#failed(new ConnectionClosed(ABNORMAL, "there is no network"));
+    else this.#stopAttempt = clock.after(0, () => this.#failed(new ConnectionClosed(ABNORMAL, "there is no network")));
   }
 
   /** @returns {ClientState} */
@@ -253,7 +255,7 @@ export class Client {
    */
   async publish(channel, event, data, { key, ...options } = {}) {
     const payload = { channel, event, data: data ?? null, key };
-    return positionOf(await this.call("publish", payload, { ...options, idempotent: key !== undefined }));
+    return positionOf(await this.call("publish", payload, { ...options, idempotent: key != null }));
   }
 
   /**
@@ -326,7 +328,7 @@ export class Client {
     if ((code !== NORMAL && !(code >= 3000 && code <= 4999)) || new TextEncoder().encode(reason).length > 123) {
       throw new RangeError("close with 1000, or 3000 to 4999, and at most 123 bytes");
     }
-    await this.#finish(new ConnectionClosed(code, reason), true);
+    await (this.#gone ??= this.#finish(new ConnectionClosed(code, reason), true));
   }
 
   /** @returns {ConnectionClosed | null} why nothing can be said now */
@@ -337,27 +339,20 @@ export class Client {
   }
 
   /** Make an attempt. */
-  #try() {
+  async #try() {
     const attempt = ++this.#attempt;
     this.#stopAttempt = this.#clock.after(this.#openTimeout, () => {
       const error = new ConnectionClosed(ABNORMAL, `no connection within ${this.#openTimeout} ms`);
       if (this.#next) this.#next.end(error, NORMAL);
       else this.#failed(error);
     });
-    /** @param {Address} url */
-    const open = (url) => {
-      if (attempt !== this.#attempt) return;
-      try {
-        this.#next = new Connection(addressOf(url), this.#wiring);
-      } catch (error) {
-        this.#failed(failure(error));
-      }
-    };
     const url = this.#url;
-    if (typeof url !== "function") return open(url);
-    new Promise((resolve) => resolve(url())).then(open, (error) => {
-      if (attempt === this.#attempt) this.#failed(failure(error));
-    });
+    try {
+      const address = await (typeof url === "function" ? url() : url);
+      if (attempt === this.#attempt) this.#next = new Connection(addressOf(address), this.#wiring);
+    } catch (error) {
+      if (attempt === this.#attempt) this.#failed(new ConnectionClosed(ABNORMAL, String(error), false, error));
+    }
   }
 
   /** @type {import("./connection.js").Owner} */
@@ -504,6 +499,3 @@ function addressOf(url) {
   if (!/^wss?:/.test(address.protocol)) throw new SyntaxError(`${url} is no URL of a WebSocket: write ws://HOST:PORT/PATH`);
   return address.href;
 }
-
-/** @param {unknown} error */
-const failure = (error) => new ConnectionClosed(ABNORMAL, String(error), false, error);

@@ -157,6 +157,7 @@ export class Connection {
       stop = this.#clock.after(CLOSING, () => resolve(null));
       socket.onclose = resolve;
       socket.close(code, reason);
+      if (!this.#beat) resolve(null); // it was not open, and some say no more then
     });
     stop();
   }
@@ -181,7 +182,7 @@ export class Connection {
     if (frame.cancel === true) this.#served.cancel(id);
     else if (typeof event !== "string") return false;
     else if (typeof channel === "string") return this.#owner.message(this, frame, size);
-    else if (event === "$reconnect" && data?.after >= 0) this.#owner.leave(this, data.after);
+    else if (event === "$reconnect" && Number.isFinite(data?.after) && data.after >= 0) this.#owner.leave(this, data.after);
     else return false;
     return true;
   }

@@ -19,13 +19,13 @@ export class Heartbeat {
 
   /**
    * @param {Clock} clock
-   * @param {number | null} every milliseconds without a sign of life until it is asked; null: never
+   * @param {number | null} every milliseconds without a sign of life until it is asked; null, or 0: never
    * @param {() => void} ask
    * @param {() => void} dead there was no answer
    */
   constructor(clock, every, ask, dead) {
     this.#clock = clock;
-    this.#every = every ?? Infinity;
+    this.#every = every || Infinity;
     this.#ask = ask;
     this.#dead = dead;
     this.heard();

@@ -81,7 +81,7 @@ export class Pending {
  * @param {number | null} [timeout]
  */
 export function frameOf(id, call, timeout) {
-  const end = timeout ? `,"timeout":${timeout}` : "";
+  const end = timeout && timeout < 2 ** 53 ? `,"timeout":${timeout}` : ""; // what is longer has no form
   return `{"id":${id},"method":${JSON.stringify(call.method)},"payload":${call.write()}${end}}`;
 }
 
@@ -89,6 +89,6 @@ export function frameOf(id, call, timeout) {
 function failureOf(error) {
   const { code, message, data, errors, retry_after: retryAfter } = error ?? {};
   return Number.isInteger(code) && typeof message === "string"
-    ? new CallFailed(code, message, { data, errors, retryAfter })
+    ? new CallFailed(code, message, { data, errors, retryAfter: Number.isFinite(retryAfter) ? retryAfter : undefined })
     : new UnexpectedData("an error that cannot be read");
 }

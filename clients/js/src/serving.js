@@ -1,5 +1,6 @@
 /** What the server calls: functions of the application, by their methods. */
 
+import { HALF } from "./call.js";
 import { CANCELLED, INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError, TOO_MANY_CALLS } from "./errors.js";
 import { complain } from "./report.js";
 
@@ -122,6 +123,7 @@ export class Served {
     let text;
     try {
       text = JSON.stringify({ id, ...answer });
+      if (HALF.test(text)) throw text;
     } catch {
       text = JSON.stringify({ id, error: { code: INTERNAL_ERROR, message: "JSON object expected" } });
     }

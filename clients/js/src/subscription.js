@@ -10,6 +10,7 @@
  */
 
 import { positionOf, keptOf, placeOf } from "./answers.js";
+import { written } from "./call.js";
 import { PositionLost } from "./errors.js";
 import { Inbox, Reading } from "./inbox.js";
 import { tell } from "./report.js";
@@ -85,7 +86,9 @@ export class Subscription extends Reading {
    */
   constructor(channel, options, close) {
     super();
-    const { event = "*", recover = null, presence = false, queueBytes = 2 ** 20 } = options;
+    const { recover = null, presence = false, queueBytes = 2 ** 20 } = options;
+    const event = options.event || "*"; // so the server has it
+    written("subscribe", { channel, event }); // throws what it could not read
     /** @readonly */
     this.channel = channel;
     /** @readonly */

@@ -115,7 +115,7 @@ export class Subscriptions {
       this.#put(watching, message, size);
       return watching.length > 0;
     }
-    if (event === "$lagged" && data?.dropped > 0) {
+    if (event === "$lagged" && Number.isInteger(data?.dropped)) {
       for (const each of set) each.dropped += data.dropped;
     } else if (event === "$reset" && position) {
       for (const each of set) if (!each._over && !each._reset(position)) this.#tooSlow(each);

@@ -7,6 +7,18 @@ import { CallFailed, ConnectionClosed, UnexpectedData } from "./module.js";
 import { begin, open, refusal, settled } from "./stage.js";
 
 describe("a call", () => {
+  for (const after of ['"5"', "null", "[]", "1e999", "{}"]) {
+    it(`is not sent again where the server says by ${after} when to`, async (t) => {
+      const { client, peer } = await open(t);
+      const refused = refusal(client.call("echo", {}, { idempotent: true }));
+      const { id } = await peer.next();
+      peer.socket.send(`{"id": ${id}, "error": {"code": 7, "message": "later", "retry_after": ${after}}}`);
+      const error = await refused;
+      assert.ok(error instanceof CallFailed);
+      assert.equal(error.retryAfter, undefined);
+    });
+  }
+
   it("is answered by its response", async (t) => {
     const { client, peer } = await open(t);
     const sum = client.call("add", { a: 1, b: 2 });
@@ -19,6 +31,19 @@ describe("a call", () => {
     const nothing = client.call("nothing", null, { timeout: null });
     assert.deepEqual(await peer.answer(null), { id: 1, method: "nothing", payload: {} });
     assert.equal(await nothing, null);
+  });
+
+  it("whose timeout is longer than any that the server takes has none there", async (t) => {
+    const { client, peer, clock } = await open(t);
+    for (const timeout of [Infinity, NaN, 2 ** 53]) {
+      const answer = client.call("echo", {}, { timeout });
+      assert.ok(!("timeout" in (await peer.answer(null))));
+      await answer;
+    }
+    const brief = refusal(client.call("echo", {}, { timeout: 0 }));
+    assert.equal((await peer.next()).timeout, 1);
+    clock.pass(0);
+    assert.equal((await brief).name, "TimeoutError");
   });
 
   it("has the payload that it was made with", async (t) => {
@@ -153,6 +178,7 @@ describe("a call", () => {
     await assert.rejects(odd.call("echo", { big: 1n }), TypeError);
     await assert.rejects(odd.call("echo", { text: "half \ud83d of it" }), /half of a surrogate pair/);
     await assert.rejects(odd.call("echo", { text: "\\\udc00" }), /half of a surrogate pair/);
+    await assert.rejects(odd.call("half\ud83d"), /half of a surrogate pair/);
   });
 
   it("may have pairs of surrogates, and backslashes that look like half of one", async (t) => {
@@ -496,6 +522,11 @@ describe("the methods that every server has", () => {
     const next = await back();
     assert.equal((await next.answer({ offset: 1, epoch: "x" })).payload.key, "k");
     assert.deepEqual(await keyed, { offset: 1, epoch: "x" });
+    // @ts-expect-error which is none
+    const nothing = refusal(client.publish("c", "e", 3, { key: null }));
+    await next.next();
+    next.cut();
+    assert.equal((await nothing).mayHaveRun, true);
   });
 
   it("history is messages and a position, and is read again", async (t) => {

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { once } from "node:events";
 import { describe, it } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { WebSocket } from "ws";
 import { connect, ConnectionClosed } from "./module.js";
 import { Mailbox, serve } from "./server.js";
@@ -163,6 +164,60 @@ describe("a client", () => {
   });
 });
 
+describe("an attempt that comes to nothing", () => {
+  it("is told of when the client is returned, and not before", async () => {
+    class Forbidden {
+      constructor() {
+        throw new Error("insecure");
+      }
+    }
+    /** @type {Mailbox<unknown>} */
+    const told = new Mailbox();
+    const client = connect("ws://example.com/", {
+      WebSocket: /** @type {any} */ (Forbidden),
+      onstate: ({ state }) => told.put([state, client.state]),
+    });
+    assert.equal(client.state, "connecting");
+    assert.deepEqual(await told.next(), ["waiting", "waiting"]);
+    assert.match(client.status.reason?.message ?? "", /insecure/);
+    await client.close();
+    assert.deepEqual(await told.next(), ["closed", "closed"]);
+  });
+
+  it("is not even made by a client that is closed at once", async () => {
+    let asked = 0;
+    class Counted extends WebSocket {
+      /** @param {any} url @param {any} protocols */
+      constructor(url, protocols) {
+        super(url, protocols);
+        asked++;
+      }
+    }
+    await connect("ws://127.0.0.1:9/", { WebSocket: Counted }).close();
+    assert.equal(asked, 0);
+  });
+
+  it("leaves no timer behind, though a subscription was to be renewed by it", async (t) => {
+    const { client, clock, peer, until, server } = await open(t);
+    client.subscribe("c");
+    await peer.answer({ subscribed: {} });
+    peer.cut();
+    await until("waiting");
+    /** @type {number[]} */
+    const timers = [];
+    for (let i = 0; i < 10; i++) {
+      clock.pass(client.status.retryIn ?? 0);
+      const next = await server.accept();
+      await until("open");
+      assert.equal((await next.next()).method, "subscribe");
+      timers.push(clock.timers);
+      next.cut();
+      await until("waiting");
+    }
+    assert.equal(timers.at(-1), timers[0]);
+  });
+});
+
 describe("the URL", () => {
   it("may be a function that is called before each attempt", async (t) => {
     let token = 0;
@@ -262,6 +317,18 @@ describe("closing", () => {
     assert.equal(client.closed?.code, 4321);
   });
 
+  it("twice ends as the first does", async (t) => {
+    const { client, peer, clock } = await open(t);
+    peer.socket.pause();
+    let ends = 0;
+    const closings = [client.close(), client.close(4000)].map((each) => each.then(() => ends++));
+    await setImmediate();
+    assert.equal(ends, 0);
+    clock.pass(5000);
+    await Promise.all(closings);
+    assert.equal(client.closed?.code, 1000);
+  });
+
   it("does not wait for ever for a server that says nothing", async (t) => {
     const { client, peer, clock } = await open(t);
     peer.socket.pause();
@@ -286,6 +353,27 @@ describe("closing", () => {
     assert.equal((await opened).code, 1000);
     clock.pass(5000);
     await closing;
+    assert.equal(clock.timers, 0);
+  });
+
+  it("ends at once a client that connects by a WebSocket that never says that it has ended", async (t) => {
+    /** As Node.js 20 has it, behind a flag. */
+    class Mute {
+      static closed = 0;
+      bufferedAmount = 0;
+      readyState = 0;
+      onopen = null;
+      onmessage = null;
+      onerror = null;
+      onclose = null;
+      send() {}
+      close() {
+        Mute.closed++;
+      }
+    }
+    const { client, clock } = await begin(t, { WebSocket: Mute });
+    await client.close();
+    assert.equal(Mute.closed, 1);
     assert.equal(clock.timers, 0);
   });
 

@@ -49,13 +49,15 @@ describe("a connection on which nothing comes", () => {
     await settled(client, await back());
   });
 
-  it("is never asked where the application wants it so", async (t) => {
-    const { client, peer, clock } = await open(t, { heartbeat: null });
-    clock.pass(10_000_000);
-    await settled(client, peer);
-    client.hurry();
-    assert.equal((await peer.next()).method, "rpc.ping");
-  });
+  for (const heartbeat of [null, 0]) {
+    it(`is never asked where the application wants it so, by ${heartbeat}`, async (t) => {
+      const { client, peer, clock } = await open(t, { heartbeat });
+      clock.pass(10_000_000);
+      await settled(client, peer);
+      client.hurry();
+      assert.equal((await peer.next()).method, "rpc.ping");
+    });
+  }
 
   it("does not count what asks among the calls in flight that the application may have", async (t) => {
     const { client, peer, clock } = await open(t, { heartbeat: 1000, calls: 1 });

@@ -77,8 +77,10 @@ describe("in a page, a client", () => {
   it("does not even begin without a network", async (t) => {
     const { network } = page();
     network(false);
-    const { client, clock, server } = await begin(t);
-    assert.equal(client.state, "waiting");
+    const { client, clock, server, until } = await begin(t);
+    assert.equal(client.state, "connecting"); // it has just been returned: nothing is told before
+    clock.pass(0);
+    await until("waiting");
     assert.match(client.status.reason?.message ?? "", /there is no network/);
     clock.pass(1_000_000);
     network(true);

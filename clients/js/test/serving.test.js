@@ -115,6 +115,17 @@ describe("a call of the server", () => {
     assert.deepEqual(await peer.next(), { id: "s1", error: { code: -32603, message: "JSON object expected" } });
   });
 
+  it("whose result, or error, has half of a surrogate pair fails: the server could not read it", async (t) => {
+    const refused = () => {
+      throw new RpcError(7, "half \ud83d of it");
+    };
+    const { peer } = await open(t, { serve: { half: () => ({ text: "😀".slice(0, 1) }), refused } });
+    for (const method of ["half", "refused"]) {
+      peer.send(call("s1", method));
+      assert.deepEqual(await peer.next(), { id: "s1", error: { code: -32603, message: "JSON object expected" } });
+    }
+  });
+
   it("that is cancelled is answered so at once, and its handler's signal is aborted", async (t) => {
     const told = t.mock.method(console, "error", () => {});
     const { runs, handler } = gate();

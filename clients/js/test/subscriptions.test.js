@@ -44,6 +44,28 @@ describe("a subscription", () => {
     await settled(client, peer);
   });
 
+  it("of no events is one of all, as the server has it", async (t) => {
+    for (const event of ["", null]) {
+      const { client, peer } = await open(t);
+      const subscription = client.subscribe("c", { event: /** @type {any} */ (event) });
+      assert.equal(subscription.event, "*");
+      assert.equal((await peer.answer({ subscribed: {} })).payload.event, "*");
+      peer.send(message(1));
+      assert.equal((await read(subscription)).data, 1);
+      subscription.close();
+      // An empty one would take all patterns of the channel back.
+      assert.equal((await peer.answer({})).payload.event, "*");
+      await settled(client, peer);
+    }
+  });
+
+  it("with half of a surrogate pair is told to the caller", async (t) => {
+    const { client, peer } = await open(t);
+    assert.throws(() => client.subscribe("\ud800"), /half of a surrogate pair/);
+    assert.throws(() => client.subscribe("c", { event: "\udfff" }), /half of a surrogate pair/);
+    await settled(client, peer);
+  });
+
   it("knows where it is, on a channel that keeps history, by what was read", async (t) => {
     const { client, peer } = await open(t);
     const subscription = client.subscribe("c");

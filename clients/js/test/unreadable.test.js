@@ -34,6 +34,9 @@ const MESSAGES = [
   '{"event": "$reconnect"}',
   '{"event": "$reconnect", "data": {"after": "soon"}}',
   '{"event": "$reconnect", "data": {"after": -1}}',
+  '{"event": "$reconnect", "data": {"after": "5"}}',
+  '{"event": "$reconnect", "data": {"after": null}}',
+  '{"event": "$reconnect", "data": {"after": 1e999}}',
   '{"event": "$other", "data": {"after": 1}}',
 ];
 
