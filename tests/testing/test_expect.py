@@ -195,3 +195,29 @@ async def test_more_messages_than_a_test_can_want_are_a_failure() -> None:
             await client.publish("news", "n", number)
         with pytest.raises(AssertionError, match="1000 messages on 'news' wait to be expected"):
             await client.expect("news", "other")
+
+
+@virtual_time
+async def test_what_one_reads_that_another_expects_is_not_kept_from_it() -> None:
+    async with serve(make_app()) as server, server.connect() as client:
+        await client.join("news")
+        first = asyncio.create_task(client.expect("news", "one", timeout=5))
+        second = asyncio.create_task(client.expect("news", "two", timeout=60))
+        third = asyncio.create_task(client.expect("news", "three", timeout=1))
+        await asyncio.sleep(0)
+        await say(client, "one")
+        assert (await first).event == "one"
+        with pytest.raises(AssertionError, match="within 1 s, and nothing came"):
+            await third
+        await say(client, "two")
+        assert (await second).event == "two"
+
+
+@virtual_time
+async def test_who_expects_of_a_client_that_is_closed_is_told_so() -> None:
+    async with serve(make_app()) as server:
+        async with server.connect() as client:
+            await client.join("news")
+        assert await failure(client) == (
+            "expected '*' on 'news', but the subscription was left, and nothing came"
+        )

@@ -221,3 +221,14 @@ async def test_a_node_that_cannot_start_leaves_nothing() -> None:
     with pytest.raises(ValueError, match="no database"):
         async with cluster(2, make):
             pass
+
+
+@virtual_time
+async def test_a_node_that_there_is_not_is_named() -> None:
+    async with cluster(2, make_app) as nodes:
+        with pytest.raises(IndexError, match="there is no node 2: 2 are numbered from 0"):
+            nodes.node(2)
+        with pytest.raises(IndexError, match="no node -1"):
+            nodes.partition(-1)
+        with pytest.raises(IndexError, match="no node 3"):
+            await nodes.kill(3)

@@ -290,3 +290,16 @@ async def test_a_refused_call_is_told_as_ever() -> None:
     async with serve(make_app()) as server, server.connect() as client:
         with pytest.raises(CallFailed, match="nothing"):
             await client.call("nothing")
+
+
+async def test_a_server_that_cannot_clean_up_leaves_no_session() -> None:
+    app = make_app()
+
+    async def fail(app: web.Application) -> None:
+        raise ValueError("no database")
+
+    app.on_cleanup.append(fail)
+    with pytest.raises(ValueError, match="no database"):
+        async with serve(app) as server:
+            session = server.http
+    assert session.closed

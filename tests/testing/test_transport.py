@@ -313,3 +313,11 @@ def test_a_chance_is_between_0_and_1(chance: float) -> None:
         direction.drop = chance
     with pytest.raises(ValueError, match="duplicate is how likely it is"):
         direction.duplicate = chance
+
+
+def test_a_fault_that_is_misspelled_is_refused() -> None:
+    link = Link()
+    with pytest.raises(AttributeError):
+        link.refuse = True  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError):
+        link.to_server.halt = True  # type: ignore[attr-defined]

@@ -25,8 +25,20 @@ class Direction:
     duplicate    WebSocket messages   so likely, a whole message comes twice, between 0 and 1
     ===========  ===================  ==========================================================
 
-    Handshakes, pings, pongs and closing frames are neither dropped nor duplicated.
+    Handshakes, pings, pongs and closing frames are neither dropped nor duplicated. A fault whose
+    name is misspelled raises AttributeError: a test would pass without it.
     """
+
+    __slots__ = (
+        "_drop",
+        "_duplicate",
+        "_passing",
+        "_random",
+        "delay",
+        "dropped",
+        "duplicated",
+        "pipes",
+    )
 
     def __init__(self, random: random.Random) -> None:
         self.delay: float | Callable[[], float] = 0.0

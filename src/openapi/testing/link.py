@@ -28,8 +28,11 @@ __all__ = ["Link", "refused"]
 class Link:
     """What all connections of a client go over: it lasts when they end, and so do its faults.
 
-    ``seed`` is of all that is left to chance. Several clients may share a link.
+    ``seed`` is of all that is left to chance. Several clients may share a link. A fault whose name
+    is misspelled raises AttributeError: a test would pass without it.
     """
+
+    __slots__ = ("connections", "random", "refusing", "to_client", "to_server")
 
     def __init__(self, *, seed: int = 0) -> None:
         self.random: Final = random.Random(seed)

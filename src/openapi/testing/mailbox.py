@@ -35,7 +35,8 @@ class Mailbox:
     def __init__(self, subscription: Subscription[Any]) -> None:
         self.subscription: Final = subscription
         self._messages: list[Message[Any]] = []
-        self._turn = asyncio.Lock()  # one reads at a time, whatever it finds is for all
+        self._read = asyncio.Event()  # set, and made anew, when the one that reads has read
+        self._reading = False
         self._ended: Exception | None = None
 
     async def expect(self, event: str, data: object, timeout: float) -> Message[Any]:
@@ -52,7 +53,9 @@ class Mailbox:
                 raise
             raise AssertionError(f"{wanted} within {timeout:g} s, {self._instead()}") from None
         if found is None:
-            why = f"the subscription ended ({_shown(self._ended)})"
+            closed = isinstance(self._ended, StopAsyncIteration)
+            how = "was left" if closed else f"ended ({_shown(self._ended)})"
+            why = f"the subscription {how}"
             raise AssertionError(f"{wanted}, but {why}, {self._instead()}") from self._ended
         return self._messages.pop(found)
 
@@ -77,17 +80,26 @@ class Mailbox:
     async def _find(self, pattern: Pattern, data: object) -> int | None:
         """Read until there is a message that fits; returns where it is, None if none can come."""
         while True:
-            async with self._turn:
-                for at, message in enumerate(self._messages):
-                    if pattern.matches(message.event) and (
-                        data is ANYTHING or message.data == data
-                    ):
-                        return at
-                if self._ended is not None:
-                    return None
-                await self._read()
+            for at, message in enumerate(self._messages):
+                if pattern.matches(message.event) and (data is ANYTHING or message.data == data):
+                    return at
+            if self._ended is not None:
+                return None
+            if self._reading:
+                await self._read.wait()  # whatever another one reads is for all
+            else:
+                await self._take_turn()
 
-    async def _read(self) -> None:
+    async def _take_turn(self) -> None:
+        self._reading = True
+        try:
+            await self._read_one()
+        finally:
+            self._reading = False
+            self._read.set()
+            self._read = asyncio.Event()
+
+    async def _read_one(self) -> None:
         try:
             message = await anext(self.subscription)
         except (PositionLost, UnexpectedData):

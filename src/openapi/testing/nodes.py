@@ -80,7 +80,9 @@ class Cluster:
         self._started = AsyncExitStack()
 
     def node(self, number: int) -> Node:
-        """One of the nodes, which are numbered from 0."""
+        """One of the nodes, which are numbered from 0. Raises IndexError where there is none."""
+        if not 0 <= number < len(self.nodes):
+            raise IndexError(f"there is no node {number!r}: {len(self.nodes)} are numbered from 0")
         return self.nodes[number]
 
     def connect(
@@ -103,13 +105,13 @@ class Cluster:
         Its connections are reset, and nobody is told over the bus: the others find out. Its
         application is cleaned up all the same, so that nothing of it is left in this process.
         """
-        node = self.nodes[number]
+        node = self.node(number)
         node.bus.die()
         await node.server.aclose()
 
     async def start(self, number: int) -> Node:
         """Start a node that has ended, with a new application. Returns the new one."""
-        if self.nodes[number].alive:
+        if self.node(number).alive:
             raise ValueError(f"node {number} is alive: kill it, or shut it down, first")
         self.nodes[number] = await self._make(number)
         return self.nodes[number]
@@ -120,12 +122,12 @@ class Cluster:
         Their clients stay connected, and are told that the broker is away where it is needed.
         """
         for number in numbers:
-            self.nodes[number].bus.cut_off()
+            self.node(number).bus.cut_off()
 
     def heal(self, *numbers: int) -> None:
         """Have nodes, by default all, reach the bus again."""
         for number in numbers or range(len(self.nodes)):
-            self.nodes[number].bus.come_back()
+            self.node(number).bus.come_back()
 
     async def aclose(self) -> None:
         """End all nodes."""

@@ -116,12 +116,14 @@ class Server:
 
     async def aclose(self) -> None:
         """Refuse connections, reset those that there are, and clean up."""
-        if self.state is not ServerState.ENDED:
-            self.state = ServerState.ENDED
-            self.cut()
-            await self._runner.cleanup()
-        if self._session is not None:
-            await self._session.close()
+        try:
+            if self.state is not ServerState.ENDED:
+                self.state = ServerState.ENDED
+                self.cut()
+                await self._runner.cleanup()
+        finally:
+            if self._session is not None:
+                await self._session.close()
 
 
 @asynccontextmanager
