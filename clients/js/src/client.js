@@ -56,7 +56,7 @@ import { Subscriptions } from "./subscriptions.js";
 /**
  * @typedef {object} CallOptions
  * @property {number | null} [timeout] milliseconds, 30,000 by default; null waits for ever
- * @property {AbortSignal} [signal] cancels it
+ * @property {AbortSignal | undefined} [signal] cancels it
  * @property {boolean} [idempotent] whether it does no harm that it runs twice
  */
 
@@ -496,6 +496,7 @@ export class Client {
 function addressOf(url) {
   const address = new URL(url, globalThis.document?.baseURI);
   address.protocol = address.protocol.replace("http", "ws");
+  address.hash = ""; // no WebSocket has one
   if (!/^wss?:/.test(address.protocol)) throw new SyntaxError(`${url} is no URL of a WebSocket: write ws://HOST:PORT/PATH`);
   return address.href;
 }

@@ -180,7 +180,7 @@ export class Connection {
       return this.#served.take(id, method, frame.payload, this.#owner.freed);
     }
     if (frame.cancel === true) this.#served.cancel(id);
-    else if (typeof event !== "string") return false;
+    else if (typeof event !== "string" || !Number.isInteger(frame.offset ?? 0)) return false;
     else if (typeof channel === "string") return this.#owner.message(this, frame, size);
     else if (event === "$reconnect" && Number.isFinite(data?.after) && data.after >= 0) this.#owner.leave(this, data.after);
     else return false;

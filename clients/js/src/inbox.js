@@ -15,7 +15,7 @@ const OVERHEAD = 256;
  * What is read by `for await`, and left by leaving the loop.
  *
  * @template T
- * @implements {AsyncIterableIterator<T, undefined, undefined>}
+ * @implements {AsyncIterator<T, undefined, undefined>}
  */
 export class Reading {
   /** Leave it. What is queued can still be read. */

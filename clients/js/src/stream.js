@@ -8,7 +8,7 @@ import { Inbox, Reading } from "./inbox.js";
 /**
  * @typedef {object} StreamOptions
  * @property {number | null} [timeout] milliseconds that an item may take to come; none by default
- * @property {AbortSignal} [signal] leaves it
+ * @property {AbortSignal | undefined} [signal] leaves it
  * @property {number} [queueBytes] how much may wait to be read; 1 MiB by default
  */
 

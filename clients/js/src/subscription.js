@@ -33,7 +33,7 @@ import { matcher } from "./patterns.js";
  * @property {boolean} [presence] whether `$join` and `$leave` come too
  * @property {number} [queueBytes] how much may wait to be read; 1 MiB by default
  * @property {number | null} [timeout] milliseconds until the server has agreed; 30,000 by default
- * @property {AbortSignal} [signal] ends it
+ * @property {AbortSignal | undefined} [signal] ends it
  * @property {(message: Message<T>) => unknown} [onmessage] is called with each message; nothing is queued
  * @property {(error: PositionLost) => unknown} [onlost] with `onmessage`: messages are lost
  * @property {(subscription: Subscription<T>) => unknown} [onrenewed] on a new connection

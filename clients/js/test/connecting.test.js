@@ -274,6 +274,11 @@ describe("the URL", () => {
     await client.opened();
   });
 
+  it("may have a fragment, as that of a page does, which a WebSocket does not take", async (t) => {
+    const { peer } = await open(t, { url: (/** @type {string} */ url) => `${url}#top` });
+    assert.equal(peer.path, "/stream");
+  });
+
   it("may be that of HTTP, and is then that of a WebSocket there", async (t) => {
     const { peer } = await open(t, { url: (/** @type {string} */ url) => new URL(url.replace("ws:", "http:")) });
     assert.equal(peer.path, "/stream");

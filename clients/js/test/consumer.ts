@@ -46,6 +46,8 @@ const state: ClientState = client.state;
 const closed: ConnectionClosed | null = client.closed;
 
 const how: CallOptions = { timeout: null, signal: AbortSignal.timeout(5), idempotent: true };
+const perhaps: AbortSignal | undefined = state === "open" ? how.signal : undefined;
+client.stream("sums", {}, { signal: perhaps }).close();
 const { sum }: Sum = await client.call<Sum>("add", { a: 1, b: 2 }, how);
 client.notify("touch");
 

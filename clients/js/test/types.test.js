@@ -26,16 +26,18 @@ it("an application in TypeScript has types that are strict", (t) => {
   tsc(["--project", "tsconfig.types.json", "--outDir", join(home, "dist/types")]);
   copyFileSync(join(HERE, "test/consumer.ts"), join(folder, "consumer.ts"));
   writeFileSync(join(folder, "package.json"), '{"type": "module"}');
-  const compilerOptions = {
+  const strict = {
     strict: true,
     noUncheckedIndexedAccess: true,
     exactOptionalPropertyTypes: true,
-    module: "nodenext",
     target: "es2022",
     lib: ["es2022", "dom", "dom.iterable"],
     types: [],
     noEmit: true,
   };
-  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["consumer.ts"] }));
-  tsc(["--project", folder]);
+  for (const resolution of [{ module: "nodenext" }, { module: "esnext", moduleResolution: "bundler" }]) {
+    const compilerOptions = { ...strict, ...resolution };
+    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["consumer.ts"] }));
+    tsc(["--project", folder]);
+  }
 });
