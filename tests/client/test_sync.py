@@ -4,6 +4,8 @@ import asyncio
 import gc
 import queue
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -233,3 +235,85 @@ def test_a_client_that_nobody_has_any_more_is_closed(server: Server) -> None:
     gc.collect()
     thread.join(DEADLINE)
     assert not thread.is_alive()
+
+
+def test_a_client_lasts_as_long_as_what_is_read_by_it(server: Server) -> None:
+    with connect(server.url).subscribe("host", type=int) as messages:
+        gc.collect()
+        with connect(server.url) as other:
+            other.publish("host", "cpu", 1)
+        assert messages.get(timeout=DEADLINE).data == 1
+    items = connect(server.url).stream("flow", {"times": 3, "size": 2})
+    gc.collect()
+    assert list(items) == ["xx"] * 3
+
+
+def test_what_is_left_behind_the_client_has_been_left_already(server: Server) -> None:
+    with connect(server.url) as client:
+        items = client.stream("flow", {"times": 10_000, "size": 1000})
+        next(items)
+        with client.subscribe("host") as messages:
+            client.close()
+            assert list(messages) == []
+        items.close()
+        with pytest.raises(ConnectionClosed):
+            next(items)
+
+
+def said_by(script: str, url: URL) -> str:
+    """What a process says that runs a script; it may not take long, nor complain."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(url)], capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    return done.stdout
+
+
+_LEFT_OPEN = """
+import sys
+from openapi.client.sync import connect
+
+class Kept:
+    def __init__(self):
+        self.client = connect(sys.argv[1])
+        self.messages = self.client.subscribe("host").__enter__()
+        self.itself = self
+
+    def __del__(self):
+        self.client.close()
+        print("deleted")
+
+kept, client = Kept(), connect(sys.argv[1])
+print(client.call("echo", {"n": 1}))
+"""
+
+
+def test_a_program_ends_though_it_has_closed_nothing(server: Server) -> None:
+    assert said_by(_LEFT_OPEN, server.url) == "{'n': 1}\ndeleted\n"
+
+
+_FORKED = """
+import gc, os, sys, warnings
+from openapi.client.sync import connect
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork where there are threads
+client, abandoned = connect(sys.argv[1]), connect(sys.argv[1])
+with client:
+    child = os.fork()
+    if child == 0:
+        del abandoned
+        gc.collect()
+        try:
+            client.call("echo")
+        except RuntimeError as exc:
+            print(exc, flush=True)
+    else:
+        os.waitpid(child, 0)
+        print(client.call("echo", {"n": 1}))
+"""
+
+
+def test_a_client_is_of_no_use_in_a_process_that_was_forked(server: Server) -> None:
+    told, answer = said_by(_FORKED, server.url).splitlines()
+    assert told.endswith("was forked; connect in the process that uses the client")
+    assert answer == "{'n': 1}"

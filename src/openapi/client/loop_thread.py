@@ -6,6 +6,8 @@ loop.close()
 """
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -27,15 +29,35 @@ class LoopThread:
         self._loop = asyncio.new_event_loop()
         self._lock = threading.Lock()
         self._closed = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        """Whether somebody closed it."""
+        return self._closed
+
+    @property
+    def gone(self) -> bool:
+        """Whether it runs nothing any more, though nobody closed it.
+
+        Threads are not there in a process that was forked, nor when the interpreter ends.
+        """
+        return sys.is_finalizing() or os.getpid() != self._process
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine there; cancels it if waiting for it is interrupted, by Ctrl-C.
 
         Raises what it raises, ConnectionClosed behind :meth:`close`, and RuntimeError in the thread
-        itself.
+        itself, and where that is gone.
         """
+        if self.gone:
+            coroutine.close()
+            raise RuntimeError(
+                "the thread of this client is not there any more: the interpreter ends, or the"
+                " process was forked; connect in the process that uses the client"
+            )
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError(
@@ -54,7 +76,9 @@ class LoopThread:
             raise
 
     def close(self) -> None:
-        """End the thread. Harmless the second time."""
+        """End the thread. Harmless the second time, and where it is gone."""
+        if self.gone:
+            return
         with self._lock:
             if not self._closed:
                 self._closed = True  # what was begun before is a task by the time it stops

@@ -16,7 +16,7 @@ does. In a notebook, without the block: ``client = connect(…)``, and ``client.
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import wraps
 from inspect import iscoroutinefunction
@@ -88,6 +88,8 @@ class Client:
         self._closing = threading.Lock()
         self._closed = False
         self._abandon = finalize(self, _abandon, thread, opening)
+        # There are no new threads at the interpreter's end, and its sockets end with it.
+        self._abandon.atexit = False
 
     @property
     def state(self) -> ClientState:
@@ -156,7 +158,8 @@ class Client:
         self, method: str, payload: object = None, *, type: object = Any, **options: Any
     ) -> "Stream[Any]":
         """Call a method that answers with a stream; ``timeout`` and ``queue_bytes`` are its own."""
-        return Stream(self._thread, self._client.stream(method, payload, type=type, **options))
+        stream = self._client.stream(method, payload, type=type, **options)
+        return Stream(self, self._thread, stream)
 
     def publish(
         self,
@@ -203,7 +206,7 @@ class Client:
     ) -> "Subscription[Any]":
         """Subscribe to the events of a channel that fit a pattern: enter what it returns."""
         subscription = self._client.subscribe(channel, event, type=type, **options)
-        return Subscription(self._thread, subscription)
+        return Subscription(self, self._thread, subscription)
 
     def serve(self, method: str, handler: Callable[[Any], Any]) -> Callable[[], None]:
         """Let the server call ``handler(payload)``; returns what takes that back."""
@@ -216,7 +219,12 @@ class Client:
         self._thread.run(_made(self._client.hurry))
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Send what waits to be sent, and close for good. Harmless the second time."""
+        """Send what waits to be sent, and close for good. Harmless the second time.
+
+        In a process that was forked it does nothing: the connection is that of the other one.
+        """
+        if self._thread.gone:
+            return
         with self._closing:
             if self._closed:
                 return
@@ -243,7 +251,10 @@ class Client:
 class Subscription(Generic[T]):
     """What :meth:`Client.subscribe` returns: see :class:`openapi.client.Subscription`."""
 
-    def __init__(self, thread: LoopThread, subscription: AsyncSubscription[T]) -> None:
+    def __init__(
+        self, client: Client, thread: LoopThread, subscription: AsyncSubscription[T]
+    ) -> None:
+        self._client = client  # which is closed when nobody has it any more
         self._thread = thread
         self._subscription = subscription
 
@@ -267,7 +278,12 @@ class Subscription(Generic[T]):
 
         Raises TimeoutError, and what the iteration raises; StopIteration at its end.
         """
-        message = self._thread.run(self._next(timeout))
+        try:
+            message = self._thread.run(self._next(timeout))
+        except ConnectionClosed:
+            if not self._thread.closed:
+                raise
+            message = None  # the application closed the client, maybe in another thread
         if message is None:
             raise StopIteration
         return message
@@ -289,7 +305,7 @@ class Subscription(Generic[T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._thread.run(_left(self._subscription))
+        _leave(self._thread, _left(self._subscription))
 
     def __iter__(self) -> Iterator[Message[T]]:
         return self
@@ -301,7 +317,8 @@ class Subscription(Generic[T]):
 class Stream(Generic[T]):
     """What :meth:`Client.stream` returns: see :class:`openapi.client.Stream`."""
 
-    def __init__(self, thread: LoopThread, stream: AsyncStream[T]) -> None:
+    def __init__(self, client: Client, thread: LoopThread, stream: AsyncStream[T]) -> None:
+        self._client = client  # as above
         self._thread = thread
         self._stream = stream
 
@@ -312,7 +329,7 @@ class Stream(Generic[T]):
 
     def close(self) -> None:
         """Leave it: the server is told, unless it has ended."""
-        self._thread.run(self._stream.aclose())
+        _leave(self._thread, self._stream.aclose())
 
     async def _next(self) -> tuple[T] | None:
         try:
@@ -354,6 +371,15 @@ def _coroutine(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return call
 
 
+def _leave(thread: LoopThread, leaving: Coroutine[Any, Any, object]) -> None:
+    """Leave a subscription or a stream; where the client was closed first, that is done."""
+    try:
+        thread.run(leaving)
+    except ConnectionClosed:
+        if not thread.closed:
+            raise
+
+
 def _abandon(thread: LoopThread, opening: AbstractAsyncContextManager[Any]) -> None:
     """Close a client that nobody has any more."""
 
@@ -362,6 +388,8 @@ def _abandon(thread: LoopThread, opening: AbstractAsyncContextManager[Any]) -> N
             thread.run(_left(opening))
         thread.close()
 
+    if thread.gone:
+        return
     # It may be found out in any thread, and in that of the loop, too.
     threading.Thread(target=close, daemon=True).start()
 
