@@ -252,8 +252,9 @@ def listen(
     """Show the messages of a channel as they come, until Ctrl-C.
 
     EVENT is a pattern: * is any run of characters, ? is one, [abc] is one of these. Without it,
-    every event is shown. With --answer, the server can ask something meanwhile. Where the channel
-    keeps history, each message has its offset as JSON, and what is lost is said on stderr.
+    every event is shown. With --answer, the server can ask something meanwhile. A connection that
+    is lost is made anew. Where the channel keeps history, nothing is missed then, or stderr says
+    so; and in JSON each message has its offset.
 
     \b
     openapi listen ws://localhost:8080/stream host
