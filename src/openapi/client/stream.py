@@ -188,13 +188,13 @@ class Stream(Generic[T]):
     def response(self) -> Any:
         """What the method answered at its end, as dicts, lists and plain values.
 
-        None for a stream. A method that is none has no items, and its whole answer is here.
+        None for a stream. A method that answers otherwise has no items, and its answer is here.
         """
         return self._feed.response
 
     @property
     def queued_bytes(self) -> int:
-        """What waits to be read."""
+        """How many bytes of items wait to be read."""
         return self._feed.inbox.size
 
     async def aclose(self) -> None:

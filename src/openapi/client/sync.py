@@ -180,7 +180,10 @@ class Client:
     @overload
     def history(self, channel: str, *, type: object = ..., **options: Any) -> History[Any]: ...
     def history(self, channel: str, *, type: object = Any, **options: Any) -> History[Any]:
-        """Read messages of a channel that are kept."""
+        """Read messages of a channel that are kept.
+
+        The options are those of :meth:`openapi.client.Client.history`.
+        """
         return self._thread.run(self._client.history(channel, type=type, **options))
 
     def presence(self, channel: str, *, timeout: float | None = 30.0) -> list[Member]:
@@ -204,7 +207,10 @@ class Client:
     def subscribe(
         self, channel: str, event: str = "*", *, type: object = Any, **options: Any
     ) -> "Subscription[Any]":
-        """Subscribe to the events of a channel that fit a pattern: enter what it returns."""
+        """Subscribe to the events of a channel that fit a pattern: enter what it returns.
+
+        The options are those of :meth:`openapi.client.Client.subscribe`.
+        """
         subscription = self._client.subscribe(channel, event, type=type, **options)
         return Subscription(self, self._thread, subscription)
 
@@ -215,7 +221,7 @@ class Client:
         return lambda: self._thread.run(_made(take_back))
 
     def hurry(self) -> None:
-        """If it waits, it tries at once."""
+        """If it waits for the next attempt, it makes that at once."""
         self._thread.run(_made(self._client.hurry))
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
