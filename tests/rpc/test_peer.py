@@ -22,7 +22,8 @@ from openapi.protocol.jsonrpc import JSONRPC
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import ws_rpc
 from openapi.protocol.native import JSON_CLIENT, MSGPACK, MSGPACK_CLIENT, ObjectCodec
-from openapi.rpc.peer import Peer, deadline
+from openapi.rpc.asking import deadline
+from openapi.rpc.peer import Peer
 from openapi.rpc.running import current
 from tests.rpc.pair import Pair
 from tests.shuffled import run, running_loop
