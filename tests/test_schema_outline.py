@@ -297,6 +297,22 @@ def test_a_generic_class_has_its_arguments_in_its_name(hint: object, name: str) 
     assert record(hint).name == (*__name__.split("."), name)
 
 
+class Page(BaseModel, Generic[T]):
+    items: list[T]
+
+
+@pytest.mark.parametrize(
+    ("hint", "name"),
+    [
+        (Page[int], "PageOfInt"),
+        (Page[Page[dict[str, Cat]]], "PageOfPageOfDictOfStrAndCat"),
+        (Page[int | None], "PageOfUnionOfIntAndNoneType"),
+    ],
+)
+def test_a_generic_model_has_them_too(hint: object, name: str) -> None:
+    assert record(hint).name[-1] == name
+
+
 def test_a_class_in_another_is_named_by_both() -> None:
     @dataclass
     class Inner:

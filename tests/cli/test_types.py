@@ -81,6 +81,16 @@ def test_check_fails_in_one_sentence_where_a_file_is_stale_or_missing(tmp_path: 
     written(APP, *files, "--check")
 
 
+def test_other_line_ends_are_no_change(tmp_path: Path) -> None:
+    python = tmp_path / "client.py"
+    written(APP, "--python", str(python))
+    python.write_bytes(python.read_bytes().replace(b"\n", b"\r\n"))
+    before = python.read_bytes()
+    written(APP, "--python", str(python), "--check")
+    written(APP, "--python", str(python))
+    assert python.read_bytes() == before
+
+
 def test_a_path_below_the_working_directory_is_the_same_on_each_machine(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)

@@ -69,8 +69,8 @@ def test_two_of_one_name_are_told_apart_by_what_they_are_in() -> None:
         3: ["OtherMyStockItem"],
         4: ["Order"],
         5: ["ShopTaken"],
-        6: ["Same2"],
-        7: ["Same3"],
+        6: ["Same"],
+        7: ["Same2"],
     }
 
 

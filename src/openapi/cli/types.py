@@ -55,7 +55,7 @@ async def types(out: Output, app: str, files: Mapping[str, str], *, check: bool)
         origin = _command(app, {language: path})
         texts[path] = _WRITERS[language](found, origin=origin).encode()
         before = _read(path)
-        if before != texts[path]:
+        if before is None or not _same(before, texts[path]):
             stale[path] = "missing" if before is None else "stale"
     if check and stale:
         what = " and ".join(f"{path} is {how}" for path, how in stale.items())
@@ -97,6 +97,11 @@ def _read(path: str) -> bytes | None:
             " move it away"
         )
     return text
+
+
+def _same(before: bytes, text: bytes) -> bool:
+    """Whether both are one text; on Windows, version control may have changed its line ends."""
+    return before.replace(b"\r\n", b"\n") == text.replace(b"\r\n", b"\n")
 
 
 def _write(path: str, text: bytes) -> None:

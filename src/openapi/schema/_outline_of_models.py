@@ -5,6 +5,7 @@ string. Members of a union that cannot be told apart in JSON are one type, the n
 both: a decoder takes that, and no union of two strings.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
@@ -33,6 +34,7 @@ from openapi.schema._outline import (
 __all__ = ["Models"]
 
 _OBJECT: Final = Table(Plain.STR, Plain.ANYTHING)
+_GENERIC: Final = re.compile(r"\w+\[.+\]")
 _SIMPLE: Final = {
     "null": Plain.NONE,
     "boolean": Plain.BOOL,
@@ -91,7 +93,7 @@ class _Definitions:
         key = (name, msgspec.json.encode((tag and tag.field, inside)))
         record = self._made.get(key)
         if record is None:
-            title = (*self._module, str(schema.get("title", name)))
+            title = (*self._module, _spelled(str(schema.get("title", name))))
             record = Record(title, schema.get("description", ""), Form.OBJECT, tag)
             self._made[key] = record
             record.fields = tuple(
@@ -145,6 +147,15 @@ class _Definitions:
             case {"type": str(kind)}:
                 return _SIMPLE.get(kind, Plain.ANYTHING)
         return Plain.ANYTHING
+
+
+def _spelled(title: str) -> str:
+    """``Page[int]`` as ``PageOfInt``, as generic types that are no models."""
+    if not _GENERIC.fullmatch(title):
+        return title
+    words: list[str] = re.findall(r"\w+|[\[,]", title)
+    signs = {"[": "Of", ",": "And"}
+    return words[0] + "".join(signs.get(each, each[:1].upper() + each[1:]) for each in words[1:])
 
 
 def _tags(part: object) -> Iterator[tuple[str, str]]:

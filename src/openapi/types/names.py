@@ -1,7 +1,7 @@
 """What things are called where each name is there once.
 
 A type has the name of its class. Two of one name are told apart by what their classes are in, as
-``OrdersItem`` and ``StockItem``; where that is the same too, by numbers.
+``OrdersItem`` and ``StockItem``; where that is the same too, by numbers: ``Item`` and ``Item2``.
 """
 
 import re
@@ -37,11 +37,13 @@ def names_of(
             used.update(own)
             del pending[key]
     for key, (words, endings) in pending.items():
-        base, number = _name(words[-1:]), 2
-        while used & {f"{base}{number}{ending}" for ending in endings}:
+        base, number = _name(words[-1:]), 1
+        own = [base + ending for ending in endings]
+        while used & {*own}:
             number += 1
-        found[key] = [f"{base}{number}{ending}" for ending in endings]
-        used.update(found[key])
+            own = [f"{base}{number}{ending}" for ending in endings]
+        found[key] = own
+        used.update(own)
     return {key: found[key] for key in wanted}
 
 
