@@ -57,6 +57,8 @@ def connect(
     raises. Functions that the server may call (``serve``) may be plain ones: each call runs in a
     thread of its own, so that it may block. ``on_state``, and functions that make the URL or the
     headers, are called in the thread of the client.
+
+    A client is of its process: connect behind a fork, and not before.
     """
     handlers = {name: _coroutine(handler) for name, handler in (serve or {}).items()}
     thread = LoopThread("openapi client")
