@@ -348,7 +348,8 @@ export class Client {
     });
     const url = this.#url;
     try {
-      const address = await (typeof url === "function" ? url() : url);
+      // What throws at once does so later, too: nothing is told in between.
+      const address = await new Promise((resolve) => resolve(typeof url === "function" ? url() : url));
       if (attempt === this.#attempt) this.#next = new Connection(addressOf(address), this.#wiring);
     } catch (error) {
       if (attempt === this.#attempt) this.#failed(new ConnectionClosed(ABNORMAL, String(error), false, error));

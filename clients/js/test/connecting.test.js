@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { WebSocket } from "ws";
+import { Clock } from "./clock.js";
 import { connect, ConnectionClosed } from "./module.js";
 import { Mailbox, serve } from "./server.js";
 import { begin, open, refusal } from "./stage.js";
@@ -182,6 +183,21 @@ describe("an attempt that comes to nothing", () => {
     assert.match(client.status.reason?.message ?? "", /insecure/);
     await client.close();
     assert.deepEqual(await told.next(), ["closed", "closed"]);
+  });
+
+  it("is told of as one that was made, where the URL's function throws at once", async () => {
+    /** @type {Mailbox<unknown>} */
+    const told = new Mailbox();
+    const clock = new Clock();
+    const url = () => {
+      throw new Error("no token");
+    };
+    const client = connect(url, { WebSocket, clock, onstate: ({ state }) => told.put([state, client.state]) });
+    assert.deepEqual(await told.next(), ["waiting", "waiting"]);
+    clock.pass(client.status.retryIn ?? 0);
+    assert.deepEqual(await told.next(), ["connecting", "connecting"]);
+    assert.deepEqual(await told.next(), ["waiting", "waiting"]);
+    await client.close();
   });
 
   it("is not even made by a client that is closed at once", async () => {
