@@ -18,6 +18,7 @@ from functools import partial
 from typing import NamedTuple
 
 from openapi.client.connection import Connection
+from openapi.client.dialing import believed
 from openapi.client.keeper import Keeper
 from openapi.client.places import Places
 from openapi.errors import CallFailed, ConnectionClosed, ErrorCode
@@ -74,7 +75,7 @@ class Calling:
                 if connection is None or not is_leaving(connection, exc):
                     if exc.retry_after is None or not idempotent:
                         raise
-                    await asyncio.sleep(exc.retry_after / 1000 + next(pauses))
+                    await asyncio.sleep(believed(exc.retry_after) + next(pauses))
             finally:
                 self._places.leave(place)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar, overload
 from openapi.client.calling import Calling
 from openapi.client.connection import Connection
 from openapi.client.dialing import Dialer
-from openapi.client.handlers import Handler, method_of
+from openapi.client.handlers import Handler, check_listener, method_of
 from openapi.client.history import History, history_of, position_of
 from openapi.client.keeper import Keeper, Status
 from openapi.client.places import Places
@@ -17,6 +17,7 @@ from openapi.client.subscription import Subscription
 from openapi.errors import CloseCode, ConnectionClosed, InvalidData, UnexpectedData
 from openapi.protocol.backoff import Backoff
 from openapi.protocol.frames import Codec, Reconnect
+from openapi.protocol.framing import may_send
 from openapi.protocol.methods import MethodTable
 from openapi.protocol.reconnecting import ClientState
 from openapi.protocol.stream import Position
@@ -393,8 +394,10 @@ class Client:
         :attr:`~Subscription.recovered` if nothing was lost meanwhile.
 
         Entering it raises CallFailed where the server refuses, ConnectionClosed and TimeoutError;
-        and UnexpectedData where what the server recovered cannot be read.
+        and UnexpectedData where what the server recovered cannot be read. This raises
+        DeclarationError for an ``on_renewed`` that is a coroutine function.
         """
+        check_listener("on_renewed", on_renewed)
 
         async def open(subscription: Subscription[Any]) -> None:
             async with deadline(timeout, f"the subscription to {channel!r} was not answered"):
@@ -419,7 +422,15 @@ class Client:
         return await self._keeper.wait_closed()
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Send what waits to be sent, and close for good. Leaving ``connect`` does it too."""
+        """Send what waits to be sent, and close for good. Leaving ``connect`` does it too.
+
+        At most 123 bytes of the reason are sent. Raises ValueError for a code that may not be sent.
+        """
+        if not may_send(code):
+            raise ValueError(
+                f"close code {code} cannot be sent;"
+                " use 1000-1003, 1007-1014, or one of your own from 3000-4999"
+            )
         self._renewing.end(None)
         try:
             await self._keeper.aclose(code, reason)

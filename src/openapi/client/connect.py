@@ -8,7 +8,7 @@ from aiohttp import ClientSession
 
 from openapi.client.client import Client
 from openapi.client.dialing import Dialer, Headers, Url, check_url
-from openapi.client.handlers import Handler, method_of
+from openapi.client.handlers import Handler, check_listener, method_of
 from openapi.client.keeper import Status
 from openapi.protocol.backoff import Backoff
 from openapi.protocol.methods import MethodTable
@@ -90,12 +90,22 @@ async def connect(
 
     Raises ConnectionClosed if the server cannot be reached or refuses (HandshakeRefused), or does
     not speak the encoding; TimeoutError if it does not answer, ValueError for a URL or an option
-    that is none, DeclarationError for a function that cannot serve.
+    that is none, DeclarationError for a function that cannot serve, or an ``on_state`` that is a
+    coroutine function.
     """
     if encoding not in _CODECS:
         raise ValueError(f"there is no encoding {encoding!r}: it is 'json' or 'msgpack'")
     if offline not in _OFFLINE:
         raise ValueError(f"there is no offline={offline!r}: it is 'wait' or 'fail'")
+    sizes = {"calls": calls, "waiting": waiting, "queue_bytes": queue_bytes}
+    for name, size in (sizes | {"message_bytes": message_bytes}).items():
+        if size < 1:
+            raise ValueError(f"there is no {name}={size!r}: it is an integer from 1")
+    times = {"open_timeout": open_timeout, "close_timeout": close_timeout, "heartbeat": heartbeat}
+    for name, seconds in times.items():
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"there is no {name}={seconds!r}: it is seconds, more than 0")
+    check_listener("on_state", on_state)
     if not callable(url):
         check_url(url)
     subprotocol, codec = _CODECS[encoding]

@@ -34,6 +34,7 @@ __all__ = [
     "Made",
     "NotMade",
     "Url",
+    "believed",
     "check_url",
     "may_try_again",
     "retry_after",
@@ -51,7 +52,7 @@ _PASSING: Final = frozenset({408, 425, 429, *range(500, 600)})
 """Statuses with which a server, or what is in front of it, says: not now."""
 
 _LONGEST: Final = 3600
-"""What is believed of a Retry-After: seconds."""
+"""What is believed of a time that a server wants to be left alone: seconds."""
 
 _SHOWN: Final = 100
 """How much is repeated of what is wrong with an answer: characters."""
@@ -97,23 +98,22 @@ class Dialer:
         """
         url: str | URL = await _made(self.url)
         headers = await _made(self.headers)
-        async with deadline(self.open_timeout, f"{url} did not answer"):
-            ws = await self._dial(url, headers)
+        checked = check_url(url)
+        async with deadline(self.open_timeout, f"{_shown(checked)} did not answer"):
+            ws = await self._dial(checked, headers)
         if self.packed and ws.protocol != self.subprotocol:  # what selects none speaks JSON
             await ws.close(code=CloseCode.UNSUPPORTED_DATA)
             raise ConnectionClosed(
                 CloseCode.UNSUPPORTED_DATA,
-                f"{url} does not speak {self.subprotocol}: connect with encoding='json'",
+                f"{_shown(checked)} does not speak {self.subprotocol}:"
+                " connect with encoding='json'",
             )
         return ws
 
-    async def _dial(
-        self, url: str | URL, headers: Mapping[str, str] | None
-    ) -> ClientWebSocketResponse:
-        checked = check_url(url)
+    async def _dial(self, url: URL, headers: Mapping[str, str] | None) -> ClientWebSocketResponse:
         try:
             return await self.session.ws_connect(
-                checked,
+                url,
                 protocols=[self.subprotocol],
                 headers=headers,
                 heartbeat=self.heartbeat,
@@ -127,7 +127,7 @@ class Dialer:
             after = _retry_after(exc.headers or {})
             raise HandshakeRefused(exc.status, _refusal(url, exc), retry_after=after) from exc
         except (ClientError, OSError) as exc:
-            text = f"cannot connect to {url}: {_failure(exc)}"
+            text = f"cannot connect to {_shown(url)}: {_failure(exc)}"
             raise ConnectionClosed(CloseCode.ABNORMAL, text) from exc
         except UnicodeError as exc:  # of the resolver: a name with a part too long, or with none
             raise ValueError(_no_url(url)) from exc
@@ -145,13 +145,20 @@ def may_try_again(exc: Exception) -> bool:
 
 def retry_after(exc: Exception) -> float:
     """How long the server wants to be left alone, in seconds."""
-    after = exc.retry_after if isinstance(exc, HandshakeRefused) else None
-    return (after or 0) / 1000
+    return believed(exc.retry_after if isinstance(exc, HandshakeRefused) else None)
+
+
+def believed(after: int | None) -> float:
+    """How long a server wants to be left alone, in seconds, of its milliseconds: up to an hour."""
+    return max(0, min(after or 0, _LONGEST * 1000)) / 1000
 
 
 def check_url(url: str | URL) -> URL:
     """Raises ValueError for what is no URL of a WebSocket."""
-    checked = URL(url)
+    try:
+        checked = URL(url)
+    except (TypeError, ValueError) as exc:
+        raise ValueError(f"{_no_url(url)} ({exc})") from exc
     if checked.scheme not in ("ws", "wss", "http", "https") or not checked.host:
         raise ValueError(_no_url(url))
     return checked
@@ -182,12 +189,18 @@ def _retry_after(headers: Mapping[str, str]) -> int | None:
     return round(max(0.0, min(seconds, _LONGEST)) * 1000)
 
 
+def _shown(url: URL) -> str:
+    """An URL as it is told and logged: without what may be a secret, a password or a token."""
+    return str(url.with_user(None).with_query(None).with_fragment(None))
+
+
 def _no_url(url: str | URL) -> str:
     return f"{str(url)!r} is no URL of a WebSocket: write ws://HOST:PORT/PATH"
 
 
-def _refusal(url: str | URL, exc: WSServerHandshakeError) -> str:
+def _refusal(at: URL, exc: WSServerHandshakeError) -> str:
     """What a server answered instead of becoming a WebSocket, in a sentence."""
+    url = _shown(at)
     if exc.status == 101:
         return (
             f"{url} answered the handshake wrongly, {_WRONG.get(exc.message, exc.message)}:"

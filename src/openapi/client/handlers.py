@@ -6,6 +6,7 @@ client.serve("confirm", confirm)
 """
 
 from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 
 from openapi.errors import DeclarationError
@@ -13,7 +14,7 @@ from openapi.protocol.methods import Method
 from openapi.protocol.signatures import schema_of, signature_of_handler
 from openapi.schema import Schema
 
-__all__ = ["Handler", "method_of"]
+__all__ = ["Handler", "check_listener", "method_of"]
 
 Handler: TypeAlias = Callable[[Any], Awaitable[Any]]
 """``async def handler(payload)``; its annotations are the types on the wire."""
@@ -36,6 +37,15 @@ def method_of(name: str, handler: Handler) -> Method:
         payload=payload,
         returns=_schema(f"{where}: result", signature.result),
     )
+
+
+def check_listener(name: str, listener: object) -> None:
+    """Raises :class:`DeclarationError` for a coroutine function, which nobody would await."""
+    if iscoroutinefunction(listener):
+        raise DeclarationError(
+            f"{name} is a function that returns at once, {listener!r:.80} is a coroutine function:"
+            " have it begin a task"
+        )
 
 
 def _schema(where: str, hint: object) -> Schema[Any] | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from openapi.client.connection import Connection
-from openapi.client.dialing import NotMade, may_try_again, retry_after
+from openapi.client.dialing import NotMade, believed, may_try_again, retry_after
 from openapi.errors import CloseCode, ConnectionClosed, may_reconnect
 from openapi.protocol.backoff import Backoff
 from openapi.protocol.frames import Reconnect
@@ -119,7 +119,7 @@ class Keeper:
             if (connection := self.at_hand) is not None:
                 return connection
             if self.closed is not None:
-                raise copy(self.closed)
+                raise _again(self.closed)
             if not self._wait:
                 raise self._absent()
             await self._next_change()
@@ -128,7 +128,7 @@ class Keeper:
         """Wait for a connection. Raises ConnectionClosed if there will be none."""
         while self.state is not ClientState.OPEN:
             if self.closed is not None:
-                raise copy(self.closed)
+                raise _again(self.closed)
             await self._next_change()
 
     async def wait_closed(self) -> ConnectionClosed:
@@ -141,7 +141,7 @@ class Keeper:
         """A server is about to close."""
         if self._again and connection is self.connection:
             connection.leave()
-            self._machine.told(self._loop.time(), reconnect.after / 1000)
+            self._machine.told(self._loop.time(), believed(reconnect.after))
             self._tell(None)
 
     def hurry(self) -> None:
@@ -303,10 +303,19 @@ def _closed(reason: Exception | None) -> ConnectionClosed:
     """As what those are told that want a connection."""
     match reason:
         case ConnectionClosed():
-            return copy(reason)
+            return _again(reason)
         case None:
             return ConnectionClosed(CloseCode.ABNORMAL, "there is no connection yet")
         case _:
-            closed = ConnectionClosed(CloseCode.ABNORMAL, str(reason) or type(reason).__name__)
+            told = isinstance(reason, OSError | ValueError) and str(reason)
+            text = told or f"{type(reason).__name__}: {reason}"  # KeyError's text is but a name
+            closed = ConnectionClosed(CloseCode.ABNORMAL, text)
             closed.__cause__ = reason
             return closed
+
+
+def _again(closed: ConnectionClosed) -> ConnectionClosed:
+    """The same for somebody else, with a traceback of its own."""
+    again = copy(closed)
+    again.__cause__ = closed.__cause__
+    return again

@@ -10,7 +10,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientWebSocketResponse, ServerTimeoutError, WSMsgType
+from aiohttp import (
+    ClientError,
+    ClientWebSocketResponse,
+    ServerTimeoutError,
+    WebSocketError,
+    WSMsgType,
+)
 
 from openapi.errors import CloseCode, ConnectionClosed
 
@@ -20,6 +26,9 @@ logger = logging.getLogger("openapi.client")
 
 _BURST: Final = 64
 """Messages that are read without a pause. Then whoever reads what they brought has a turn."""
+
+_REASON: Final = 123
+"""The longest reason of a closing frame, behind its code: bytes."""
 
 
 class Link:
@@ -68,7 +77,8 @@ class Link:
 
         Raises ConnectionClosed.
         """
-        await self.settled()
+        if self._size >= self._limit:
+            await self.settled()
         if self.closed is not None:
             raise ConnectionClosed(self.closed.code, self.closed.reason)
 
@@ -94,6 +104,7 @@ class Link:
             self.closed = await self._read()
         finally:
             self.abort()
+            self._still()
             self._sent.set()
             writing.cancel()
             await asyncio.wait([writing])
@@ -114,7 +125,7 @@ class Link:
         try:
             async with asyncio.timeout(self._close_timeout):
                 await self._shrunk_below(1)
-                await self._ws.close(code=code, message=reason.encode())
+                await self._ws.close(code=code, message=_cut_to_fit(reason))
         except TimeoutError:
             self._cut()
         except asyncio.CancelledError:
@@ -124,6 +135,11 @@ class Link:
     def _cut(self) -> None:
         self._transport.abort()
         self._ws._response.close()  # what aiohttp keeps of it; there is no other way
+
+    def _still(self) -> None:
+        """Ping no more: aiohttp's timer, which may be set behind the end, would keep it all."""
+        self._ws._heartbeat = None
+        self._ws._cancel_heartbeat()
 
     def _give_up(self) -> None:
         if self._wanted is None:
@@ -155,20 +171,28 @@ class Link:
                     code = message.data or CloseCode.NO_STATUS
                     return ConnectionClosed(code, message.extra or "")
                 case WSMsgType.CLOSING | WSMsgType.CLOSED | WSMsgType.ERROR:
-                    return self._wanted or self._lost()
+                    return self._wanted or self._lost(message.data)
                 case _:
                     self.ignored += 1
 
-    def _lost(self) -> ConnectionClosed:
+    def _lost(self, fault: object) -> ConnectionClosed:
+        """How it ended without a closing frame; ``fault`` is what aiohttp found in a message."""
         exc = self._ws.exception()
         if exc is not None:  # it takes nothing any more, so nothing is flushed
             self._transport.abort()
-        if not isinstance(exc, ServerTimeoutError):  # otherwise there was no pong
-            exc = None
+        match fault, exc:
+            case WebSocketError(code=CloseCode.TOO_BIG), _:
+                why = f"a message of the server is longer than message_bytes: {fault}"
+            case WebSocketError(), _:
+                why = f"the server sent what no WebSocket sends: {fault}"
+            case _, ServerTimeoutError():  # there was no pong
+                why = str(exc)
+            case _:
+                why = "the connection was lost"
         # aiohttp takes a stream that ends without a closing frame for a normal end.
         known = self._ws.close_code
         code = known if known and known != CloseCode.NORMAL else CloseCode.ABNORMAL
-        return ConnectionClosed(code, str(exc) if exc else "the connection was lost")
+        return ConnectionClosed(code, why)
 
     async def _write(self) -> None:
         try:
@@ -191,3 +215,8 @@ class Link:
         pong, self._pong = self._pong, None
         if pong is not None:
             await self._ws.pong(pong)
+
+
+def _cut_to_fit(reason: str) -> bytes:
+    """As much of a reason as a closing frame takes (RFC 6455, section 5.5)."""
+    return reason.encode()[:_REASON].decode(errors="ignore").encode()

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from openapi.client.calling import is_leaving
 from openapi.client.connection import Connection
+from openapi.client.dialing import believed
 from openapi.client.keeper import Keeper
 from openapi.client.places import Places
 from openapi.client.subscription import Subscription, SubscriptionState
@@ -128,7 +129,7 @@ class Renewing:
         """Ask once. Returns whether nothing more is to be done, otherwise behind a pause."""
         if subscription.state is SubscriptionState.ENDED:
             return True
-        after = 0
+        after: int | None = None
         try:
             async with deadline(_PATIENCE, f"{subscription.channel!r} was not answered"):
                 await connection.subscriptions.open(subscription, timeout=_PATIENCE)
@@ -144,13 +145,13 @@ class Renewing:
             elif exc.retry_after is None:
                 self._refused(subscription, exc)
                 return True
-            after = exc.retry_after or 0
+            after = exc.retry_after
         except UnexpectedData as exc:
             self._refused(subscription, exc)
             return True
         else:
             return True
-        await asyncio.sleep(after / 1000 + next(pauses))
+        await asyncio.sleep(believed(after) + next(pauses))
         return False
 
     def _refused(self, subscription: _Any, error: OpenApiError) -> None:

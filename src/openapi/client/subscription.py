@@ -119,6 +119,8 @@ class Subscription(Generic[T]):
         """Those of the connection that was asked for it last; what others agree to is too late."""
         self.behind: Position | None = recover
         """Right behind the last message that came, where it is to go on."""
+        self.overlong = 0
+        """How many times the answer to it was too long to be read, one after another."""
         # What has no greater offset is not for this subscription, though it may be for another.
         self._begins = 0
 
@@ -177,6 +179,7 @@ class Subscription(Generic[T]):
         if self.state is SubscriptionState.ENDED or source is not self.asked:
             return False
         renewed = self.state is not SubscriptionState.NEW
+        self.overlong = 0
         if self.source is not None:
             self.source.release(self)
         self.state, self.source = SubscriptionState.OPEN, source

@@ -22,6 +22,7 @@ from openapi.client.joined import joined
 from openapi.client.subscription import Subscription
 from openapi.errors import (
     CallFailed,
+    CloseCode,
     ConnectionClosed,
     ErrorCode,
     InvalidData,
@@ -39,6 +40,10 @@ logger = logging.getLogger("openapi.client")
 _Any: TypeAlias = Subscription[Any]
 
 _PRESENCE: Final = frozenset({f"{SERVER_EVENT}join", f"{SERVER_EVENT}leave"})
+
+_OVERLONG: Final = 2
+"""Connections that closed, as a message was too long, before their answer: then nothing is to be
+recovered. It may have been another message, of the first."""
 
 
 class Ask(Protocol):
@@ -200,11 +205,17 @@ class Subscriptions:
                 "channel": subscription.channel,
                 "event": subscription.event,
             }
-            if (behind := subscription.behind) is not None:
+            # Who is answered more than a message may have could ask for it for ever.
+            if (behind := subscription.behind) is not None and subscription.overlong < _OVERLONG:
                 payload["recover"] = behind
             if subscription.presence:
                 payload["presence"] = True
-            await self._ask("subscribe", payload, timeout=timeout, sent=sent, answered=answered)
+            try:
+                await self._ask("subscribe", payload, timeout=timeout, sent=sent, answered=answered)
+            except ConnectionClosed as exc:
+                if exc.code == CloseCode.TOO_BIG:
+                    subscription.overlong += 1
+                raise
             for fault in faults:
                 raise UnexpectedData(fault.errors) from fault
 
