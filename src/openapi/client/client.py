@@ -33,7 +33,7 @@ class Client:
     """A client of one endpoint. :func:`openapi.client.connect` makes it.
 
     Everything may be called from any number of tasks of its loop. Its connections come and go; what
-    that means for what is under way is `one page <../explanation/clients.md>`_. When it is closed
+    that means for what is under way is :doc:`one page </explanation/clients>`. When it is closed
     for good, everything that waits raises :class:`openapi.errors.ConnectionClosed`, and so does all
     that is begun later. Cancelling whatever waits is harmless to everything else.
     """
@@ -106,9 +106,9 @@ class Client:
         await self._keeper.wait_open()
 
     def hurry(self) -> None:
-        """If it waits, it tries at once: something tells the application that it makes sense.
+        """If it waits for the next attempt, it makes that at once.
 
-        For example, a device is connected to its network again.
+        For an application that knows of a reason, as a device that has its network again.
         """
         self._keeper.hurry()
 
@@ -231,7 +231,7 @@ class Client:
         a later one replaces it. To miss none of the server's first calls, give the handlers to
         :func:`connect`.
 
-        Raises DeclarationError if it is no coroutine function of one payload.
+        Raises DeclarationError if it is not a coroutine function of one payload.
         """
         served = method_of(method, handler)
         self._serve({**self._methods, method: served})

@@ -50,7 +50,7 @@ async def connect(
     """Connect to a WebSocket endpoint: ``async with connect("ws://…") as client``.
 
     A connection that is lost is made anew, and subscriptions go on where they were. Leaving the
-    block closes the client, behind all that was sent, and waits for the handlers of calls of the
+    block closes the client, after all that was said is sent, and waits for the handlers of calls of the
     server, which are cancelled.
 
     ``url``, ``headers``
@@ -69,8 +69,8 @@ async def connect(
         while there is no connection, calls, notifications and new subscriptions wait, or with
         ``"fail"`` raise ConnectionClosed at once.
     ``wait_open``
-        whether to wait here for the first connection, and to raise what hinders it. False: the
-        first attempt is made as all others are, behind one another, until one succeeds.
+        whether to wait here for the first connection, and to raise why it could not be made.
+        False: the block begins at once, and the first attempt is made again as any other.
     ``on_state``
         is called with a :class:`Status` whenever the state changes.
     ``open_timeout``, ``close_timeout``
@@ -81,16 +81,16 @@ async def connect(
     ``message_bytes``
         the longest message that the server may send; a longer one closes the connection, 1009.
     ``queue_bytes``
-        what may wait to be sent; behind that, calls wait their turn.
+        bytes that may wait to be sent; past that, calls wait their turn.
     ``calls``
-        calls in flight; behind that, calls wait their turn.
+        calls in flight; past that, calls wait their turn.
     ``waiting``
         how many calls may wait, for their turn or for a connection; one more raises CallFailed,
         -32004.
 
     Raises ConnectionClosed if the server cannot be reached or refuses (HandshakeRefused), or does
     not speak the encoding; TimeoutError if it does not answer, ValueError for a URL or an option
-    that is none, DeclarationError for a function that cannot serve, or an ``on_state`` that is a
+    that is not valid, DeclarationError for a function that cannot serve, or an ``on_state`` that is a
     coroutine function.
     """
     if encoding not in _CODECS:

@@ -126,7 +126,7 @@ class Subscription(Generic[T]):
 
     @property
     def queued_bytes(self) -> int:
-        """What waits to be read."""
+        """How many bytes of messages wait to be read."""
         return self._inbox.size
 
     async def __aenter__(self) -> Self:
