@@ -50,8 +50,8 @@ async def connect(
     """Connect to a WebSocket endpoint: ``async with connect("ws://…") as client``.
 
     A connection that is lost is made anew, and subscriptions go on where they were. Leaving the
-    block closes the client, after all that was said is sent, and waits for the handlers of calls of the
-    server, which are cancelled.
+    block closes the client, after all that was said is sent, and waits for the handlers of calls of
+    the server, which are cancelled.
 
     ``url``, ``headers``
         of the request, for example an ``Authorization``. Each may be a function, or a coroutine
@@ -90,8 +90,8 @@ async def connect(
 
     Raises ConnectionClosed if the server cannot be reached or refuses (HandshakeRefused), or does
     not speak the encoding; TimeoutError if it does not answer, ValueError for a URL or an option
-    that is not valid, DeclarationError for a function that cannot serve, or an ``on_state`` that is a
-    coroutine function.
+    that is not valid, DeclarationError for a function that cannot serve, or an ``on_state`` that is
+    a coroutine function.
     """
     if encoding not in _CODECS:
         raise ValueError(f"there is no encoding {encoding!r}: it is 'json' or 'msgpack'")
