@@ -19,7 +19,9 @@ export const PATIENCE = 25_000;
 export function launch() {
   const executablePath = execFileSync(FINDER, { encoding: "utf8" }).trim();
   // root has no sandbox, and in containers the shared memory is too small
-  return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+  const args = ["--no-sandbox", "--disable-dev-shm-usage"];
+  // playwright has it keep no page that was left, as everybody's does
+  return chromium.launch({ executablePath, args, ignoreDefaultArgs: ["--disable-back-forward-cache"] });
 }
 
 /**
@@ -63,6 +65,12 @@ export class Tab {
   /** @param {string} url */
   async goto(url) {
     await this.#send("Page.navigate", { url });
+  }
+
+  /** Go back to the page before. */
+  async back() {
+    const { currentIndex, entries } = await this.#send("Page.getNavigationHistory");
+    await this.#send("Page.navigateToHistoryEntry", { entryId: entries[currentIndex - 1].id });
   }
 
   /**

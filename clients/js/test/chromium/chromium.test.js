@@ -206,6 +206,19 @@ describe("in Chromium", { concurrency: true }, () => {
       assert.deepEqual([...new Set((await shown.log()).codes)], [4000]);
     });
 
+    tab("has what it missed when its page was left, and is gone back to", async (shown, site, { show }) => {
+      await shown.open(site.url);
+      const tab = /** @type {Tab} */ (shown.page);
+      await tab.goto(`${site.url}openapi.js`);
+      while ((await tab.evaluate(`location.pathname + document.readyState`)) !== "/openapi.jscomplete");
+      await site.act("publish", [1, 2]);
+      await tab.back();
+      while ((await tab.evaluate(`location.pathname`)) === "/openapi.js");
+      await show();
+      await shown.shows([1, 2]);
+      assert.equal((await shown.log()).attempts, 2); // the browser has kept the page, and not its connection
+    });
+
     tab("keeps a connection that is alive when it is shown", async (shown, site, { hide, show }) => {
       await shown.open(site.url, IMPATIENT);
       await hide();
