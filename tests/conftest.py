@@ -1,6 +1,5 @@
 """Fixtures that any test may want."""
 
-import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -8,6 +7,8 @@ import pytest
 from aiohttp import web
 from hypothesis import settings
 from yarl import URL
+
+from tests.extent import FULL
 
 # They are no test modules, and their assertions shall say what was found all the same.
 pytest.register_assert_rewrite("tests.ws.broker_nodes", "tests.ws.conformance")
@@ -17,7 +18,7 @@ pytest_plugins = ("tests.servers.fixtures",)
 # No deadline for one example: the machine's pace is no property of the code.
 settings.register_profile("test", deadline=None)
 settings.register_profile("full", deadline=None, max_examples=2000)
-settings.load_profile("full" if os.environ.get("OPENAPI_FULL") else "test")
+settings.load_profile("full" if FULL else "test")
 
 Serve = Callable[[web.Application], Awaitable[URL]]
 

@@ -18,12 +18,13 @@ from openapi.protocol.limits import Limits
 from openapi.protocol.methods import ws_rpc
 from openapi.protocol.pending import Outcome
 from openapi.rpc.peer import Peer
+from tests.extent import extent
 from tests.rpc.pair import Pair
 from tests.shuffled import pause, run, running_loop
 from tests.unwatched import unwatched
 
-SCHEDULES = 10_000
-SLICES = 20  # so that a failure names a thousandth of them, and several may fail
+SCHEDULES = extent(10_000, 2_500)
+SLICES = extent(20, 5)  # so that a failure names a part of them, and several may fail
 
 Payload = dict[str, Any]
 

@@ -24,6 +24,7 @@ from openapi.ws import ChannelRule, Limits, SocketsManager, WsPathMixin, channel
 from openapi.ws.connection import Connection
 from openapi.ws.pubsub import Publish, Subscribe
 from openapi.ws.subscriber import Subscriber
+from tests.extent import extent
 from tests.shuffled import pause, run, running_loop
 from tests.unwatched import unwatched
 from tests.ws.belief import Belief, Call
@@ -31,8 +32,8 @@ from tests.ws.endpoints import application
 from tests.ws.linked import Client, Linked
 from tests.ws.weather import Weather
 
-SCHEDULES: Final = 10_000
-SLICES: Final = 20  # so that a failure names a twentieth of them, and several may fail
+SCHEDULES: Final = extent(10_000, 2_500)
+SLICES: Final = extent(20, 5)  # so that a failure names a part of them, and several may fail
 
 KEPT: Final = 4
 RECOVERED: Final = 3

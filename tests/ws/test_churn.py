@@ -12,11 +12,12 @@ from yarl import URL
 from openapi.errors import ConnectionClosed
 from openapi.ws import Limits, SocketsManager, Websocket, ws_rpc
 from tests.conftest import Serve
+from tests.extent import extent
 from tests.unwatched import unwatched
 from tests.ws.endpoints import Endpoint, application
 from tests.ws.raw import CLOSE, RawSocket, masked, message
 
-CYCLES = 10_000
+CYCLES = extent(10_000, 3_000)
 AT_ONCE = 20
 
 
@@ -121,7 +122,7 @@ async def live_and_die(url: URL, number: int) -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_ten_thousand_lives_leave_no_entry_no_count_and_no_object(
+async def test_thousands_of_lives_leave_no_entry_no_count_and_no_object(
     serve: Serve, no_garbage_collector: None
 ) -> None:
     sockets = Watched(Limits())

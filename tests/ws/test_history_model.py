@@ -28,6 +28,7 @@ from openapi.protocol.stream import Position
 from openapi.ws import ChannelRule, Limits, SocketsManager
 from openapi.ws.broker import Deliver
 from openapi.ws.brokers.memory import MemoryBroker
+from tests.extent import extent
 from tests.shuffled import ShuffledLoop
 from tests.unwatched import unwatched
 from tests.ws.endpoints import application
@@ -36,8 +37,8 @@ from tests.ws.linked import Client, Linked
 T = TypeVar("T")
 Frame = dict[str, Any]
 
-STEPS: Final = 20_000
-SLICES: Final = 5
+STEPS: Final = extent(20_000, 5_000)
+SLICES: Final = extent(5, 2)
 STEPS_OF_ONE: Final = 50
 EXAMPLES: Final = STEPS // SLICES // STEPS_OF_ONE * 3 // 2  # for some end sooner
 
