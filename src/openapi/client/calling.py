@@ -61,7 +61,7 @@ class Calling:
             place = object() if may_have_run else self._places.take()
             connection = None
             try:
-                connection = await self._ready()
+                connection = self._at_once or await self._ready()
                 return await connection.ask(
                     method, payload, timeout=_left(ends), sent=partial(self._places.leave, place)
                 )
@@ -122,10 +122,14 @@ class Calling:
         finally:
             self._places.leave(place)
 
+    @property
+    def _at_once(self) -> Connection | None:
+        """The connection, where nobody waits for it."""
+        return None if self._waiting else self._keeper.at_hand
+
     async def _ready(self) -> Connection:
         """The connection, behind all that waited for it before."""
-        connection = self._keeper.at_hand
-        if connection is not None and not self._waiting:
+        if (connection := self._at_once) is not None:
             return connection
         self._waiting += 1
         try:

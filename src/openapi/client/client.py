@@ -155,7 +155,7 @@ class Client:
         ``may_have_run`` says whether the call was sent; TimeoutError, UnexpectedData for a response
         that does not fit ``returns``, Unserializable for a payload without a JSON form.
         """
-        read = self._reader(returns)
+        read = self._read if returns is Any else self._reader(returns)
         async with deadline(timeout, f"{method!r} was not answered"):
             response = await self._calling.ask(
                 method, payload, timeout=timeout, idempotent=idempotent
