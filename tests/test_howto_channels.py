@@ -406,18 +406,33 @@ class TestPresence:
             await converse(ada, "presence.md", 3, go)
 
     async def test_a_client_knows_who_is_in_a_room(self, serve: Serve) -> None:
-        url = await serve(presence.create_app()) / "rooms"
-        async with connect(url.with_query(user="ada")) as client:
-            seen = presence.watch(client, "room:1")
-            assert await anext(seen) == ["ada"]
-            assert await anext(seen) == ["ada"]  # its own $join, which the answer had already
+        class Seen(presence.Members):
+            def show(self) -> None:
+                news.put_nowait(list(self.members))
+
+        news: asyncio.Queue[list[str]] = asyncio.Queue()
+        url = await serve(presence.create_app(Limits(presence_grace=0.01))) / "rooms"
+        async with (
+            relayed(url.with_query(user="ada")) as relay,
+            connect(relay.url, reconnect=Backoff(first=0.01)) as client,
+        ):
+            watching = asyncio.create_task(Seen(client, "room:1").watch())
+            assert await news.get() == ["ada"]
+            assert await news.get() == ["ada"]  # its own $join, which the answer had already
             async with peer(url.with_query(user="grace")) as grace:
                 await grace.call("subscribe", {"channel": "room:1"})
-                assert await anext(seen) == ["ada", "grace"]
+                assert await news.get() == ["ada", "grace"]
                 await grace.call("publish", {"channel": "room:1", "data": "hello"})
                 await grace.call("unsubscribe", {"channel": "room:1"})
-                assert await anext(seen) == ["ada"]
-            await seen.aclose()  # type: ignore[attr-defined]
+                assert await news.get() == ["ada"]
+                await grace.call("subscribe", {"channel": "room:1"})
+                assert await news.get() == ["ada", "grace"]
+                relay.cut()
+                await grace.call("unsubscribe", {"channel": "room:1"})
+                while await news.get() != ["ada"]:
+                    pass  # it asks as soon as it is back, perhaps before she has left
+            watching.cancel()
+            await asyncio.wait([watching])
 
     async def test_who_is_another_user_is_another_member(self, serve: Serve) -> None:
         app = presence.create_app()

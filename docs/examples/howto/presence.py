@@ -1,11 +1,11 @@
 """Who is in a room."""
 
-from collections.abc import AsyncIterator
+import asyncio
 from typing import Any
 
 from aiohttp import web
 
-from openapi.client import Client, Member
+from openapi.client import Client, Member, Subscription
 from openapi.ws import ChannelRule, Limits, SocketsManager, WsPathMixin
 from openapi.ws.pubsub import Publish, Subscribe
 
@@ -43,20 +43,45 @@ def create_app(limits: Limits | None = None) -> web.Application:
 
 
 # [client]
-async def watch(client: Client, room: str) -> AsyncIterator[list[str]]:
-    """Who is in a room, and again whenever that has changed."""
-    async with client.subscribe(room, presence=True) as messages:
-        members = {member.id: member for member in await client.presence(room)}
-        yield list(members)
-        async for message in messages:
-            member = message.data
-            if not isinstance(member, Member):
-                continue
-            if message.event == "$join":
-                members[member.id] = member
-            else:
-                members.pop(member.id, None)
-            yield list(members)
+class Members:
+    """Who is in a room."""
+
+    def __init__(self, client: Client, room: str) -> None:
+        self.client = client
+        self.room = room
+        self.members: dict[str, Member] = {}
+
+    async def watch(self) -> None:
+        """Keep up, for ever."""
+        async with asyncio.TaskGroup() as group:
+
+            def renewed(messages: Subscription[Any]) -> None:
+                group.create_task(self.load())  # nobody told who came and went meanwhile
+
+            async with self.client.subscribe(
+                self.room, presence=True, on_renewed=renewed
+            ) as messages:
+                await self.load()
+                async for message in messages:
+                    if isinstance(message.data, Member):
+                        self.apply(message.event, message.data)
+
+    async def load(self) -> None:
+        """Ask who is there."""
+        members = await self.client.presence(self.room)
+        self.members = {member.id: member for member in members}
+        self.show()
+
+    def apply(self, event: str, member: Member) -> None:
+        """A member came, or is gone."""
+        if event == "$join":
+            self.members[member.id] = member
+        else:
+            self.members.pop(member.id, None)
+        self.show()
+
+    def show(self) -> None:
+        """It has changed."""
 
 
 # [/client]

@@ -16,7 +16,15 @@ from openapi.client.keeper import Status
 from openapi.client.presence import Member
 from openapi.client.stream import Stream
 from openapi.client.subscription import Subscription
-from openapi.errors import PositionLost, TooSlow
+from openapi.errors import (
+    CallFailed,
+    ConnectionClosed,
+    HandshakeRefused,
+    PositionLost,
+    RpcError,
+    TooSlow,
+    UnexpectedData,
+)
 from openapi.protocol.backoff import Backoff
 from openapi.protocol.message import Message
 from openapi.protocol.reconnecting import ClientState
@@ -24,16 +32,21 @@ from openapi.protocol.stream import Position
 
 __all__ = [
     "Backoff",
+    "CallFailed",
     "Client",
     "ClientState",
+    "ConnectionClosed",
+    "HandshakeRefused",
     "History",
     "Member",
     "Message",
     "Position",
     "PositionLost",
+    "RpcError",
     "Status",
     "Stream",
     "Subscription",
     "TooSlow",
+    "UnexpectedData",
     "connect",
 ]
