@@ -87,6 +87,8 @@ def test_messages_are_iterated_and_waited_for(client: Client) -> None:
             messages.get(timeout=0.01)
         assert (messages.position, messages.recovered, messages.dropped) == (None, None, 0)
     assert list(messages) == []
+    with pytest.raises(EOFError, match="the subscription to 'host' was left"):
+        messages.get()
 
 
 def test_a_stream_is_iterated_to_its_end_and_left_before(client: Client) -> None:
@@ -317,3 +319,16 @@ def test_a_client_is_of_no_use_in_a_process_that_was_forked(server: Server) -> N
     told, answer = said_by(_FORKED, server.url).splitlines()
     assert told.endswith("was forked; connect in the process that uses the client")
     assert answer == "{'n': 1}"
+
+
+def test_it_can_be_waited_for_until_it_is_open_or_closed(server: Server) -> None:
+    with connect(server.url, wait_open=False) as client:
+        client.wait_open(timeout=DEADLINE)
+        assert client.state is ClientState.OPEN
+        with pytest.raises(TimeoutError, match="it is not closed within 0.01 seconds"):
+            client.wait_closed(timeout=0.01)
+
+
+def test_a_session_of_another_loop_is_refused() -> None:
+    with pytest.raises(ValueError, match="a session is of its own event loop"):
+        connect("ws://localhost/", session=object())

@@ -54,12 +54,14 @@ def connect(
     """Connect to a WebSocket endpoint; returns when it is connected.
 
     All options but ``session`` are those of :func:`openapi.client.connect`, and so is what it
-    raises. Functions that the server may call (``serve``) may be plain ones: each call runs in a
+    raises; a ``session`` is refused with ValueError. Functions that the server may call (``serve``) may be plain ones: each call runs in a
     thread of its own, so that it may block. ``on_state``, and functions that make the URL or the
     headers, are called in the thread of the client.
 
     A client is of its process: connect behind a fork, and not before.
     """
+    if options.get("session") is not None:
+        raise ValueError("a session is of its own event loop: leave it out, the client makes one")
     handlers = {name: _coroutine(handler) for name, handler in (serve or {}).items()}
     thread = LoopThread("openapi client")
     try:
@@ -222,6 +224,14 @@ class Client:
         take_back = self._thread.run(_made(lambda: self._client.serve(method, served)))
         return lambda: self._thread.run(_made(take_back))
 
+    def wait_open(self, *, timeout: float | None = None) -> None:
+        """Wait until there is a connection. Raises ConnectionClosed, and TimeoutError."""
+        self._thread.run(_within(timeout, self._client.wait_open(), "there is no connection"))
+
+    def wait_closed(self, *, timeout: float | None = None) -> ConnectionClosed:
+        """Wait until it is closed for good; returns why. Raises TimeoutError."""
+        return self._thread.run(_within(timeout, self._client.wait_closed(), "it is not closed"))
+
     def hurry(self) -> None:
         """If it waits for the next attempt, it makes that at once."""
         self._thread.run(_made(self._client.hurry))
@@ -284,17 +294,21 @@ class Subscription(Generic[T]):
     def get(self, *, timeout: float | None = None) -> Message[T]:
         """The next message, within so many seconds; None waits for ever.
 
-        Raises TimeoutError, and what the iteration raises; StopIteration at its end.
+        Raises TimeoutError, EOFError where the iteration would end, and what that raises.
         """
+        message = self._read(timeout)
+        if message is None:
+            raise EOFError(f"the subscription to {self._subscription.channel!r} was left")
+        return message
+
+    def _read(self, timeout: float | None) -> Message[T] | None:
+        """The next message; None at its end."""
         try:
-            message = self._thread.run(self._next(timeout))
+            return self._thread.run(self._next(timeout))
         except ConnectionClosed:
             if not self._thread.closed:
                 raise
-            message = None  # the application closed the client, maybe in another thread
-        if message is None:
-            raise StopIteration
-        return message
+            return None  # the application closed the client, maybe in another thread
 
     async def _next(self, timeout: float | None) -> Message[T] | None:
         async with deadline(timeout, f"nothing came on {self._subscription.channel!r}"):
@@ -319,7 +333,10 @@ class Subscription(Generic[T]):
         return self
 
     def __next__(self) -> Message[T]:
-        return self.get()
+        message = self._read(None)
+        if message is None:
+            raise StopIteration
+        return message
 
 
 class Stream(Generic[T]):
@@ -400,6 +417,11 @@ def _abandon(thread: LoopThread, opening: AbstractAsyncContextManager[Any]) -> N
         return
     # It may be found out in any thread, and in that of the loop, too.
     threading.Thread(target=close, daemon=True).start()
+
+
+async def _within(timeout: float | None, wait: Coroutine[Any, Any, T], text: str) -> T:
+    async with deadline(timeout, text):
+        return await wait
 
 
 async def _made(make: Callable[[], T]) -> T:
