@@ -53,10 +53,11 @@ def connect(
 ) -> "Client":
     """Connect to a WebSocket endpoint; returns when it is connected.
 
-    All options but ``session`` are those of :func:`openapi.client.connect`, and so is what it
-    raises; a ``session`` is refused with ValueError. Functions that the server may call (``serve``) may be plain ones: each call runs in a
-    thread of its own, so that it may block. ``on_state``, and functions that make the URL or the
-    headers, are called in the thread of the client.
+    All options but ``session``, which is refused with ValueError, are those of
+    :func:`openapi.client.connect`, and so is what it raises. Functions that the server may call
+    (``serve``) may be plain ones: each call runs in a thread of its own, so that it may block.
+    ``on_state``, and functions that make the URL or the headers, are called in the thread of the
+    client.
 
     A client is of its process: connect behind a fork, and not before.
     """
