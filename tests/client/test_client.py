@@ -250,6 +250,16 @@ class TestSubscriptions:
             assert [(await anext(each)).data for each in (some, same, other)] == [2, 2, 3]
             assert some.queued_bytes == same.queued_bytes == everything.queued_bytes == 0
 
+    async def test_no_event_is_every_event_and_leaving_it_leaves_the_others(
+        self, client: Client
+    ) -> None:
+        async with client.subscribe("host", "c*") as some:
+            async with client.subscribe("host", "") as everything:
+                await client.publish("host", "memory", 1)
+                assert (await anext(everything)).event == "memory"
+            await client.publish("host", "cpu", 2)
+            assert (await anext(some)).event == "cpu"
+
     async def test_unsubscribing_one_of_several_ends_no_other(
         self, client: Client, app: web.Application
     ) -> None:

@@ -405,7 +405,7 @@ class Client:
 
         return Subscription(
             channel,
-            event,
+            event or "*",  # no event is all events, as the server has it
             recover=recover,
             presence=presence,
             decode=self._reader(type),
