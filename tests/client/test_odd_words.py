@@ -131,6 +131,16 @@ class TestWhatIsTooLong:
             visit.cut()
 
 
+class TestWhatIsNoFrame:
+    async def test_is_said_to_whoever_is_told_why(self) -> None:
+        async with Door() as door, door.connect() as client:
+            visit = await door.visit()
+            visit.transport.write(b"\xf1\x00")  # with all reserved bits
+            closed = await client.wait_closed()
+            assert closed.code == 1002
+            assert closed.reason.startswith("the server sent what no WebSocket sends: ")
+
+
 class TestClosing:
     @pytest.mark.parametrize("code", [-1, 0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 70000])
     async def test_with_a_code_that_cannot_be_sent_is_refused(self, code: int) -> None:
