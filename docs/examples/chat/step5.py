@@ -54,7 +54,7 @@ class Chat(WsPathMixin, Subscribe):
 
     SOCKETS_KEY = SOCKETS
 
-    # [authorize]
+    # [secret]
     async def on_connect(self) -> None:
         """Take the name from the URL; some need a secret"""
         name = self.request.query.get("name", "")
@@ -65,6 +65,9 @@ class Chat(WsPathMixin, Subscribe):
             raise RpcError(ErrorCode.NOT_AUTHENTICATED, "This name needs its secret")
         self.user = name
 
+    # [/secret]
+
+    # [authorize]
     async def authorize(self, action: str, channel: str, event: str) -> bool:
         """The staff's room is the staff's, all others are everybody's"""
         return channel != "room:staff" or self.user in STAFF
