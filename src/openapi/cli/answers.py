@@ -6,12 +6,14 @@ import sys
 import termios
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from openapi.cli.output import Output, json_line
-from openapi.client.handlers import Handler
 from openapi.errors import ErrorCode, InvalidData, RpcError
 from openapi.schema import Schema
+
+if TYPE_CHECKING:
+    from openapi.client.handlers import Handler
 
 __all__ = ["ASK", "Answers", "can_ask"]
 
@@ -44,7 +46,7 @@ class Answers:
         self._given = given
         self._ending = False
 
-    def handlers(self) -> dict[str, Handler]:
+    def handlers(self) -> "dict[str, Handler]":
         """What serves the methods; see :func:`openapi.client.connect`."""
         return {
             method: partial(self._ask, method)

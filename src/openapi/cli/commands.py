@@ -1,4 +1,8 @@
-"""The commands and their options."""
+"""The commands and their options.
+
+What a command needs is imported when it runs: each is a process of its own, and begins sooner
+without the others' parts.
+"""
 
 import asyncio
 import logging
@@ -8,10 +12,9 @@ from collections.abc import Coroutine
 from typing import Any, Final, NoReturn
 
 import click
-from aiohttp import web
 
 from openapi import __version__
-from openapi.cli import INTERRUPTED, outside, remote
+from openapi.cli import INTERRUPTED
 from openapi.cli.arguments import (
     answer_option,
     host_of,
@@ -22,15 +25,7 @@ from openapi.cli.arguments import (
     timeout_option,
     url_of,
 )
-from openapi.cli.listening import CannotListen
-from openapi.cli.load import BrokenApplication, NoApplication, load
-from openapi.cli.managers import Refused
 from openapi.cli.output import CannotWrite, Output
-from openapi.cli.serve import serve as serve_until_stopped
-from openapi.cli.station import Station
-from openapi.cli.types import CannotWriteFile, Stale
-from openapi.cli.types import types as write_types
-from openapi.cli.workers import supervise
 
 __all__ = ["call", "listen", "openapi", "publish", "serve", "types"]
 
@@ -114,6 +109,15 @@ def serve(
     openapi serve examples/monitor.py:create_app
     openapi serve package.module:app --port 9000 --workers 4
     """
+    from aiohttp import web
+
+    from openapi.cli.listening import CannotListen
+    from openapi.cli.load import BrokenApplication, NoApplication, load
+    from openapi.cli.managers import Refused
+    from openapi.cli.serve import serve as serve_until_stopped
+    from openapi.cli.station import Station
+    from openapi.cli.workers import supervise
+
     out = Output(as_json=as_json)
     logging.basicConfig(
         level=logging.WARNING,
@@ -169,6 +173,13 @@ def types(app: str, python: str | None, typescript: str | None, check: bool, as_
     openapi types examples/monitor.py:create_app --python monitor_client.py
     openapi types package.module:app --typescript src/client.ts --check
     """
+    from aiohttp import web
+
+    from openapi.cli.load import BrokenApplication
+    from openapi.cli.managers import Refused
+    from openapi.cli.types import CannotWriteFile, Stale
+    from openapi.cli.types import types as write_types
+
     given = {"python": python, "typescript": typescript}
     files = {language: path for language, path in given.items() if path}
     if not files:
@@ -215,6 +226,8 @@ def call(
     openapi call ws://localhost:8080/stream processes '{"by": "memory"}'
     openapi call ws://localhost:8080/stream tail '{"path": "monitor.log"}'
     """
+    from openapi.cli import remote
+
     out = Output(as_json=as_json)
     _finish(out, remote.call(out, url, method, payload, timeout=timeout, given=answers))
 
@@ -261,6 +274,8 @@ def listen(
     openapi listen ws://localhost:8080/stream host 'c*' --history 10
     openapi listen ws://localhost:8080/stream questions --answer confirm='{"yes": true}'
     """
+    from openapi.cli import remote
+
     out = Output(as_json=as_json)
     listening = remote.listen(
         out,
@@ -321,6 +336,8 @@ def publish(
     openapi publish ws://localhost:8080/stream notes note '{"text": "hello"}'
     openapi publish --broker redis://localhost notes note '{"text": "hello"}'
     """
+    from openapi.cli import remote
+
     out = Output(as_json=as_json)
     if broker is None:
         if app is not None:
@@ -329,6 +346,12 @@ def publish(
         if key is not None:
             payload["key"] = key
         _finish(out, remote.call(out, url, "publish", payload, timeout=timeout, given={}))
+    from aiohttp import web
+
+    from openapi.cli import outside
+    from openapi.cli.load import BrokenApplication
+    from openapi.cli.managers import Refused
+
     # What it says of an outage is said by the failure of the command.
     logging.getLogger("openapi").addHandler(logging.NullHandler())
     warnings.simplefilter("ignore", web.NotAppKeyWarning)
@@ -346,6 +369,8 @@ def publish(
 def _finish(
     out: Output, command: Coroutine[Any, Any, None], *, stopped: int = INTERRUPTED
 ) -> NoReturn:
+    from openapi.cli import remote
+
     try:
         code = remote.run(command, out)
     except remote.Stopped:
