@@ -105,7 +105,7 @@ export function written(method, payload) {
   if (typeof method !== "string" || text?.[0] !== "{") {
     throw new TypeError(`${method}: the name of a method is a string, and its payload an object`);
   }
-  if (HALF.test(name + text)) throw new TypeError(`a call of ${method} has half of a surrogate pair`);
+  if (HALF.test(name + text)) throw new TypeError(`${method}: a lone surrogate`);
   return () => text;
 }
 

@@ -303,7 +303,7 @@ export class Client {
    */
   serve(method, handler) {
     const { handlers } = this.#serving;
-    if (typeof handler !== "function") throw new TypeError(`what serves ${method} is no function`);
+    if (typeof handler !== "function") throw new TypeError(`no function serves ${method}`);
     handlers.set(method, handler);
     return () => {
       if (handlers.get(method) === handler) handlers.delete(method);

@@ -114,7 +114,7 @@ export class TooSlow extends Error {
 
   /** @param {string} what is read */
   constructor(what) {
-    super(`too much of ${what} waited to be read: read faster, or give it a larger queueBytes`);
+    super(`too much of ${what} waited to be read: read faster, or raise queueBytes`);
   }
 }
 

@@ -232,7 +232,7 @@ export class Subscriptions {
     );
     for (const each of taken) if (named(each.event)) connection.patterns.delete(keyOf(each));
     for (const each of taken) {
-      this.end(each, new CallFailed(code ?? CANCELLED, message ?? `the server took the subscription to ${channel} back`));
+      this.end(each, new CallFailed(code ?? CANCELLED, message ?? `the server took ${channel} back`));
     }
   }
 }

@@ -118,7 +118,7 @@ describe("a stream", () => {
       })(),
     );
     assert.ok(error instanceof TooSlow);
-    assert.match(error.message, /too much of count waited to be read: read faster, or give it a larger queueBytes/);
+    assert.match(error.message, /too much of count waited to be read: read faster, or raise queueBytes/);
     assert.deepEqual(seen, [{ n: 2 }, { n: 3 }, { n: 4 }]);
   });
 
