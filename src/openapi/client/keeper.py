@@ -71,6 +71,7 @@ class Keeper:
         self._stir = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
         self._running: dict[asyncio.Task[None], Connection] = {}
+        self._awaited = False
         self._tried = False
         self._failed: Exception | None = None  # why the first attempt did
         self._fault: BaseException | None = None
@@ -81,7 +82,8 @@ class Keeper:
         self.status = Status(ClientState.CONNECTING)
 
     async def open(self) -> None:
-        """Begin, and wait for the first attempt. Raises why it failed."""
+        """Begin, and wait for the first attempt. Raises why it failed: then it is the only one."""
+        self._awaited = True
         self.start()
         while not self._tried:
             await self._next_change()
@@ -227,9 +229,9 @@ class Keeper:
 
     def _retry(self, reason: Exception, *, again: bool) -> None:
         """An attempt failed."""
-        self._machine.failed(
-            self._loop.time(), again=self._again and again, after=retry_after(reason)
-        )
+        only = self._awaited and not self._tried  # whoever waits for it is told, and goes
+        again = again and self._again and not only
+        self._machine.failed(self._loop.time(), again=again, after=retry_after(reason))
 
     def _carry(self, connection: Connection) -> None:
         before, self.connection = self.connection, connection
