@@ -16,12 +16,13 @@ from openapi.protocol.stream import Position
 from openapi.ws import ChannelRule, Limits, SocketsManager
 from openapi.ws.brokers.memory import MemoryBroker
 from openapi.ws.subscription import Subscription
+from tests.extent import extent
 from tests.shuffled import run, running_loop
 from tests.ws.bus import Bus, Unreachable
 from tests.ws.endpoints import application
 from tests.ws.linked import Client, Linked
 
-SEEDS = 20
+SEEDS = extent(20, 8)
 LIMITS = Limits(ping_interval=None)
 CHECK = LIMITS.position_check
 SOON = CHECK * (1 + 1 / 16)

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from openapi.ws.broker import Member
+from tests.extent import extent
 from tests.shuffled import pause, run, running_loop
 from tests.unwatched import unwatched
 from tests.ws.presence import Process, idle, memory
 
-SCHEDULES = 2_400
-SLICES = 20  # so that a failure names a part of them, and several may fail
+SCHEDULES = extent(2_400, 1_200)
+SLICES = extent(20, 10)  # so that a failure names a part of them, and several may fail
 
 CHANNELS = ("c", "d")
 GRACE = 15
