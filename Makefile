@@ -11,14 +11,15 @@
 #   make bench      the benchmarks
 #   make test-full  as `make test`, with the tests that take minutes
 #   make test-all   the tests on every Python 3.11 to 3.14 of this machine
-#                   (tests run in a process for each core; WORKERS=0: in one, for a debugger)
+#                   (tests run in as many processes as cores and one; WORKERS=0: in one, for a debugger)
 #   make setup      the environment .venv, and nothing else
 #   make clean      removes all that the targets made
 
 # not from the environment: some shells put the machine's name into HOST
 HOST = 127.0.0.1
 PORT = 8080
-WORKERS = auto
+# one more than there are cores, for tests wait, too: for sockets, processes, servers
+WORKERS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1)))
 export PYTHON
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 # the tests start some hundred processes, and without bytecode each compiles all that it imports
@@ -93,7 +94,7 @@ format: $(venv)/.project
 	$(python) -m ruff check --fix-only $(sources)
 	$(python) -m ruff format $(sources)
 
-# a process for each core; more than eight gain little, and a container may count cores not its own
+# more than eight gain little, and a container may count cores not its own
 workers = --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal
 pytest = $(with_venv) $(python) -m coverage run -m pytest $(workers)
 
