@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from redis.exceptions import AskError, ClusterDownError, MovedError
@@ -227,21 +228,23 @@ class Cluster(Servers):
         up.sort(key=lambda node: (node.at != hint, node.sure))
         unsure = sum(not node.sure for node in up)
         asked = up[: min(max(unsure, _ASKED), _ASKED_AT_MOST)]
-        said = await self._said(node.topology() for node in asked)
+        said = await self._said(node.topology for node in asked)
         if not any(isinstance(each, Topology) for each in said):
             known = self._topology.nodes if self._topology is not None else frozenset()
-            said = await self._said(ask(self._connection(*at), at) for at in {*known, *self._seeds})
+            said = await self._said(
+                partial(ask, self._connection(*at), at) for at in {*known, *self._seeds}
+            )
         return _newest(said)
 
     async def _said(
-        self, questions: Iterable[Awaitable[Topology]]
+        self, questions: Iterable[Callable[[], Awaitable[Topology]]]
     ) -> Sequence[Topology | BaseException]:
         return await asyncio.gather(*map(self._in_time, questions), return_exceptions=True)
 
-    async def _in_time(self, question: Awaitable[Topology]) -> Topology:
+    async def _in_time(self, question: Callable[[], Awaitable[Topology]]) -> Topology:
         try:
             async with asyncio.timeout(self._timeout):
-                return await question
+                return await question()
         except TimeoutError:
             raise ConnectionError(f"no answer within {self._timeout:g} s") from None
 
