@@ -19,6 +19,7 @@ from urllib.request import urlopen
 import pytest
 
 from openapi.browser import MODULE
+from openapi.client import Member
 from openapi.client.sync import connect
 from openapi.errors import CallFailed, ConnectionClosed
 from tests.cli.process import DEADLINE, ROOT, Terminal, line, served, started
@@ -134,6 +135,19 @@ def until(process: "subprocess.Popen[str]", text: str) -> str:
     raise AssertionError(f"it never prints {text!r}")
 
 
+def wait_for_the_bot(host: str) -> None:
+    """Wait until it listens: behind "open" it has yet to subscribe."""
+    with (
+        connect(f"ws://{host}/chat?name=eve") as client,
+        client.subscribe("room:lobby", presence=True) as messages,
+    ):
+        here = {member.id for member in client.presence("room:lobby")}
+        while "bot" not in here:
+            data = messages.get().data
+            if isinstance(data, Member):
+                here.add(data.id)
+
+
 def say(host: str, user: str, text: str, **more: str) -> Any:
     """Say something; returns what the server answers."""
     with connect(f"ws://{host}/chat?name={user}") as client:
@@ -200,6 +214,7 @@ def test_what_is_said_twice_with_one_key_is_said_once(tmp_path: Path) -> None:
 def test_the_bot_answers_and_a_script_says_one_thing(tmp_path: Path) -> None:
     with chat(STEP2, tmp_path) as host, bot(host, tmp_path) as process:
         assert until(process, "open").rstrip() == block(RUN_BOT)[0]
+        wait_for_the_bot(host)
         assert program(RUN_SCRIPT, host, tmp_path) == block(RUN_SCRIPT)
         with Terminal(*arguments(LISTEN, host)) as listener:
             listener.wait_for("Version 7 is live")
@@ -216,6 +231,7 @@ def test_the_bot_comes_back_to_a_server_that_was_started_anew(tmp_path: Path) ->
         host = line(server)["url"].removeprefix("http://")
         with bot(host, tmp_path) as process:
             until(process, "open")
+            wait_for_the_bot(host)
             server.send_signal(2)  # Ctrl-C
             server.communicate(timeout=DEADLINE)
             until(process, "waiting")
