@@ -1,0 +1,55 @@
+"""What it was measured on, for the report."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from bench.process import ROOT, SHARED
+
+__all__ = ["machine"]
+
+_OURS: Final = ("aiohttp", "msgspec", "uvloop")
+
+
+def machine() -> dict[str, Any]:
+    """The processor, the kernel, the interpreters, and the versions of all that takes part."""
+    found: dict[str, Any] = {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "node": _node(),
+        "uvloop": version("uvloop"),
+        "date": date.today().isoformat(),
+        "versions": {
+            **_pinned(ROOT / "bench/peers.txt"),
+            **{name: version(name) for name in _OURS},
+        },
+    }
+    if SHARED:
+        found["notes"] = "one core only: server and load share it"
+    return found
+
+
+def _cpu() -> str:
+    found: dict[str, str] = dict(
+        re.findall(r"^([\w ]+?)\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    )
+    return found.get("model name", platform.machine())
+
+
+def _node() -> str | None:
+    if (node := shutil.which("node")) is None:
+        return None
+    done = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.strip().removeprefix("v") or None
+
+
+def _pinned(requirements: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", requirements.read_text(), re.MULTILINE))
