@@ -98,6 +98,10 @@ class Broker(ABC):
         Messages that one process publishes come in that order everywhere; those of several
         processes may come in different orders in different ones, unless the broker says that they
         do not. Who publishes is delivered to like any other.
+
+        There is one exception: while a cluster hands a channel over from one of its servers to
+        another, those that the old one took may come behind later ones that the new one took.
+        Positions put right what has them; of other messages nobody can tell.
         """
 
     @abstractmethod
@@ -158,7 +162,8 @@ class KeepsHistory(ABC):
         """Number, keep and hand on a message, as one act: its offset is the last one's + 1.
 
         Returns its position; when this returns, :meth:`history` has it, in every process. Whoever
-        is subscribed has it delivered with that position, in order of the offsets. A ``key`` that
+        is subscribed has it delivered with that position, in order of the offsets, but for what
+        :meth:`Broker.open` says of clusters: a gap is read, and is no loss. A ``key`` that
         the channel had within :data:`KEY_SECONDS`, with the same event and data
         (:meth:`~openapi.protocol.publication.Data.digest`), returns the position of that time, and
         nothing else happens: it is not remembered for longer either.
