@@ -665,7 +665,7 @@ def test_an_answer_of_one_who_is_not_known_is_taken_and_one_that_cannot_be_read_
             other.wire.hangs = True  # so that there is time
             asking = asyncio.create_task(one.sockets.connections())
             await asyncio.sleep(1)
-            (id,) = one.nodes._asking
+            (id,) = one.nodes.questions._asking
             answer = Answer(id, STRANGER, 0, True, list(items))
             await one.hear(*said(answer), channel=inbox_of(one.sockets.node))
             found = await asking

@@ -36,7 +36,7 @@ class World:
             for node in self.nodes:
                 tasks.create_task(self.live(node))
         for node in self.nodes:
-            assert node.nodes._asking == {}
+            assert len(node.nodes.questions) == 0
             assert len(node.nodes.answering) == 0
             assert node.nodes.ignored == 0
         assert self.memory._memory.subscribers == {}

@@ -23,9 +23,7 @@ import random
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from dataclasses import replace
 from enum import Enum
-from itertools import count
 from typing import Any, Final, TypeVar
 
 from openapi.errors import InvalidData
@@ -33,14 +31,13 @@ from openapi.protocol.backoff import delays
 from openapi.protocol.envelope import Unreadable
 from openapi.protocol.limits import Limits
 from openapi.ws.answering import Answering, Items, Work
-from openapi.ws.asking import Asking, Gathered
+from openapi.ws.asking import Gathered
 from openapi.ws.broker import Broker, Supervised
 from openapi.ws.node_messages import (
     ALL,
     VERSION,
     Answer,
     Awaiting,
-    CannotSay,
     Lost,
     Message,
     Question,
@@ -53,6 +50,7 @@ from openapi.ws.node_messages import (
 )
 from openapi.ws.node_table import NodeTable
 from openapi.ws.partial import Missing, NodeInfo
+from openapi.ws.questions import Questions, away
 from openapi.ws.redacted import redacted
 
 __all__ = ["NodeState", "Nodes"]
@@ -116,6 +114,9 @@ class Nodes:
         self.answering = Answering(
             self.id, answer=answer, say=self._tell, spawn=spawn, random=random
         )
+        self.questions = Questions(
+            self.id, table=self.table, say=self._tell_all, spawn=spawn, patience=_PATIENCE
+        )
         self.ignored = 0
         """Messages of other nodes that could not be read."""
         self._interval = min(limits.node_interval, _LONGEST_INTERVAL)
@@ -134,8 +135,6 @@ class Nodes:
         self._has_joined = False
         self._failing = False
         self._greeting: dict[str, asyncio.Task[None]] = {}
-        self._ids = count(1)
-        self._asking: dict[int, Asking[Any]] = {}
 
     @property
     def info(self) -> NodeInfo:
@@ -186,8 +185,7 @@ class Nodes:
     ) -> Gathered[T]:
         """Ask all other nodes; whoever does not answer is named, and it raises nothing.
 
-        ``question`` makes the question, given its ``id`` and ``node``. The rest is that of
-        :class:`~openapi.ws.asking.Asking`.
+        The arguments are those of :meth:`Questions.ask`.
         """
         if self.alone:
             return Gathered()
@@ -197,24 +195,23 @@ class Nodes:
             async with asyncio.timeout(_PATIENCE):
                 await self.tried()
         except Exception as exc:
-            return self.nobody(f"the broker is away: {_text(exc)}")
+            return self.nobody(away(exc))
         if self.state is NodeState.JOINING:
             return self.nobody("the broker is away")
         if self.state is NodeState.CLOSED:
             return self.nobody(_ENDING)
         if not self.table and self._settled <= self._now():
             return Gathered()
-        if len(self._asking) >= _QUESTIONS:
+        if len(self.questions) >= _QUESTIONS:
             return self.nobody(f"{_QUESTIONS} questions are waiting for answers here")
-        asking = Asking(
+        return await self.questions.ask(
+            question,
             item,
-            patience=_PATIENCE,
             longest=longest,
             first=first,
             settled=self._settled,
             may_refuse=may_refuse,
         )
-        return await self._ask(asking, question)
 
     def nobody(self, reason: str) -> Gathered[Any]:
         """What is gathered where nobody can be asked."""
@@ -233,8 +230,7 @@ class Nodes:
             self._ticking.cancel()
             await asyncio.wait([self._ticking])
         self._tried.set()
-        for asking in self._asking.values():
-            asking.all_lost(_ENDING)
+        self.questions.all_lost(_ENDING)
         await self.answering.finish(timeout)
         if self._greeting:  # or whom they greet would hear of this node behind its last word
             await asyncio.wait(self._greeting.values())
@@ -301,14 +297,7 @@ class Nodes:
 
     async def _remind(self) -> None:
         """Tell who works for this node what it waits for: an answer may have been lost."""
-        unknown = self._now() - _UNKNOWN * self._interval
-        waiting: dict[str, list[int]] = {}
-        for id, asking in self._asking.items():
-            for node, since in tuple(asking.working()):
-                if node in self.table or since > unknown:
-                    waiting.setdefault(node, []).append(id)
-                else:  # its silence is measured by nobody
-                    asking.lost(node, "it is not known here, and has not answered for long")
+        waiting = self.questions.remind(self._now() - _UNKNOWN * self._interval)
         reminding = [self._tell(node, Awaiting(self.id, ids)) for node, ids in waiting.items()]
         await asyncio.gather(*reminding)
 
@@ -324,7 +313,7 @@ class Nodes:
         now = self._now()
         for node in self.table.all:
             if (reason := node.unfit(now)) is not None:
-                self._lost(node.sign.node, reason)
+                self.questions.lost(node.sign.node, reason)
         for id in self.table.sweep(now):
             self.answering.gone(id)
 
@@ -347,23 +336,15 @@ class Nodes:
                 self.answering.receive(message)
             case Stop():
                 self.answering.stop(message)
-            case Taken():
-                if (asking := self._asking.get(message.id)) is not None:
-                    asking.taken(message.node)
-            case Answer():
-                if (asking := self._asking.get(message.id)) is not None:
-                    asking.answered(message)
+            case Taken() | Answer() | Lost():
+                self.questions.receive(message)
             case Awaiting():
                 self.answering.awaited(message)
-            case Lost():
-                for id in message.ids:
-                    if (asking := self._asking.get(id)) is not None:
-                        asking.lost(message.node, "its answer was lost")
 
     def _heard(self, event: str, sign: Sign, *, to_all: bool) -> None:
         if event == "bye":
             self.table.remove(sign.node)
-            self._lost(sign.node, "it has shut down")
+            self.questions.lost(sign.node, "it has shut down")
             self.answering.gone(sign.node)
             return
         if not self.table.hear(sign, self._now()):
@@ -374,8 +355,7 @@ class Nodes:
                 greeting.add_done_callback(lambda _: self._greeting.pop(sign.node))
         elif not to_all:
             # It has answered our hello, so it hears what we asked behind that.
-            for asking in self._asking.values():
-                self._expect(asking, sign.node)
+            self.questions.expect(sign.node)
 
     async def _greet(self, node: str) -> None:
         try:
@@ -383,12 +363,11 @@ class Nodes:
         except Exception as exc:
             self._failed(exc)
 
-    def _lost(self, node: str, reason: str) -> None:
-        for asking in self._asking.values():
-            asking.lost(node, reason)
-
     async def _tell(self, node: str, message: Message, sign: str = "") -> None:
         await self._say(inbox_of(node), message, sign, within=_PATIENCE)
+
+    async def _tell_all(self, message: Message, *, within: float) -> None:
+        await self._say(ALL, message, within=within)
 
     async def _say(self, channel: str, message: Message, sign: str = "", *, within: float) -> None:
         event, data = said(message, sign)
@@ -396,58 +375,5 @@ class Nodes:
         async with asyncio.timeout(within):
             await self._broker.publish(channel, event, data)
 
-    # Questions
-
-    async def _ask(self, asking: Asking[T], question: Callable[..., Question]) -> Gathered[T]:
-        id = next(self._ids)
-        self._asking[id] = asking  # some answer while it is still being asked
-        try:
-            unsaid = await self._unsaid(question, id)
-            for node in self.table.all:
-                self._expect(asking, node.sign.node)
-            if unsaid is not None:
-                asking.all_lost(unsaid)
-            await asking.answers()
-        except asyncio.CancelledError:
-            self._spawn(self._stop(id))
-            raise
-        finally:
-            del self._asking[id]
-        gathered = asking.gathered(self._described)
-        if self.table.overflowed:
-            more = Missing(None, f"there are more than {len(self.table)}, and no more are known")
-            gathered = replace(gathered, missing=(*gathered.missing, more))
-        return gathered
-
-    async def _unsaid(self, question: Callable[..., Question], id: int) -> str | None:
-        """Ask all; returns why that could not be, if so."""
-        try:
-            await self._say(ALL, question(id=id, node=self.id), within=_PATIENCE)
-        except (CannotSay, InvalidData) as exc:
-            return f"it cannot be asked: {exc}"
-        except Exception as exc:
-            return f"the broker is away: {_text(exc)}"
-        return None
-
-    def _expect(self, asking: Asking[Any], id: str) -> None:
-        node = self.table.get(id)
-        assert node is not None
-        asking.expect(id, node.info, node.unfit(self._now()))
-
-    async def _stop(self, id: int) -> None:
-        try:
-            await self._say(ALL, Stop(id, self.id), within=_FAREWELL)
-        except Exception as exc:
-            # What they do ends at its own deadline.
-            logger.info("the other nodes could not be told to stop: %r", exc)
-
-    def _described(self, id: str) -> NodeInfo:
-        node = self.table.get(id)
-        return NodeInfo(id, "?", 0, 0) if node is None else node.info
-
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _text(exc: Exception) -> str:
-    return str(exc) or type(exc).__name__
