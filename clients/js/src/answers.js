@@ -1,4 +1,4 @@
-/** Positions and kept messages, as a server says them. What it says more is passed over. */
+/** Positions, kept messages and members, as a server says them. What it says more is passed over. */
 
 import { UnexpectedData } from "./errors.js";
 
@@ -25,6 +25,16 @@ import { UnexpectedData } from "./errors.js";
  * @typedef {object} History
  * @property {Message<T>[]} messages
  * @property {Position} position where the channel is
+ */
+
+/**
+ * Who is on a channel.
+ *
+ * @typedef {object} Member
+ * @property {string} id
+ * @property {string | number} [user]
+ * @property {any} [info]
+ * @property {number} [connections] not in `$join` and `$leave`
  */
 
 /** @typedef {{ event: string, data: unknown, offset: number }} Kept a message as the server keeps it */
@@ -56,4 +66,29 @@ export function placeOf(response) {
   const position = positionOf(response);
   if (!position) throw new UnexpectedData("no position");
   return position;
+}
+
+/**
+ * @param {string} channel
+ * @param {any} response
+ * @returns {History}
+ */
+export function historyOf(channel, response) {
+  const position = placeOf(response);
+  const messages = keptOf(response).map(({ event, data, offset }) => ({
+    channel,
+    event,
+    data,
+    position: { offset, epoch: position.epoch },
+  }));
+  return { messages, position };
+}
+
+/**
+ * @param {any} response
+ * @returns {Member[]}
+ */
+export function membersOf(response) {
+  if (!Array.isArray(response?.members)) throw new UnexpectedData("no members");
+  return response.members;
 }

@@ -1,11 +1,12 @@
 /** The client: what the application holds, while connections come and go. */
 
-import { keptOf, placeOf, positionOf } from "./answers.js";
+import { addressOf } from "./address.js";
+import { historyOf, membersOf, positionOf } from "./answers.js";
 import { Call, CAP, FIRST, written } from "./call.js";
 import { Calls } from "./calls.js";
 import { clock as realClock } from "./clock.js";
 import { Connection } from "./connection.js";
-import { ABNORMAL, ConnectionClosed, mayReconnect, NORMAL, UnexpectedData } from "./errors.js";
+import { ABNORMAL, ConnectionClosed, mayReconnect, NORMAL } from "./errors.js";
 import { watch } from "./page.js";
 import { Reconnecting } from "./reconnecting.js";
 import { tell } from "./report.js";
@@ -14,7 +15,12 @@ import { Stream } from "./stream.js";
 import { Subscription } from "./subscription.js";
 import { Subscriptions } from "./subscriptions.js";
 
+/** @typedef {import("./address.js").Address} Address */
+/** @typedef {import("./answers.js").Member} Member */
 /** @typedef {import("./answers.js").Position} Position */
+/** @typedef {import("./options.js").CallOptions} CallOptions */
+/** @typedef {import("./options.js").Options} Options */
+/** @typedef {import("./options.js").Status} Status */
 /** @typedef {import("./reconnecting.js").ClientState} ClientState */
 /** @typedef {import("./serving.js").Handler} Handler */
 /** @typedef {import("./stream.js").StreamOptions} StreamOptions */
@@ -27,49 +33,6 @@ import { Subscriptions } from "./subscriptions.js";
 /**
  * @template [T=any]
  * @typedef {import("./subscription.js").SubscribeOptions<T>} SubscribeOptions
- */
-
-/**
- * @typedef {object} Status
- * @property {ClientState} state
- * @property {ConnectionClosed} [reason] why the last connection, or attempt, ended; not while all is well
- * @property {number} [retryIn] milliseconds until the next attempt
- */
-
-/**
- * @typedef {object} Options
- * @property {import("./connection.js").SocketConstructor} [WebSocket] by default the global one
- * @property {Record<string, Handler>} [serve] what the server may call, by method
- * @property {number} [first] milliseconds of which a random part is waited before the second attempt; 500
- * @property {number} [cap] what that grows to; 20,000
- * @property {number} [stable] a connection that held so long has it begin anew; 10,000
- * @property {"wait" | "fail"} [offline] what is said without a connection waits, or fails
- * @property {number} [openTimeout] milliseconds that an attempt may take; 10,000
- * @property {number | null} [heartbeat] milliseconds without a message until the server is asked; 25,000; null, or 0: never
- * @property {number} [calls] how many may be in flight; 64
- * @property {number} [waiting] how many may wait for a connection, or for their turn; 1,000
- * @property {number} [queueBytes] how many bytes may wait to be sent; 1 MiB
- * @property {(status: Status) => unknown} [onstate] is called at each change
- * @property {import("./clock.js").Clock} [clock] for tests
- */
-
-/**
- * @typedef {object} CallOptions
- * @property {number | null} [timeout] milliseconds, 30,000 by default; null waits for ever
- * @property {AbortSignal | undefined} [signal] cancels it
- * @property {boolean} [idempotent] whether it does no harm that it runs twice
- */
-
-/** @typedef {string | URL} Address `wss://…`, or `https://…`; in a page also relative to it */
-
-/**
- * Who is on a channel.
- *
- * @typedef {object} Member
- * @property {string} id
- * @property {string | number} [user]
- * @property {any} [info]
- * @property {number} [connections] not in `$join` and `$leave`
  */
 
 const TIMEOUT = 30_000;
@@ -269,15 +232,7 @@ export class Client {
    */
   async history(channel, { since, limit, reverse, ...options } = {}) {
     const payload = { channel, since, limit, reverse };
-    const response = await this.call("history", payload, { ...options, idempotent: true });
-    const position = placeOf(response);
-    const messages = keptOf(response).map(({ event, data, offset }) => ({
-      channel,
-      event,
-      data: /** @type {T} */ (data),
-      position: { offset, epoch: position.epoch },
-    }));
-    return { messages, position };
+    return historyOf(channel, await this.call("history", payload, { ...options, idempotent: true }));
   }
 
   /**
@@ -288,9 +243,7 @@ export class Client {
    * @returns {Promise<Member[]>}
    */
   async presence(channel, options) {
-    const response = await this.call("presence", { channel }, { ...options, idempotent: true });
-    if (!Array.isArray(response?.members)) throw new UnexpectedData("no members");
-    return response.members;
+    return membersOf(await this.call("presence", { channel }, { ...options, idempotent: true }));
   }
 
   /**
@@ -488,16 +441,4 @@ export class Client {
     tell(this.#options.onstate, this.status);
     await Promise.all(gone);
   }
-}
-
-/**
- * @param {Address} url
- * @returns {string} the URL of a WebSocket
- */
-function addressOf(url) {
-  const address = new URL(url, globalThis.document?.baseURI);
-  address.protocol = address.protocol.replace("http", "ws");
-  address.hash = ""; // no WebSocket has one
-  if (!/^wss?:/.test(address.protocol)) throw new SyntaxError(`${url} is no URL of a WebSocket: write ws://HOST:PORT/PATH`);
-  return address.href;
 }

@@ -11,12 +11,12 @@ import { Client as Connected } from "./client.js";
 
 export { CallFailed, ConnectionClosed, PositionLost, RpcError, TooSlow, UnexpectedData } from "./errors.js";
 
-/** @typedef {import("./client.js").Address} Address */
-/** @typedef {import("./client.js").CallOptions} CallOptions */
+/** @typedef {import("./address.js").Address} Address */
+/** @typedef {import("./options.js").CallOptions} CallOptions */
 /** @typedef {import("./client.js").Client} Client */
-/** @typedef {import("./client.js").Member} Member */
-/** @typedef {import("./client.js").Options} Options */
-/** @typedef {import("./client.js").Status} Status */
+/** @typedef {import("./options.js").Options} Options */
+/** @typedef {import("./options.js").Status} Status */
+/** @typedef {import("./answers.js").Member} Member */
 /** @typedef {import("./answers.js").Position} Position */
 /** @typedef {import("./reconnecting.js").ClientState} ClientState */
 /** @typedef {import("./serving.js").Handler} Handler */

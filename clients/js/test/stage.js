@@ -9,12 +9,12 @@ import { Mailbox, serve } from "./server.js";
  * A client that makes its first attempt.
  *
  * @param {import("node:test").TestContext} t
- * @param {import("../src/client.js").Options & { url?: any }} [options]
+ * @param {import("../src/options.js").Options & { url?: any }} [options]
  */
 export async function begin(t, { url, ...options } = {}) {
   const server = await serve(t);
   const clock = new Clock();
-  /** @type {Mailbox<import("../src/client.js").Status>} */
+  /** @type {Mailbox<import("../src/options.js").Status>} */
   const states = new Mailbox();
   const client = connect(url?.(server.url) ?? server.url, {
     WebSocket,
