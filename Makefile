@@ -8,7 +8,10 @@
 #   make test-js    the tests of the JavaScript client only
 #   make format     rewrites the files the way `make check` wants them
 #   make docs       the documentation, into build/docs
-#   make bench      the benchmarks
+#   make bench      this server and others, measured side by side, into docs/benchmarks.md; and the
+#                   instructions that it takes (BENCH="--workload rpc-1": some of it, and no page)
+#   make bench-quick
+#                   the main figures in two minutes, and no page
 #   make test-full  as `make test`, with the tests that take minutes
 #   make test-all   the tests on every Python 3.11 to 3.14 of this machine
 #                   (tests run in as many processes as cores and one; WORKERS=0: in one, for a debugger)
@@ -33,7 +36,7 @@ typed := $(wildcard src tests examples docs/examples bench tools)
 pure := src/openapi/protocol/*,src/openapi/schema/*,src/openapi/errors.py
 
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format docs bench test-full test-js test-all clean FORCE
+.PHONY: help setup run test check format docs bench bench-quick test-full test-js test-all clean FORCE
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -129,12 +132,21 @@ docs: $(venv)/.docs
 	$(python) -m sphinx -W -E -a --keep-going --quiet -b html docs build/docs
 	@echo "build/docs/index.html"
 
-bench: $(venv)/.project
-	$(python) -m bench.run $(BENCH)
+# what valgrind counts comes first, for it takes less than a minute; if it fails, make fails last
+bench: $(venv)/.project $(venv)/.node
+ifdef BENCH
+	@$(with_venv) $(python) -m bench $(BENCH)
+else
+	@$(with_venv) $(python) -m bench.instructions; counted=$$?; \
+	$(with_venv) $(python) -m bench --report docs/benchmarks.md && exit $$counted
+endif
+
+bench-quick: $(venv)/.project $(venv)/.node
+	@$(with_venv) $(python) -m bench --quick $(BENCH)
 
 test-all: $(venv)/.foreign $(venv)/.js
 	@$(with_venv) $(python) tools/test_all.py $(workers)
 
 clean:
-	rm -rf $(venv) .venvs build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/foreign/node_modules clients/js/node_modules clients/js/dist
+	rm -rf $(venv) .venvs build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/foreign/node_modules bench/js/node_modules clients/js/node_modules clients/js/dist
 	find src tests examples docs bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,152 @@
+"""What the report tells of: who is compared, and the workloads in their order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+__all__ = ["OPPONENTS", "OURS", "SECTIONS", "Opponent", "Section"]
+
+OURS: Final = "ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Opponent:
+    """What is compared with: ``package`` is the name that its version is under."""
+
+    title: str
+    package: str
+    what: str
+
+
+OPPONENTS: Final[Mapping[str, Opponent]] = {
+    OURS: Opponent(
+        "aio-openapi, this version",
+        "",
+        "dataclasses in and out, both **validated**; `Subscribe` and `Publish`",
+    ),
+    "aiohttp": Opponent(
+        "aiohttp by hand",
+        "aiohttp",
+        "`async for` and `send_str`; fan-out by `gather`; nothing is validated",
+    ),
+    "picows": Opponent(
+        "picows by hand",
+        "picows",
+        "a listener that answers at once, without a task or a coroutine; fan-out by a loop over"
+        " `send`; nothing is validated",
+    ),
+    "websockets": Opponent(
+        "websockets by hand",
+        "websockets",
+        "`async for` and `send`; fan-out by `broadcast`; nothing is validated",
+    ),
+    "python-socketio": Opponent(
+        "python-socketio",
+        "python-socketio",
+        "on aiohttp, events with acknowledgements and rooms; nothing is validated",
+    ),
+    "fastapi-websocket-rpc": Opponent(
+        "fastapi-websocket-rpc",
+        "fastapi-websocket-rpc",
+        "on uvicorn; pydantic validates the order and the receipt; no fan-out",
+    ),
+    "aiohttp-rpc": Opponent(
+        "aiohttp-rpc",
+        "aiohttp-rpc",
+        "JSON-RPC on aiohttp; parameters are bound to a signature; no fan-out",
+    ),
+    "aio-openapi 3.2.1": Opponent(
+        "aio-openapi 3.2.1",
+        "",
+        "the last release before this one was written anew; its schemas validate",
+    ),
+    "Node ws": Opponent(
+        "ws for Node.js by hand",
+        "ws",
+        "fan-out by a loop over `send` with one buffer; nothing is validated",
+    ),
+    "Socket.IO": Opponent(
+        "Socket.IO for Node.js",
+        "socket.io",
+        "events with acknowledgements and rooms; nothing is validated",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The workloads whose ids begin with one of ``ids``, and what is to be said of them."""
+
+    heading: str
+    ids: tuple[str, ...]
+    about: str
+    plots: Mapping[str, str] = field(default_factory=dict)
+    """The plots that belong here: what each shows, by name."""
+
+
+SECTIONS: Final = (
+    Section(
+        "Typed RPC",
+        ("rpc-",),
+        "50 connections call a method with an order of about 100 bytes and get a receipt. With 1 in"
+        " flight, each call waits for the answer to the one before; with 16, a connection has so"
+        " many calls under way, and servers may join what they read and write.",
+        {"rpc": "Server CPU per call, by server, with 1 and with 16 calls in flight"},
+    ),
+    Section(
+        "Fan-out",
+        ("fan-out-",),
+        "One connection publishes messages with 100 bytes of data, and all others are subscribed."
+        " *Isolated*: the next message is published when the last one has reached everybody. *8 in"
+        " flight*: eight publishes are under way. The figure is the CPU of the server divided by"
+        " the number of messages that subscribers got.",
+        {"fan-out": "Server CPU per delivery, by server, isolated and with 8 publishes in flight"},
+    ),
+    Section(
+        "Fan-out past other patterns",
+        ("patterns-",),
+        "The same to 500 subscribers, on a channel on which others are subscribed to so many"
+        " patterns that do not fit.",
+    ),
+    Section("Connecting", ("connect",), "A handshake, and one `subscribe`."),
+    Section(
+        "Memory",
+        ("memory-",),
+        "What one more idle connection with one subscription costs: the slope from 500 to 10,000"
+        " connections, of the memory that the process has for itself. What the kernel holds for a"
+        " socket is not in it.",
+        {"memory": "Memory per idle connection with one subscription, by server"},
+    ),
+    Section(
+        "Many connections",
+        ("hold-", "gc-"),
+        "Connections held at once; and the garbage collector, which walks all that there is: one"
+        " full collection, after `gc.freeze` has been called.",
+    ),
+    Section(
+        "Latency at half load",
+        ("latency-",),
+        "Messages are published on a fixed schedule, whatever becomes of the ones before, at a rate"
+        " that takes half of the server's core. The time is from the moment that a message was"
+        " *due* to be published to the moment that a subscriber has it.",
+        {"latency": "Time from publishing to delivery, by percentile"},
+    ),
+    Section(
+        "Recovery",
+        ("recovery-",),
+        "Clients that were cut off come back at the same moment, and each gets what it missed.",
+    ),
+    Section(
+        "Over Redis",
+        ("redis-", "broker"),
+        "A message is published at one process and delivered by another, with Redis between them.",
+    ),
+    Section(
+        "A slow reader",
+        ("slow-reader",),
+        "One of the subscribers stops reading. What that costs the others is the time until their"
+        " messages come, before and while it happens.",
+    ),
+    Section("Workers", ("workers",), "`openapi serve --workers`, on the cores of this machine."),
+    Section("Besides", ("",), "What else was measured."),
+)
