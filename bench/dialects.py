@@ -98,12 +98,12 @@ class Wording:
     hello: tuple[tuple[bytes | None, bytes], ...] = ()
     call: bytes
     answer: bytes
+    # None, the others too: the server has no publish/subscribe.
     subscribe: bytes | None = None
-    """None: the server has no publish/subscribe."""
-    subscribed: bytes = b""
-    publish: bytes = b""
-    published: bytes = b""
-    message: bytes = b""
+    subscribed: bytes | None = None
+    publish: bytes | None = None
+    published: bytes | None = None
+    message: bytes | None = None
     besides: frozenset[bytes] = frozenset()
     """What else the server may say."""
 
@@ -111,7 +111,16 @@ class Wording:
 class Worded:
     """The dialect of a wording. See :class:`Dialect`."""
 
-    __slots__ = ("_answers", "_calls", "_last", "_message", "_published", "_subscribed", "_wording")
+    __slots__ = (
+        "_answers",
+        "_calls",
+        "_channels",
+        "_last",
+        "_message",
+        "_published",
+        "_subscribed",
+        "_wording",
+    )
 
     def __init__(self, wording: Wording) -> None:
         self._wording = wording
@@ -121,6 +130,8 @@ class Worded:
         self._subscribed = _matching(wording.subscribed)
         self._published = _matching(wording.published)
         self._message = _matching(wording.message)
+        #: Those that were spoken of. There are few.
+        self._channels = set[bytes]()
         # A message reaches many, and all of them get the same.
         self._last: tuple[bytes, int] = b"", 0
 
@@ -145,24 +156,25 @@ class Worded:
         return number
 
     def subscribe(self, channel: str) -> bytes:
-        return self._pubsub(self._wording.subscribe) % {b"channel": channel.encode()}
+        template = _existing(self._wording.subscribe, self.path)
+        return template % {b"channel": self._spoken_of(channel)}
 
     def subscribed(self, payload: bytes) -> bool:
-        return self._subscribed.fullmatch(payload) is not None or self._check(payload)
+        return self._match(self._subscribed, payload) is not None or self._check(payload)
 
     def publish(self, channel: str, number: int) -> bytes:
-        self._pubsub(self._wording.subscribe)
-        words = {b"channel": channel.encode(), b"number": number, b"filler": filler()}
-        return self._wording.publish % words
+        template = _existing(self._wording.publish, self.path)
+        name = self._spoken_of(channel)
+        return template % {b"channel": name, b"number": number, b"filler": filler()}
 
     def published(self, payload: bytes) -> bool:
-        return self._published.fullmatch(payload) is not None or self._check(payload)
+        return self._match(self._published, payload) is not None or self._check(payload)
 
     def delivered(self, payload: bytes) -> int | None:
         last, number = self._last
         if payload == last:
             return number
-        match = self._message.fullmatch(payload)
+        match = self._match(self._message, payload)
         if match is None:
             self._check(payload)
             return None
@@ -175,19 +187,31 @@ class Worded:
         if payload in self._answers or payload in self._wording.besides:
             return False
         for said in (self._message, self._published, self._subscribed):
-            if said.fullmatch(payload):
+            if self._match(said, payload):
                 return False
         raise AssertionError(f"the server said {payload!r}, which is no answer that fits")
 
-    def _pubsub(self, template: bytes | None) -> bytes:
-        if template is None:
-            raise TypeError(f"the server at {self.path} has no publish/subscribe")
-        return template
+    def _match(self, pattern: re.Pattern[bytes], payload: bytes) -> re.Match[bytes] | None:
+        match = pattern.fullmatch(payload)
+        if match is None or match.groupdict().get("channel") in (None, *self._channels):
+            return match
+        return None
+
+    def _spoken_of(self, channel: str) -> bytes:
+        name = channel.encode()
+        self._channels.add(name)
+        return name
 
 
-def _matching(template: bytes) -> re.Pattern[bytes]:
+def _existing(template: bytes | None, path: str) -> bytes:
+    if template is None:
+        raise TypeError(f"the server at {path} has no publish/subscribe")
+    return template
+
+
+def _matching(template: bytes | None) -> re.Pattern[bytes]:
     """What matches all that a template may become; without one, nothing."""
-    if not template:
+    if template is None:
         return re.compile(rb"(?!)")
     pattern, seen = b"", set[bytes]()
     for text, name in _PARTS.findall(template):

@@ -1,88 +1,43 @@
-"""One client tries all that the measurements ask of a server: `python -m bench.peers`."""
+"""A small client tries all that the measurements ask of a server: `python -m bench.peers`."""
 
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from threading import Timer
+from collections.abc import Sequence
 
-from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from bench.dialects import IN_FLIGHT
+from bench.load import Connection, connected
+from bench.peers import PEERS, Peer
+from bench.process import Server
 
-from bench.dialects import IN_FLIGHT, Dialect
-from bench.peers import PEERS, Command, Peer
-
-__all__ = ["converse", "main", "serving"]
-
-#: Seconds, for one server.
-TIME = 20.0
-
-_FAILURES = (WebSocketException, subprocess.CalledProcessError)
-
-
-@contextmanager
-def serving(command: Command, seconds: float = TIME) -> Iterator[int]:
-    """Start a server and give its port. After so many seconds it is killed, whatever goes on."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    kill = Timer(seconds, process.kill)
-    kill.start()
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line.strip().isdigit():
-            raise RuntimeError(f"{command[-1]} printed {line!r} in the place of its port")
-        yield int(line)
-    finally:
-        process.terminate()
-        process.communicate()
-        kill.cancel()
+__all__ = ["converse", "main"]
 
 
 def converse(port: int, peer: Peer) -> list[bytes]:
-    """Ask all that the peer takes part in, and return what it answered.
+    """Ask a server all that the peer takes part in, and return what it answered.
 
     Raises AssertionError for an answer that does not fit, and TimeoutError without one.
     """
     dialect, heard = peer.dialect, list[bytes]()
-    with open_socket(port, dialect, heard) as one, open_socket(port, dialect, heard) as other:
+
+    def hear(connection: Connection) -> bytes:
+        heard.append(next(connection.messages()))
+        return heard[-1]
+
+    with connected(port, dialect, 2) as (one, other):
         if peer.calls:
             for number in range(IN_FLIGHT):
-                say(one, dialect, dialect.call(number))
-            numbers = {dialect.answered(hear(one, heard)) for _ in range(IN_FLIGHT)}
+                one.say(dialect.call(number))
+            numbers = {dialect.answered(hear(one)) for _ in range(IN_FLIGHT)}
             assert numbers == set(range(IN_FLIGHT)), f"answered were {numbers}"
         if peer.fan_out:
-            say(other, dialect, dialect.subscribe("c"))
-            assert dialect.subscribed(hear(other, heard))
+            other.say(dialect.subscribe("c"))
+            assert dialect.subscribed(hear(other))
             for number in (0, 7, 123_456):
-                say(one, dialect, dialect.publish("c", number))
-                assert dialect.published(hear(one, heard))
-                assert dialect.delivered(hear(other, heard)) == number
+                one.say(dialect.publish("c", number))
+                assert dialect.published(hear(one))
+                assert dialect.delivered(hear(other)) == number
     return heard
-
-
-def open_socket(port: int, dialect: Dialect, heard: list[bytes]) -> ClientConnection:
-    """Connect, and say hello."""
-    url = f"ws://127.0.0.1:{port}{dialect.path}"
-    socket = connect(url, compression=None, proxy=None, ping_interval=None, close_timeout=2)
-    for said, begins in dialect.hello():
-        if said is not None:
-            say(socket, dialect, said)
-        reply = hear(socket, heard)
-        assert reply.startswith(begins), f"the server said {reply!r}, not {begins!r}"
-    return socket
-
-
-def say(socket: ClientConnection, dialect: Dialect, payload: bytes) -> None:
-    """Send a payload."""
-    socket.send(payload, text=not dialect.binary)
-
-
-def hear(socket: ClientConnection, heard: list[bytes]) -> bytes:
-    """Receive the next payload."""
-    payload = socket.recv(timeout=5, decode=False)
-    heard.append(payload)
-    return payload
 
 
 def main(names: Sequence[str]) -> None:
@@ -94,9 +49,9 @@ def main(names: Sequence[str]) -> None:
         if names and peer.name not in names:
             continue
         try:
-            with serving(peer.command()) as port:
-                heard = converse(port, peer)
-        except (AssertionError, OSError, RuntimeError, *_FAILURES) as exc:
+            with Server(peer) as server:
+                heard = converse(server.port, peer)
+        except (AssertionError, OSError, RuntimeError, subprocess.CalledProcessError) as exc:
             failed = True
             print(f"FAILED  {peer.name}, {peer.title}: {exc!r}", flush=True)
             continue

@@ -27,7 +27,9 @@ async def subscribe(ws: web.WebSocketResponse, payload: Any) -> None:
 async def publish(ws: web.WebSocketResponse, payload: Any) -> None:
     """Send a message to all connections of its channel."""
     message = orjson.dumps(payload).decode()
-    await asyncio.gather(*(each.send_str(message) for each in CHANNELS[payload["channel"]]))
+    sends = (each.send_str(message) for each in CHANNELS[payload["channel"]])
+    # One that is gone meanwhile is no fault of who publishes.
+    await asyncio.gather(*sends, return_exceptions=True)
 
 
 METHODS: dict[str, Method] = {"order": order, "subscribe": subscribe, "publish": publish}
