@@ -18,6 +18,7 @@ from bench.figures import Figures, Headroom, interleaved, ratio
 from bench.machine import machine
 from bench.peers import PEERS, Peer
 from bench.process import ROOT, pin_load
+from bench.report import write
 from bench.workloads import WORKLOADS, Scale, Workload
 
 __all__ = ["main"]
@@ -121,9 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_table(figures))
     _say(f"the figures are in {given.json}")
     if given.report is not None and not given.quick and not interrupted:
-        from bench import report
-
-        report.write(given.json, given.report)
+        write(given.json, given.report)
     if interrupted:
         return 130
     return 1 if figures.failures else 0

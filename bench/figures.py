@@ -4,7 +4,9 @@ The JSON has three parts, and the report is made from it alone:
 
 - ``machine``: what it was measured on
 - ``figures``: ``{"workload", "title", "unit", "peer", "values": [one of each round], "notes"}``
-- ``headroom``: ``{"what", "peer", "server", "load"}``, the parts of their cores that both used
+- ``headroom``: ``{"what", "peer", "server", "load", "rate"}``, the parts of their cores that both
+  used, and what they did in a second; the peer ``null`` answers with prepared bytes, so that the
+  load can show how fast it is
 """
 
 import json
@@ -63,12 +65,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """The parts of their cores that a server and the load used; of several rounds, medians."""
+    """The parts of their cores that a server and the load used, and operations a second."""
 
     what: str
     peer: str
     server: float
     load: float
+    rate: float
 
 
 @dataclass(slots=True)
@@ -145,6 +148,7 @@ class Figures:
                     "peer": peer,
                     "server": round(median([each.server for each in some]), 3),
                     "load": round(median([each.load for each in some]), 3),
+                    "rate": round(median([each.rate for each in some])),
                 }
                 for (what, peer), some in self._headroom.items()
             ],

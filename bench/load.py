@@ -276,10 +276,11 @@ def _finish(connection: Connection, speech: Speech) -> None:
             raise WrongAnswerError(f"{expected!r} was expected, not {answer[:200]!r}")
 
 
-def watch(connections: Iterable[Connection]) -> Callable[[], list[tuple[int, int]]]:
+def watch(connections: Iterable[Connection]) -> Callable[..., list[tuple[int, int]]]:
     """What waits until some have something to read: ``(fd, events)`` of them.
 
-    Raises ``TimeoutError`` where there is nothing for :data:`PATIENCE` seconds.
+    Its argument is a time in seconds, to the millisecond; nothing may come in it. Without one it
+    raises ``TimeoutError`` where there is nothing for :data:`PATIENCE` seconds.
     """
     epoll, count = select.epoll(), 0
     for connection in connections:
@@ -287,9 +288,9 @@ def watch(connections: Iterable[Connection]) -> Callable[[], list[tuple[int, int
         count += 1
     poll = epoll.poll
 
-    def wait() -> list[tuple[int, int]]:
-        ready = poll(PATIENCE, count)
-        if not ready:
+    def wait(seconds: float = PATIENCE) -> list[tuple[int, int]]:
+        ready = poll(seconds, count)
+        if not ready and seconds == PATIENCE:
             raise TimeoutError(f"nothing came in {PATIENCE:g} seconds")
         return ready
 

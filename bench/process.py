@@ -10,14 +10,27 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 import psutil
 
-__all__ = ["ROOT", "SHARED", "Meter", "Server", "cpu_of", "pin_load"]
+from bench.figures import Headroom
+
+__all__ = [
+    "LOAD_CORE",
+    "ROOT",
+    "SERVER_CORE",
+    "SHARED",
+    "Meter",
+    "Server",
+    "cpu_of",
+    "everywhere",
+    "pin_load",
+]
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -42,6 +55,17 @@ class Startable(Protocol):
 def pin_load() -> None:
     """Keep this process to the core of the load."""
     os.sched_setaffinity(0, {LOAD_CORE})
+
+
+@contextmanager
+def everywhere() -> Iterator[None]:
+    """Let this process run on every core for a while."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(_CORES))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def cpu_of(pid: int) -> float:
@@ -86,14 +110,14 @@ class Server:
     with Server(peer, "--patterns", "100") as server:
         before = server.cpu()
 
-    ``pinned=False`` lets it run on every core. Raises ``OSError``, with what the server printed,
-    where it does not say its port within 30 seconds.
+    It has the first core; ``core`` is another one, or None for all. Raises ``OSError``, with what
+    the server printed last, where it does not say its port within 30 seconds.
     """
 
-    def __init__(self, peer: Startable, *options: str, pinned: bool = True) -> None:
+    def __init__(self, peer: Startable, *options: str, core: int | None = SERVER_CORE) -> None:
         self._peer = peer
         self._options = options
-        self._core = {SERVER_CORE} if pinned else set(_CORES)
+        self._cores = set(_CORES) if core is None else {core}
         self._stderr = tempfile.TemporaryFile()
         self.port = 0
         self.pids: list[int] = []
@@ -106,14 +130,15 @@ class Server:
             cwd=ROOT,
             # A Ctrl-C is for the load, which ends its servers in order.
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, self._core),
+            preexec_fn=lambda: os.sched_setaffinity(0, self._cores),
         )
         pid = self._process.pid
         try:
-            self.port = self._read_port()
+            line = self._first_line()
             # Node.js may be started by a script, which then waits for it.
             children = psutil.Process(pid).children(recursive=True)
             self.pids = [pid, *(child.pid for child in children)]
+            self.port = self._read_port(line)
         except BaseException:
             self._stop()
             raise
@@ -127,16 +152,22 @@ class Server:
         if error is not None and said:
             error.add_note(f"{self._peer.name} said: {said}")
 
-    def _read_port(self) -> int:
+    def _first_line(self) -> bytes:
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            line = self._process.stdout.readline() if selector.select(_START) else b""
+            return self._process.stdout.readline() if selector.select(_START) else b""
+
+    def _read_port(self, line: bytes) -> int:
         try:
-            return int(line)
+            return self._port_of(line)
         except ValueError:
             message = f"{self._peer.name} does not start: it said no port, but {line!r}"
             raise OSError(f"{message}; {self.said()}") from None
+
+    def _port_of(self, line: bytes) -> int:
+        """What the first line says. Raises ``ValueError`` where it does not."""
+        return int(line)
 
     def _stop(self) -> None:
         group = self._process.pid
@@ -194,12 +225,12 @@ class Meter:
             self.load = time.process_time() - self._load
             self.seconds = time.perf_counter() - self._begun
 
-    @property
-    def server_share(self) -> float:
-        """The part of its core that the server used."""
-        return self.cpu / self.seconds
-
-    @property
-    def load_share(self) -> float:
-        """The part of its core that the load used."""
-        return self.load / self.seconds
+    def headroom(self, what: str, peer: str, operations: int) -> Headroom:
+        """The parts of their cores that server and load used for so many operations."""
+        return Headroom(
+            what,
+            peer,
+            self.cpu / self.seconds,
+            self.load / self.seconds,
+            operations / self.seconds,
+        )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.dialects import Dialect
     from bench.peers import Peer
 
-__all__ = ["WORKLOADS", "Answers", "exchange"]
+__all__ = ["WORKLOADS", "Answers", "confirm", "exchange"]
 
 _CONNECTIONS: Final = 50
 #: Different reads that are remembered: of 16 answers in turn there are 256.
@@ -130,7 +130,7 @@ def _measure(
             count = exchange(connections, answers, scale.counted)
         confirm(connections, peer.dialect)
     yield workload.sample(used.cpu / count * 1e6)
-    yield Headroom(workload.id, peer.name, used.server_share, used.load_share)
+    yield used.headroom(workload.id, peer.name, count)
 
 
 def _workload(depth: int) -> Workload:

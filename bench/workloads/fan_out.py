@@ -7,12 +7,14 @@ connection eight publishes are on their way, and the next follows as one of them
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from bench.figures import Headroom, Sample
 from bench.load import READ, Connection, Frames, WrongAnswerError, connected, lost, watch
 from bench.process import Meter, Server
+from bench.workloads.own import is_ours
 from bench.workloads.workload import Scale, Workload
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["CHANNEL", "WORKLOADS", "Audience", "Publisher", "publish", "subscribe"]
 
 CHANNEL: Final = "c"
+_UNIT: Final = "µs of server CPU per delivery"
 _FEW: Final = 500
 _ISOLATED: Final = 1
 _MANY: Final = 8
@@ -75,6 +78,13 @@ class Publisher:
         return count
 
 
+class Hearing(Protocol):
+    """What is needed of a dialect to check deliveries."""
+
+    def delivered(self, payload: bytes) -> int | None:
+        """The number of the publication; None for another message. Raises AssertionError."""
+
+
 class Audience:
     """Checks what subscribers get: everything that is published, once, in its order.
 
@@ -85,10 +95,9 @@ class Audience:
     ``received`` is how far all have come in ``stream``, together, in bytes.
     """
 
-    def __init__(self, subscribers: Sequence[Connection], dialect: "Dialect") -> None:
+    def __init__(self, subscribers: Sequence[Connection], dialect: Hearing) -> None:
         self._dialect = dialect
         self._subscribers = {connection.fd: connection for connection in subscribers}
-        self.subscribers = subscribers
         self._cut: dict[int, Frames] = {}
         self.stream = bytearray()
         #: Where in ``stream`` each publication ends.
@@ -96,6 +105,16 @@ class Audience:
         #: How far each has come.
         self.have = dict.fromkeys(self._subscribers, 0)
         self.received = 0
+
+    @property
+    def subscribers(self) -> list[Connection]:
+        """Who they are."""
+        return list(self._subscribers.values())
+
+    def leave(self, connection: Connection) -> None:
+        """Expect nothing more of a subscriber."""
+        del self._subscribers[connection.fd]
+        self.received -= self.have.pop(connection.fd)
 
     def take(self, fd: int, data: bytes) -> None:
         """Take what was read from a subscriber. Raises ``AssertionError`` for what is wrong."""
@@ -109,6 +128,12 @@ class Audience:
     def has_all(self, count: int) -> bool:
         """Whether everybody has so many publications, and there were no more."""
         return len(self.ends) == count and self.received == len(self.stream) * len(self.have)
+
+    def has(self, count: int) -> bool:
+        """Whether as much was delivered as the first so many publications are to everybody."""
+        if count <= 0:
+            return True
+        return len(self.ends) >= count and self.received >= self.ends[count - 1] * len(self.have)
 
     def _look(self, fd: int, at: int, data: bytes) -> None:
         number = bisect_right(self.ends, at)
@@ -184,7 +209,7 @@ def _measure(
         with Meter(server) as used:
             count = publish(publisher, audience, in_flight, scale.counted)
     yield workload.sample(used.cpu / count / subscribers * 1e6)
-    yield Headroom(workload.id, peer.name, used.server_share, used.load_share)
+    yield used.headroom(workload.id, peer.name, count * subscribers)
 
 
 def _to(subscribers: int, in_flight: int) -> Workload:
@@ -192,13 +217,42 @@ def _to(subscribers: int, in_flight: int) -> Workload:
     return Workload(
         f"fan-out-{subscribers}-{'isolated' if in_flight == _ISOLATED else in_flight}",
         f"fan-out to {subscribers:,} subscribers, {way}",
-        "µs of server CPU per delivery",
+        _UNIT,
         partial(_measure, subscribers, in_flight, ()),
         lambda peer: peer.fan_out,
         quick=subscribers == _FEW,
     )
 
 
-WORKLOADS: Final = tuple(
-    _to(subscribers, in_flight) for subscribers in (_FEW, 5000) for in_flight in (_ISOLATED, _MANY)
+def _beside(
+    patterns: int, workload: Workload, peer: "Peer", scale: Scale
+) -> Iterator[Sample | Headroom]:
+    options = ("--patterns", str(patterns))
+    yield from _measure(_FEW, _MANY, options, workload, peer, scale)
+    isolated = replace(
+        workload,
+        id=f"{workload.id}-isolated",
+        title=workload.title.replace(f"{_MANY} publishes in flight", "isolated"),
+    )
+    yield from _measure(_FEW, _ISOLATED, options, isolated, peer, scale)
+
+
+def _patterns(count: int) -> Workload:
+    return Workload(
+        f"patterns-{count}",
+        f"fan-out to {_FEW} subscribers, {_MANY} publishes in flight,"
+        f" beside {count:,} other patterns",
+        _UNIT,
+        partial(_beside, count),
+        is_ours,
+    )
+
+
+WORKLOADS: Final = (
+    *(
+        _to(subscribers, in_flight)
+        for subscribers in (_FEW, 5000)
+        for in_flight in (_ISOLATED, _MANY)
+    ),
+    *map(_patterns, (0, 100, 10_000)),
 )
