@@ -22,9 +22,11 @@ from openapi.protocol.native import JSON, MSGPACK, ObjectCodec
 from openapi.protocol.websocket import WebSocket
 from openapi.schema import encode_json, encode_msgpack
 from openapi.ws.connection import Connection
+from openapi.ws.handover import is_awaited, let_go
 from openapi.ws.manager import SocketsManager
 from openapi.ws.middleware import Middleware, check_middleware, takes
 from openapi.ws.socket import Websocket
+from openapi.ws.unmasking import unmask
 
 __all__ = ["WsPathMixin"]
 
@@ -93,7 +95,7 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
         return sockets
 
     async def get(self) -> web.StreamResponse:
-        """Open a WebSocket; returns when it is closed.
+        """Open a WebSocket; returns when it is closed, or at once if nobody waits for that.
 
         400 if the request is no WebSocket's, 403 for a page of a foreign origin, 426 for another
         version of the protocol, 503 while the server shuts down.
@@ -138,6 +140,7 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
                 discard_bytes=limits.discard_bytes,
                 fragments=limits.fragments,
                 deflate=accepted.deflate,
+                unmask=unmask,
             ),
             window=accepted.deflate.window if accepted.deflate is not None else 0,
             middleware=(*sockets.middleware, *self.middleware),
@@ -152,6 +155,11 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
             # A subclass's own code; the client has its 101, and hears of this in a closing frame.
             logger.exception("adding socket %s failed", self)
             self.connection.close(CloseCode.INTERNAL_ERROR)
+        if not is_awaited(self, WsPathMixin.get):
+            await response.write_eof()
+            let_go(request.protocol)
+            return response
+        request.protocol.keep_alive(False)  # its timer is for requests
         try:
             await self.connection.wait_closed()
         except asyncio.CancelledError:
