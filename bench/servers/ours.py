@@ -118,7 +118,7 @@ class Endpoint(WsPathMixin, Subscribe, Publish):
         while (due := time.perf_counter() + 0.001) < end:
             await asyncio.sleep(0.001)
             lags.append((time.perf_counter() - due) * 1e3)
-        cuts = statistics.quantiles(lags, n=100)
+        cuts = statistics.quantiles(lags, n=100, method="inclusive")
         return {"p50": cuts[49], "p99": cuts[98], "max": max(lags), "ticks": len(lags)}
 
     async def ws_rpc_reads(self, payload: dict[str, Any]) -> dict[str, Any]:
