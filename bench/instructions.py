@@ -79,11 +79,11 @@ def compare(counted: Mapping[str, int], baseline: Baseline | None, *, build: str
         if was is None:
             new.append(name)
         else:
-            moved = count / was - 1
-            change = f"{moved:+.1%}"
-            if moved > TOLERANCE:
+            more = count - was
+            change = f"{more / was:+.1%}"
+            if more > TOLERANCE * was:
                 up.append(name)
-            elif moved < -TOLERANCE:
+            elif -more > TOLERANCE * was:
                 down.append(name)
         was_text = "" if was is None else f"{was:,}"
         rows.append(f"{name:<10} {count:>12,} {was_text:>12} {change:>8}  {_what(name)}".rstrip())

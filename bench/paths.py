@@ -108,6 +108,7 @@ class Sink(asyncio.Transport):
         self.write = written.append  # type: ignore[assignment]
         self.writelines = written.extend  # type: ignore[assignment]
         self._protocol = protocol
+        self._closed = False
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Who has it."""
@@ -122,8 +123,16 @@ class Sink(asyncio.Transport):
         return 0
 
     def is_closing(self) -> bool:
-        """Never."""
-        return False
+        """Whether it is closed."""
+        return self._closed
+
+    def close(self) -> None:
+        """End: there is nothing that would have to be sent first."""
+        if not self._closed:
+            self._closed = True
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
+
+    abort = close
 
     def is_reading(self) -> bool:
         """Always."""

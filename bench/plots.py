@@ -22,6 +22,7 @@ __all__ = ["PLOTS", "main"]
 OURS: Final = "ours"
 _OURS_COLOR: Final = "#0b6e4f"
 _OTHER_COLOR: Final = "#b4bcc4"
+_DOT_COLOR: Final = "#7d8790"
 _TEXT_COLOR: Final = "#24292f"
 #: Inches, of a bar with its gap, of what is around the bars, and of the whole.
 _BAR: Final = 0.27
@@ -82,8 +83,14 @@ def _panel(axis: Any, title: str, medians: Mapping[str, float]) -> None:
     axis.set_title(title)
     axis.set_xlim(0, max(values) * 1.12)
     axis.set_ylim(-0.6, len(peers) - 0.4)
+    _plain(axis, peers)
+
+
+def _plain(axis: Any, peers: Sequence[str]) -> None:
+    """No scale, for the values are at the bars; and ours is found at once."""
     axis.tick_params(axis="y", length=0)
-    axis.set_xticks([])  # the values are at the bars
+    axis.minorticks_off()
+    axis.set_xticks([])
     axis.spines.bottom.set_visible(False)
     for name, text in zip(peers, axis.get_yticklabels(), strict=True):
         if name == OURS:
@@ -92,29 +99,29 @@ def _panel(axis: Any, title: str, medians: Mapping[str, float]) -> None:
 
 
 def _latency(figures: Figures, file: Path) -> bool:
-    """Ours by percentile, on a scale that makes room for the rare ones."""
-    prefix = "latency-1000-p"
-    found = sorted(
-        (float(workload.removeprefix(prefix)), peers[OURS])
-        for workload, peers in figures.items()
-        if workload.startswith(prefix) and OURS in peers
-    )
-    if len(found) < 2:
+    """For each peer a line from p50 to p99.9, with p99 as a dot."""
+    ends = [figures.get(f"latency-1000-{name}", {}) for name in ("p50", "p99", "p99.9")]
+    peers = [peer for peer in ends[1] if all(peer in end for end in ends)]
+    if not peers:
         return False
-    figure = _figure(2.6)
+    peers.sort(key=lambda peer: -ends[1][peer])
+    figure = _figure(_AROUND + _BAR * len(peers))
     axis = figure.subplots()
-    rarity = [100 / (100 - percentile) for percentile, _ in found]
-    times = [time for _, time in found]
-    axis.plot(rarity, times, color=_OURS_COLOR, marker="o", markersize=4)
-    for x, time in zip(rarity, times, strict=True):
-        axis.annotate(_number(time), (x, time), (-3, 6), textcoords="offset points", ha="right")
+    for row, peer in enumerate(peers):
+        low, middle, high = (end[peer] for end in ends)
+        color = _OURS_COLOR if peer == OURS else _DOT_COLOR
+        axis.plot((low, high), (row, row), color=color, linewidth=2)
+        axis.plot(middle, row, color=color, marker="o", markersize=5)
+        said = " · ".join(map(_number, (low, middle, high)))
+        axis.annotate(said, (high, row), (7, 0), textcoords="offset points", va="center")
     axis.set_xscale("log")
-    axis.margins(x=0.08)
-    axis.set_xticks(rarity, [f"p{percentile:g}" for percentile, _ in found])
-    axis.minorticks_off()
-    axis.set_ylim(0, max(times) * 1.25)
-    axis.set_title("Delivery to 1,000 subscribers at half load")
-    axis.set_ylabel("ms")
+    least, most = min(ends[0][peer] for peer in peers), max(ends[2][peer] for peer in peers)
+    axis.set_xlim(least / 1.2, most * (most / least) ** 0.4)  # room for the numbers
+    axis.set_ylim(-0.6, len(peers) - 0.4)
+    axis.set_yticks(range(len(peers)), [_name(peer) for peer in peers])
+    _plain(axis, peers)
+    axis.set_title("Delivery to 1,000 subscribers at half load: p50, p99 (dot), p99.9")
+    axis.set_xlabel("ms, on a logarithmic scale; less is better")
     _save(figure, file)
     return True
 

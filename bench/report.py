@@ -9,7 +9,6 @@ the heading ``## <the goal's name>``.
 """
 
 import json
-import math
 import re
 import subprocess
 import sys
@@ -17,9 +16,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.figures import median, spread
 from bench.goals import GOALS, Goal, Medians, Outcome, medians
-from bench.sections import OPPONENTS, OURS, SECTIONS, Section
+from bench.sections import OPPONENTS, SECTIONS, Section
+from bench.tables import NULL, Figure, alone, beside, headroom, number, side_by_side, table, titled
 
 __all__ = ["MISSED", "page", "reasons", "write"]
 
@@ -82,14 +81,6 @@ def _draw(measured: Path, folder: Path) -> list[str]:
     ).stdout.split()
 
 
-def _title(peer: str, versions: Mapping[str, str]) -> str:
-    opponent = OPPONENTS.get(peer)
-    if opponent is None:
-        return peer
-    version = versions.get(opponent.package)
-    return opponent.title if version is None else f"{opponent.title} {version}"
-
-
 def _machine(machine: Mapping[str, Any]) -> str:
     versions = machine.get("versions", {})
     of = ", ".join(
@@ -108,15 +99,15 @@ def _machine(machine: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _opponents(versions: Mapping[str, str], figures: Sequence[Mapping[str, Any]]) -> str:
+def _opponents(versions: Mapping[str, str], figures: Sequence[Figure]) -> str:
     there = {figure["peer"] for figure in figures}
     rows = [
-        (_bold(_title(peer, versions), peer), opponent.what)
+        (titled(peer, versions), opponent.what)
         for peer, opponent in OPPONENTS.items()
         if not there or peer in there
     ]
     return "\n".join(
-        ("## What is compared", "", *_table(("server", "what it does"), rows, "--"), "")
+        ("## What is compared", "", *table(("server", "what it does"), rows, "--"), "")
     )
 
 
@@ -135,7 +126,7 @@ def _goals(of: Medians, why: Mapping[str, str]) -> Iterator[str]:
         (goal.name, _bound(goal), _measured(goal, of), _outcome(outcome))
         for goal, outcome in outcomes.items()
     ]
-    yield "\n".join((*_table(("goal", "wanted", "measured", ""), rows, "-rr-"), ""))
+    yield "\n".join((*table(("goal", "wanted", "measured", ""), rows, "-rr-"), ""))
     for goal, outcome in outcomes.items():
         if outcome is Outcome.MISSED and goal.name in why:
             yield f"### {goal.name}: why it is missed\n\n{why[goal.name]}\n"
@@ -148,7 +139,7 @@ def _bound(goal: Goal) -> str:
 
 def _measured(goal: Goal, of: Medians) -> str:
     value = goal.measure(of)
-    return "" if value is None else f"{_number(value)}{goal.unit}"
+    return "" if value is None else f"{number(value)}{goal.unit}"
 
 
 def _outcome(outcome: Outcome) -> str:
@@ -156,9 +147,9 @@ def _outcome(outcome: Outcome) -> str:
 
 
 def _sections(
-    figures: Sequence[Mapping[str, Any]], plots: Collection[str], versions: Mapping[str, str]
+    figures: Sequence[Figure], plots: Collection[str], versions: Mapping[str, str]
 ) -> Iterator[str]:
-    left = list(figures)
+    left = [figure for figure in figures if figure["peer"] != NULL]
     for section in SECTIONS:
         own = [figure for figure in left if figure["workload"].startswith(section.ids)]
         left = [figure for figure in left if figure not in own]
@@ -167,124 +158,39 @@ def _sections(
 
 
 def _section(
-    section: Section,
-    figures: Sequence[Mapping[str, Any]],
-    plots: Collection[str],
-    versions: Mapping[str, str],
+    section: Section, figures: Sequence[Figure], plots: Collection[str], versions: Mapping[str, str]
 ) -> str:
     lines = [f"## {section.heading}", "", section.about, ""]
     for name, shown in section.plots.items():
         if name in plots:
             lines += [f"![{shown}.]({IMAGES}/{name}.svg)", ""]
-    by_workload = dict[str, list[Mapping[str, Any]]]()
+    columns = [figure for figure in figures if figure["workload"] in section.columns]
+    if columns:
+        lines += [*beside(columns, section.columns, versions), ""]
+    by_workload = dict[str, list[Figure]]()
     for figure in figures:
-        by_workload.setdefault(figure["workload"], []).append(figure)
-    alone = [some[0] for some in by_workload.values() if len(some) == 1]
-    if alone:
-        lines += [*_alone(alone, versions), ""]
+        if figure not in columns:
+            by_workload.setdefault(figure["workload"], []).append(figure)
+    single = [some[0] for some in by_workload.values() if len(some) == 1]
+    if single:
+        lines += [*alone(single, versions), ""]
     for some in by_workload.values():
         if len(some) > 1:
-            lines += [*_side_by_side(some, versions), ""]
+            lines += [*side_by_side(some, versions), ""]
     return "\n".join(lines)
 
 
-def _alone(figures: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> Iterator[str]:
-    rows = []
-    for figure in figures:
-        peer, values = figure["peer"], figure["values"]
-        of = "" if peer == OURS else f" ({_title(peer, versions)})"
-        numbers = (_number(median(values)), _number(spread(values))) if values else ("", "")
-        rows.append((_sentence(figure["title"]) + of, *numbers, figure["unit"]))
-    yield from _table(("", "median", "spread", "unit"), rows, "-rr-")
-    yield from _notes(figures, versions)
-
-
-def _side_by_side(
-    figures: Sequence[Mapping[str, Any]], versions: Mapping[str, str]
-) -> Iterator[str]:
-    title, unit = figures[0]["title"], figures[0]["unit"]
-    ours: list[float] = next((figure["values"] for figure in figures if figure["peer"] == OURS), [])
-    rows = []
-    for figure in sorted(figures, key=_cost):
-        peer, values = figure["peer"], figure["values"]
-        name = _bold(_title(peer, versions), peer)
-        if not values:
-            rows.append((name, "no figure", "", ""))
-            continue
-        times = f"{_number(median(values) / median(ours))}×" if ours and median(ours) else ""
-        rows.append((name, _number(median(values)), _number(spread(values)), times))
-    rounds = max(len(figure["values"]) for figure in figures)
-    yield (
-        f"{_sentence(title)}; {unit}, {rounds} rounds:"
-        if rounds > 1
-        else (f"{_sentence(title)}; {unit}:")
-    )
-    yield ""
-    yield from _table(("server", "median", "spread", "of ours"), rows, "-rrr")
-    yield from _notes(figures, versions)
-
-
-def _cost(figure: Mapping[str, Any]) -> float:
-    values = figure["values"]
-    return median(values) if values else float("inf")
-
-
-def _notes(figures: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> Iterator[str]:
-    noted = [figure for figure in figures if figure.get("notes")]
-    if noted:
-        yield ""
-    for figure in noted:
-        yield f"- {_title(figure['peer'], versions)}: {figure['notes']}"
-
-
-def _headroom(headroom: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if not headroom:
-        return
-    by_workload = dict[str, list[Mapping[str, Any]]]()
-    for each in headroom:
-        by_workload.setdefault(each["what"], []).append(each)
-    rows = []
-    for what, some in by_workload.items():
-        busiest = max(some, key=lambda each: float(each["load"]))
-        rows.append(
-            (
-                f"`{what}`",
-                f"{busiest['load']:.0%}",
-                busiest.get("peer", ""),
-                f"{min(each['server'] for each in some):.0%}",
-            )
+def _headroom(used: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if used:
+        yield "### The load has time left\n"
+        yield (
+            "A load that is too slow would let a server wait, and then do more at once than it"
+            " would have had to. So here is, for each workload, how many operations a second there"
+            " were at most, and by which server; how many the load can do with a server that only"
+            " sends prepared bytes; and the parts of their cores that were used, of the server at"
+            " least and of the load at most.\n"
         )
-    yield "### The load has time left\n"
-    yield (
-        "A load that is too slow would let a server wait, and wait with more to do at once than it"
-        " would have had. The part of its core that the load used, at most, and beside which server"
-        " that was; and what the least busy server used of its own.\n"
-    )
-    head = ("workload", "load, at most", "beside", "server, at least")
-    yield "\n".join((*_table(head, rows, "-r-r"), ""))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'|'.join('---:' if side == 'r' else '---' for side in align)}|"
-    for row in rows:
-        yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |"
-
-
-def _bold(text: str, peer: str) -> str:
-    return f"**{text}**" if peer == OURS else text
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _number(value: float) -> str:
-    """Three digits that count, or all of those before the point."""
-    if value == int(value):
-        return f"{value:,.0f}"
-    digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{value:,.{max(0, digits)}f}"
+        yield "\n".join((*headroom(used), ""))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -75,13 +75,17 @@ OPPONENTS: Final[Mapping[str, Opponent]] = {
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The workloads whose ids begin with one of ``ids``, and what is to be said of them."""
+    """The workloads whose ids begin with one of ``ids``, and what is to be said of them.
+
+    ``plots`` belong here: what each shows, by name. Those in ``columns`` share one table, with
+    these heads; each of the others has one of its own.
+    """
 
     heading: str
     ids: tuple[str, ...]
     about: str
     plots: Mapping[str, str] = field(default_factory=dict)
-    """The plots that belong here: what each shows, by name."""
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 SECTIONS: Final = (
@@ -126,10 +130,12 @@ SECTIONS: Final = (
     Section(
         "Latency at half load",
         ("latency-",),
-        "Messages are published on a fixed schedule, whatever becomes of the ones before, at a rate"
-        " that takes half of the server's core. The time is from the moment that a message was"
-        " *due* to be published to the moment that a subscriber has it.",
-        {"latency": "Time from publishing to delivery, by percentile"},
+        "Messages to 1,000 subscribers are published on a fixed schedule, whatever becomes of the"
+        " ones before, at a rate that takes half of the server's core: each server has a rate of"
+        " its own. The time, in ms, is from the moment that a message was *due* to be published to"
+        " the moment that a subscriber has it.",
+        {"latency": "Time from publishing to delivery, by server and percentile"},
+        {f"latency-1000-{name}": name for name in ("p50", "p99", "p99.9", "max")},
     ),
     Section(
         "Recovery",
@@ -138,8 +144,19 @@ SECTIONS: Final = (
     ),
     Section(
         "Over Redis",
-        ("redis-", "broker"),
-        "A message is published at one process and delivered by another, with Redis between them.",
+        ("redis-",),
+        "Messages are published at one node and delivered by another, with Valkey between them,"
+        " which speaks the protocol of Redis. CPU is in µs: of the other node for each delivery, of"
+        " the first and of Valkey for each message. The delay, in ms, is at a fixed rate, from the"
+        " moment that a message was due.",
+        columns={
+            "redis-node": "CPU, delivery",
+            "redis-node-publish": "CPU, publish",
+            "redis-node-valkey": "CPU, Valkey",
+            "redis-node-throughput": "deliveries a second",
+            "redis-node-p50": "delay p50",
+            "redis-node-p99": "delay p99",
+        },
     ),
     Section(
         "A slow reader",
@@ -147,6 +164,17 @@ SECTIONS: Final = (
         "One of the subscribers stops reading. What that costs the others is the time until their"
         " messages come, before and while it happens.",
     ),
-    Section("Workers", ("workers",), "`openapi serve --workers`, on the cores of this machine."),
+    Section(
+        "Workers",
+        ("workers",),
+        "`openapi serve --workers` with typed RPC, on all cores, which the load has, too. CPU is in"
+        " µs per call.",
+        columns={
+            "workers": "CPU, workers",
+            "workers-load": "CPU, load",
+            "workers-rate": "calls a second",
+            "workers-cores": "cores that they had",
+        },
+    ),
     Section("Besides", ("",), "What else was measured."),
 )
