@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from openapi.protocol.frames import Batch, Frame, Malformed
+from openapi.protocol.frames import Batch, CallId, Frame, Malformed
 from openapi.protocol.incoming import Incoming
 from openapi.protocol.jsonrpc import JSONRPC
 from openapi.protocol.limits import Limits
@@ -36,6 +36,10 @@ class Counting:
             return found.read(element)
 
         return Batch(found.elements, read)
+
+    def answer(self, id: CallId, method: str, response: bytes) -> bytes:
+        """Write an answer."""
+        return JSONRPC.answer(id, method, response)
 
     def encode(self, frame: Frame) -> bytes:
         """Write one message."""

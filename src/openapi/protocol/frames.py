@@ -241,3 +241,6 @@ class Codec(Protocol):
 
     def encode(self, frame: Frame) -> bytes:
         """Write one message. Raises :class:`openapi.errors.Unserializable`."""
+
+    def answer(self, id: CallId, method: str, response: bytes) -> bytes:
+        """Write an :class:`Answer` whose response is written already. Raises as that does."""

@@ -3,6 +3,8 @@
 They need no connection, and what is sent is not masked, so that one frame can go to many.
 """
 
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Final
 
 from openapi.errors import CloseCode
@@ -12,6 +14,7 @@ from .deflate import compress
 __all__ = [
     "binary_frame",
     "close_frame",
+    "framer",
     "may_send",
     "ping_frame",
     "pong_frame",
@@ -29,6 +32,8 @@ FIN: Final = 0x80
 COMPRESSED: Final = 0x40
 MASKED: Final = 0x80
 
+_SHORT_TEXT: Final = [bytes((FIN | TEXT, size)) for size in range(126)]
+
 COMPRESS_FROM: Final = 256
 """Bytes. To compress a shorter payload costs more than it saves."""
 
@@ -45,12 +50,22 @@ def text_frame(payload: bytes, window: int = 0, *, compress_from: int = COMPRESS
     on no other message, so all receivers with this window can get it. ``compress_from``: bytes; a
     shorter payload is left as it is.
     """
+    size = len(payload)
+    if size < 126 and (window == 0 or size < compress_from):
+        return _SHORT_TEXT[size] + payload  # most answers, and they are framed one by one
     return _message_frame(FIN | TEXT, payload, window, compress_from)
 
 
 def binary_frame(payload: bytes, window: int = 0, *, compress_from: int = COMPRESS_FROM) -> bytes:
     """Frame a binary message. The options are those of :func:`text_frame`."""
     return _message_frame(FIN | BINARY, payload, window, compress_from)
+
+
+@lru_cache(maxsize=32)
+def framer(*, packed: bool, window: int) -> Callable[[bytes], bytes]:
+    """:func:`binary_frame` where it is ``packed``, else :func:`text_frame`, with this window."""
+    frame = binary_frame if packed else text_frame
+    return partial(frame, window=window) if window else frame
 
 
 def ping_frame(payload: bytes = b"") -> bytes:

@@ -14,10 +14,21 @@ from collections.abc import Hashable
 from enum import Enum
 from typing import Any, Final
 
+from msgspec import Struct
+
 from openapi.protocol.frames import Batch, CallId
 from openapi.protocol.methods import Method
 
-__all__ = ["BatchReply", "CallState", "Incoming", "Stop"]
+__all__ = [
+    "ANSWERED",
+    "DONE",
+    "RUNNING",
+    "WAITING",
+    "BatchReply",
+    "CallState",
+    "Incoming",
+    "Stop",
+]
 
 
 class CallState(Enum):
@@ -27,6 +38,13 @@ class CallState(Enum):
     RUNNING = "running"
     ANSWERED = "answered"
     DONE = "done"
+
+
+# To look up a member of an Enum costs as much as a call in Python 3.11: for what runs in each call.
+WAITING: Final = CallState.WAITING
+RUNNING: Final = CallState.RUNNING
+ANSWERED: Final = CallState.ANSWERED
+DONE: Final = CallState.DONE
 
 
 class BatchReply:
@@ -60,35 +78,22 @@ class BatchReply:
         return None if self._open or not self._answers else Batch.joined(self._answers)
 
 
-class Incoming:
+class Incoming(Struct, eq=False):
     """A call to run: its method and its decoded payload. ``id`` is None for a notification.
 
     ``timeout`` is how long it may take, in seconds; for a stream, each of its items. ``broken`` is
     what the code of the payload's own type raised, where that failed: the call is to be failed
-    instead of run.
+    instead of run. What else whoever runs it must know of it, a class derived from this one has.
     """
 
-    __slots__ = ("broken", "id", "lane", "method", "payload", "reply", "state", "timeout")
-
-    def __init__(
-        self,
-        id: CallId | None,
-        method: Method,
-        payload: Any,
-        *,
-        timeout: float | None = None,
-        lane: Hashable = None,
-        reply: BatchReply | None = None,
-        broken: Exception | None = None,
-    ) -> None:
-        self.id: Final = id
-        self.method: Final = method
-        self.payload: Final = payload
-        self.timeout: Final = timeout
-        self.lane: Final = lane
-        self.reply: Final = reply
-        self.broken: Final = broken
-        self.state = CallState.RUNNING
+    id: CallId | None
+    method: Method
+    payload: Any
+    timeout: float | None = None
+    lane: Hashable = None
+    reply: BatchReply | None = None
+    broken: Exception | None = None
+    state: CallState = RUNNING
 
 
 class Stop:

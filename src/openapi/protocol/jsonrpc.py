@@ -136,6 +136,10 @@ class JsonRpcCodec:
         """See :meth:`Codec.encode`."""
         return encode_json(_form_of(frame))
 
+    def answer(self, id: CallId, method: str, response: bytes) -> bytes:
+        """See :meth:`Codec.answer`."""
+        return self.encode(Answer.of(id, method, response))
+
 
 JSONRPC: Final = JsonRpcCodec()
 

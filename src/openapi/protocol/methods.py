@@ -58,6 +58,7 @@ class Method:
         "lane",
         "name",
         "payload",
+        "plain",
         "returns",
         "shield",
         "stream",
@@ -91,8 +92,10 @@ class Method:
         self.shield: Final = shield
         """Whether it goes on though nobody waits for it any more."""
         self.stream: Final = stream
+        self.plain: Final = not (shield or stream)
+        """Whether it is none of these two."""
         self._as_dict = as_dict
-        self._decode = (payload or _ANY_OBJECT).decode
+        self._decode = (payload or _ANY_OBJECT).receive
         self._lane_field = (
             LaneField(lane, payload, as_dict=as_dict) if isinstance(lane, str) else None
         )

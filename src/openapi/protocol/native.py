@@ -47,11 +47,14 @@ Timeout: TypeAlias = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 _NULL: Final = {False: Raw(b"null"), True: Raw(b"\xc0")}
 
 
-class _Said(Struct, frozen=True):
-    """What a client says. Other keys are passed over: a newer client says more."""
+class _Said(Call, frozen=True, kw_only=True):
+    """What a client says. Other keys are passed over: a newer client says more.
 
-    id: Id | None | UnsetType = UNSET
-    method: str | UnsetType = UNSET
+    Most of it are calls, so it is one: no other object is made for these.
+    """
+
+    id: Id | None | UnsetType = UNSET  # type: ignore[assignment] # only what has them is handed on
+    method: str | UnsetType = UNSET  # type: ignore[assignment]
     payload: Raw = NO_PAYLOAD
     timeout: Timeout | None = None
     cancel: bool = False
@@ -82,11 +85,13 @@ class _Heard(Struct, frozen=True):
 class NativeCodec:
     """What a server reads and writes: typed, in one pass."""
 
-    __slots__ = ("_any", "_encode", "_null", "_said", "packed")
+    __slots__ = ("_any", "_encode", "_null", "_said", "_write", "packed")
 
     def __init__(self, *, packed: bool) -> None:
         self.packed: Final = packed
         self._encode = encode_msgpack if packed else encode_json
+        encoder = msgspec.msgpack.Encoder if packed else msgspec.json.Encoder
+        self._write: Callable[[Answer], bytes] = encoder().encode
         self._null = _NULL[packed]
         self._said: Callable[[str | bytes], _Said] = _decoder(_Said, packed)
         self._any: Callable[[str | bytes], Any] = _decoder(Any, packed)
@@ -99,6 +104,14 @@ class NativeCodec:
             # Only a message that failed is looked at closely.
             return self._frame_of(self._parse(message))
         id, method = said.id, said.method
+        if (
+            said.error is said.response is said.item is UNSET
+            and method is not UNSET
+            and id is not UNSET
+        ):
+            if said.payload != self._null:
+                return said  # nearly every message ends here
+            return Call(id=id, method=method, timeout=said.timeout)
         if said.error is not UNSET:
             return Failure(id=id, error=said.error)
         if said.response is not UNSET:
@@ -107,9 +120,6 @@ class NativeCodec:
         elif said.item is not UNSET:
             if isinstance(id, str | int):
                 return Item(id=id, method=method or "", item=said.item, seq=said.seq)
-        elif method is not UNSET and id is not UNSET:
-            payload = said.payload if said.payload != self._null else NO_PAYLOAD
-            return Call(id=id, method=method, payload=payload, timeout=said.timeout)
         elif said.cancel and isinstance(id, str | int):
             return Cancel(id=id)
         return self._frame_of(self._parse(message))
@@ -117,6 +127,10 @@ class NativeCodec:
     def encode(self, frame: Frame) -> bytes:
         """See :meth:`Codec.encode`."""
         return self._encode(frame.body if type(frame) is Reconnect else frame)
+
+    def answer(self, id: CallId, method: str, response: bytes) -> bytes:
+        """See :meth:`Codec.answer`."""
+        return self._write(Answer(id=id, method=method, response=Raw(response)))
 
     def _parse(self, message: str | bytes) -> object:
         try:
@@ -177,11 +191,12 @@ class ClientCodec:
     The data of a :class:`Message` is a ``Raw`` that nobody has read.
     """
 
-    __slots__ = ("_error", "_heard", "_null", "_reconnect", "encode", "packed")
+    __slots__ = ("_error", "_heard", "_null", "_reconnect", "answer", "encode", "packed")
 
     def __init__(self, native: NativeCodec) -> None:
         self.packed: Final = native.packed
         self.encode: Final = native.encode
+        self.answer: Final = native.answer
         self._null = _NULL[native.packed]
         self._heard: Callable[[str | bytes], _Heard] = _decoder(_Heard, native.packed)
         self._error: Callable[[Raw], Error] = _decoder(Error, native.packed)
@@ -253,6 +268,10 @@ class ObjectCodec:
             return JSON.decode(encode_json(self._decode(cast("str", message))).decode())
         except (ValueError, Unserializable):
             raise Malformed.of(ErrorCode.PARSE_ERROR, "JSON string expected") from None
+
+    def answer(self, id: CallId, method: str, response: bytes) -> bytes:
+        """See :meth:`Codec.answer`."""
+        return self.encode(Answer.of(id, method, response))
 
     def encode(self, frame: Frame) -> bytes:
         """See :meth:`Codec.encode`."""

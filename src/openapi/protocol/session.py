@@ -41,7 +41,7 @@ from openapi.protocol.frames import (
     Message,
     Reconnect,
 )
-from openapi.protocol.incoming import BatchReply, CallState, Incoming, Stop
+from openapi.protocol.incoming import ANSWERED, DONE, RUNNING, WAITING, BatchReply, Incoming, Stop
 from openapi.protocol.lanes import Lanes
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import UNSET, Method, MethodTable
@@ -65,6 +65,10 @@ class SessionState(Enum):
     OPEN = "open"
     DRAINING = "draining"
     CLOSED = "closed"
+
+
+_DRAINING: Final = SessionState.DRAINING
+_CLOSED: Final = SessionState.CLOSED
 
 
 Event: TypeAlias = Incoming | Stop | Message | Reconnect
@@ -96,7 +100,9 @@ class Session:
         "dropped",
         "failures",
         "ignored",
+        "incoming",
         "methods",
+        "packed",
         "pending",
         "state",
     )
@@ -113,6 +119,8 @@ class Session:
         failed: Callable[[Incoming], object] = _nowhere,
     ) -> None:
         self.methods = methods
+        self.incoming: type[Incoming] = Incoming
+        """What a call is made as: whoever runs them has a class of its own, derived from it."""
         self._send = send
         self._answered = answered
         self._failed = failed
@@ -136,6 +144,7 @@ class Session:
     @codec.setter
     def codec(self, codec: Codec) -> None:
         self._codec = self.pending.codec = codec
+        self.packed = codec.packed
         self._deeper: Callable[[int, Any], bool] = (
             packed_deeper_than if codec.packed else nested_deeper_than
         )
@@ -151,11 +160,11 @@ class Session:
     @property
     def drained(self) -> bool:
         """Whether it takes no calls any more and is done with all that it took."""
-        return self.state is SessionState.DRAINING and not self._taken
+        return self.state is _DRAINING and not self._taken
 
     def receive(self, message: str | bytes) -> Sequence[Event]:
         """Take in one message: what is to be done about it, in this order."""
-        if self.state is SessionState.CLOSED:
+        if self.state is _CLOSED:
             return ()
         try:
             frame = self._codec.decode(message)
@@ -168,6 +177,10 @@ class Session:
         if self._deeper(self._limits.json_depth, message):
             self._nested(frame)
             return ()
+        if isinstance(frame, Call):  # nearly all are
+            self.failures = 0
+            call = self._call(frame, None)
+            return () if call is None else (call,)
         if isinstance(frame, Batch):
             return self._batch(frame)
         event = self._event(frame, None)
@@ -176,7 +189,7 @@ class Session:
     def oversized(self, size: int) -> None:
         """Take note of a message that was too long to be read."""
         most = self._limits.message_bytes
-        if self.state is not SessionState.CLOSED:
+        if self.state is not _CLOSED:
             error = _limit_exceeded(
                 "message_bytes", most, f"The message is longer than {most} bytes", size=size
             )
@@ -184,7 +197,7 @@ class Session:
 
     def item(self, call: Incoming, item: bytes, seq: int) -> None:
         """Send an item of a stream, in the codec's format; ``seq`` counts from 1."""
-        if call.state is CallState.RUNNING and call.id is not None:
+        if call.state is RUNNING and call.id is not None:
             frame = Item.of(call.id, call.method.name, item, seq)
             self._send(self._codec.encode(frame))
 
@@ -194,9 +207,8 @@ class Session:
         Raises Unserializable where the codec cannot write it; the call is what it was then.
         """
         if call.state in _UNANSWERED:
-            frame = None
-            if call.id is not None:
-                frame = self._codec.encode(Answer.of(call.id, call.method.name, response))
+            id = call.id
+            frame = None if id is None else self._codec.answer(id, call.method.name, response)
             self._end(call, frame)
 
     def fail(self, call: Incoming, error: RpcError) -> None:
@@ -218,19 +230,20 @@ class Session:
 
     def done(self, call: Incoming) -> Incoming | None:
         """Nobody works on a call any more: forget it. Returns the next of its lane, to be run."""
-        if call not in self._taken:
+        try:
+            self._taken.remove(call)
+        except KeyError:
             return None
-        self._taken.remove(call)
-        if call.id is not None and self.calls.get(call.id) is call:
-            del self.calls[call.id]  # there was no way to answer it
+        if call.state in _UNANSWERED and call.id is not None:  # there was no way to answer it
+            del self.calls[call.id]
             if call.reply is not None:
                 self._close(call.reply)
-        call.state = CallState.DONE
+        call.state = DONE
         if call.lane is None:
             return None
         following = self._lanes.leave(call.lane, call)
         if following is not None:
-            following.state = CallState.RUNNING
+            following.state = RUNNING
         return following
 
     def drain(self, retry_after: int) -> None:
@@ -243,13 +256,13 @@ class Session:
         """Forget everything: what is answered later goes nowhere, what we asked has ended."""
         self.state = SessionState.CLOSED
         for call in self._taken:
-            call.state = CallState.DONE
+            call.state = DONE
         self._taken.clear()
         self.calls.clear()
         self._lanes.clear()
         self._send = self._answered = self._failed = _nowhere
         # Not an application's own, which may know the connection; what was heard stays readable.
-        self.codec = MSGPACK if self._codec.packed else JSON
+        self.codec = MSGPACK if self.packed else JSON
         self.pending.close(code, reason)
 
     def _batch(self, batch: Batch) -> Sequence[Event]:
@@ -261,7 +274,7 @@ class Session:
         reply = BatchReply()
         events: list[Event] = []
         for element in batch.elements:
-            if self.state is SessionState.CLOSED:  # by whoever waited for an answer in it
+            if self.state is _CLOSED:  # by whoever waited for an answer in it
                 return ()
             try:
                 frame = batch.read(element)
@@ -296,10 +309,6 @@ class Session:
             self._unreadable(Malformed(None))
 
     def _call(self, call: Call, reply: BatchReply | None) -> Incoming | None:
-        if call.method == PING and call.id is not None and call.id not in self.calls:
-            null = b"\xc0" if self._codec.packed else b"null"
-            self._say(self._codec.encode(Answer.of(call.id, PING, null)), reply)
-            return None
         try:
             incoming = self._admit(call, reply)
         except RpcError as exc:
@@ -309,13 +318,15 @@ class Session:
                 failure = Failure(id=call.id, method=call.method, error=Error.of(exc))
                 self._say(self._codec.encode(failure), reply)
             return None
+        if incoming is None:
+            return None
         self._taken.add(incoming)
-        if incoming.id is not None:
-            self.calls[incoming.id] = incoming
+        if call.id is not None:
+            self.calls[call.id] = incoming
             if reply is not None:
                 reply.expect()
         if incoming.lane is not None and not self._lanes.enter(incoming.lane, incoming):
-            incoming.state = CallState.WAITING
+            incoming.state = WAITING
         return incoming
 
     def _cancel(self, id: CallId) -> Stop | None:
@@ -326,46 +337,60 @@ class Session:
         self.fail(call, RpcError(ErrorCode.CANCELLED, text))
         return Stop(call)
 
-    def _admit(self, call: Call, reply: BatchReply | None) -> Incoming:
-        if self.state is SessionState.DRAINING:
-            raise RpcError(
-                ErrorCode.SHUTTING_DOWN,
-                "The server is shutting down, reconnect and call again",
-                retry_after=self._retry_after,
-            )
-        method = self.methods.find(call.method)
-        if method is None:
-            raise RpcError(
-                ErrorCode.METHOD_NOT_FOUND,
-                INVALID,
-                errors={"method": f"{call.method} method not available"},
-            )
-        if call.id in self.calls:
-            raise RpcError(
-                ErrorCode.TOO_MANY_CALLS, "A call with this id is in flight, use another id"
-            )
-        if self.in_flight >= self._limits.calls:
-            raise RpcError(
-                ErrorCode.TOO_MANY_CALLS,
-                f"{self._limits.calls} calls are in flight, wait for an answer before the next",
-                data={"limit": "calls", "max": self._limits.calls},
-            )
-        timeout = self._timeout(method, call.timeout)
+    def _admit(self, call: Call, reply: BatchReply | None) -> Incoming | None:
+        """The call to run; None for one that is answered already. Raises what it is refused with.
+
+        Nearly all are taken, so what is wrong with one is found out when something is.
+        """
+        id, method, limits = call.id, self.methods.find(call.method), self._limits
+        if (
+            method is None
+            or id in self.calls
+            or len(self._taken) >= limits.calls
+            or self.state is _DRAINING
+        ):
+            if call.method == PING and id is not None and id not in self.calls:
+                null = b"\xc0" if self.packed else b"null"
+                self._say(self._codec.answer(id, PING, null), reply)
+                return None
+            raise self._refusal(call, method)
+        timeout = method.timeout if method.timeout is not UNSET else limits.call_timeout
+        if call.timeout is not None:
+            asked = call.timeout / 1000
+            timeout = asked if timeout is None else min(timeout, asked)
         try:
-            payload = method.decode(call.payload, packed=self._codec.packed)
+            payload = method.decode(call.payload, packed=self.packed)
             lane = None if method.lane is None else method.lane_of(payload)
         except InvalidData as exc:
             raise RpcError(ErrorCode.INVALID_PARAMETERS, INVALID, errors=exc.errors) from None
         except Exception as exc:
             # A validator of the application's failed. Whoever runs calls logs and answers it.
-            return Incoming(call.id, method, None, reply=reply, broken=exc)
-        return Incoming(call.id, method, payload, timeout=timeout, lane=lane, reply=reply)
+            return self.incoming(id, method, None, reply=reply, broken=exc)
+        return self.incoming(id, method, payload, timeout, lane, reply)
 
-    def _timeout(self, method: Method, asked: int | None) -> float | None:
-        own = method.timeout if method.timeout is not UNSET else self._limits.call_timeout
-        if asked is None:
-            return own
-        return asked / 1000 if own is None else min(own, asked / 1000)
+    def _refusal(self, call: Call, method: Method | None) -> RpcError:
+        """Why a call is not taken."""
+        if self.state is _DRAINING:
+            return RpcError(
+                ErrorCode.SHUTTING_DOWN,
+                "The server is shutting down, reconnect and call again",
+                retry_after=self._retry_after,
+            )
+        if method is None:
+            return RpcError(
+                ErrorCode.METHOD_NOT_FOUND,
+                INVALID,
+                errors={"method": f"{call.method} method not available"},
+            )
+        if call.id in self.calls:
+            return RpcError(
+                ErrorCode.TOO_MANY_CALLS, "A call with this id is in flight, use another id"
+            )
+        return RpcError(
+            ErrorCode.TOO_MANY_CALLS,
+            f"{self._limits.calls} calls are in flight, wait for an answer before the next",
+            data={"limit": "calls", "max": self._limits.calls},
+        )
 
     def _too_deep(self) -> Error:
         most = self._limits.json_depth
@@ -401,17 +426,17 @@ class Session:
 
     def _end(self, call: Incoming, frame: bytes | None) -> None:
         """A call is answered, by its one final frame; by None, if it is a notification."""
-        waited = call.state is CallState.WAITING
-        call.state = CallState.ANSWERED
+        waited, reply = call.state is WAITING, call.reply
+        call.state = ANSWERED
         if frame is not None:
             assert call.id is not None
             del self.calls[call.id]
-            if call.reply is None:
+            if reply is None:
                 self._send(frame)
             else:
-                call.reply.put(frame)
-                self._close(call.reply)
-        if call.reply is None:
+                reply.put(frame)
+                self._close(reply)
+        if reply is None:
             self._answered(call)
         if waited:
             self.done(call)
@@ -424,7 +449,7 @@ class Session:
             self._answered(reply)
 
 
-_UNANSWERED: Final = CallState.RUNNING, CallState.WAITING
+_UNANSWERED: Final = RUNNING, WAITING
 
 
 def _limit_exceeded(limit: str, most: int, text: str, **more: int) -> Error:

@@ -40,6 +40,7 @@ __all__ = [
     "Pong",
     "State",
     "TooBig",
+    "Unmask",
     "WebSocket",
     "xor",
 ]
@@ -107,6 +108,8 @@ class Broken:
 
 
 Event = str | bytes | Ping | Pong | Closed | TooBig | Broken
+Unmask = Callable[[bytes, bytes], bytes | bytearray]
+"""What :func:`xor` is."""
 
 _new_decoder: Final = codecs.getincrementaldecoder("utf-8")
 
@@ -194,7 +197,7 @@ class WebSocket:
         discard_bytes: int,
         fragments: int,
         deflate: Deflate | None = None,
-        unmask: Callable[[bytes, bytes], bytes] = xor,
+        unmask: Unmask = xor,
     ) -> None:
         self.state = State.OPEN
         self._message_bytes = message_bytes
@@ -246,11 +249,13 @@ class WebSocket:
             data = self._head + data
         end = len(data)
         while position + 2 <= end:
+            if self._message is None:
+                position = self._read_whole(data, position, events)
+                if position + 2 > end:
+                    break
             first = data[position]
             second = data[position + 1]
-            whole = (first == 0x81 or first == 0x82) and self._message is None
-            if not whole or second < MASKED:
-                self._check(first, second)
+            self._check(first, second)
             length = second & 0x7F
             start = position + 6
             if length > 125:
@@ -264,23 +269,44 @@ class WebSocket:
                     raise _Breach(CloseCode.PROTOCOL_ERROR, "the length of a frame is malformed")
             elif start > end:
                 break
-            position = start + length
-            if whole and position <= end and length <= self._message_bytes:
-                # The commonest frame of all: a message in one frame, in one read.
-                payload = self._unmask(data[start - 4 : start], data[start:position])
-                if first == 0x82:
-                    events.append(payload)
-                    continue
-                try:
-                    events.append(payload.decode())
-                except UnicodeDecodeError:
-                    raise _not_utf8() from None
-            else:
-                frame = self._open(first, data[start - 4 : start], length)
-                position = self._fill(frame, data, start, events)
-                if not self._reading:
-                    return
+            frame = self._open(first, data[start - 4 : start], length)
+            position = self._fill(frame, data, start, events)
+            if not self._reading:
+                return
         self._head = data[position:]
+
+    def _read_whole(self, data: bytes, position: int, events: list[Event]) -> int:
+        """Read messages that are in one frame each, and as a whole here: nearly all there are.
+
+        Returns where something else begins, right or wrong, of which :meth:`_read` knows more.
+        """
+        end, most, unmask = len(data), self._message_bytes, self._unmask
+        while position + 8 <= end:
+            first = data[position]
+            if first != 0x81 and first != 0x82:
+                break
+            length = data[position + 1] - MASKED
+            start = position + 6
+            if length == 126:
+                length = data[position + 2] << 8 | data[position + 3]
+                start += 2
+                if length < 126:
+                    break
+            elif not 0 <= length < 126:
+                break
+            stop = start + length
+            if stop > end or length > most:
+                break
+            payload = unmask(data[start - 4 : start], data[start:stop])
+            position = stop
+            if first == 0x82:
+                events.append(bytes(payload))
+                continue
+            try:
+                events.append(payload.decode())
+            except UnicodeDecodeError:
+                raise _not_utf8() from None
+        return position
 
     def _check(self, first: int, second: int) -> None:
         """Hold the first two bytes of a header against RFC 6455 section 5.2, 5.4 and 5.5."""
@@ -356,13 +382,13 @@ class WebSocket:
             self._finish(message, events)
         return stop
 
-    def _collect(self, message: _Message, piece: bytes, last: bool = False) -> None:
+    def _collect(self, message: _Message, piece: bytes | bytearray, last: bool = False) -> None:
         """Add to a message. What is wrong with it shows here, before the message is whole."""
         inflater = message.inflater
         if inflater is not None:
             room = self._message_bytes - len(message.data)
             try:
-                piece = inflater.finish(room) if last else inflater.feed(piece, room)
+                piece = inflater.finish(room) if last else inflater.feed(bytes(piece), room)
             except Corrupt:
                 raise _Breach(CloseCode.INVALID_DATA, "a compressed message is malformed") from None
             if len(piece) > room:

@@ -10,18 +10,17 @@ It knows no socket: what it says goes where the session sends to.
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 from openapi.errors import ErrorCode, RpcError, Unserializable
 from openapi.protocol.frames import Message, Reconnect
-from openapi.protocol.incoming import CallState, Incoming, Stop
+from openapi.protocol.incoming import DONE, RUNNING, WAITING, Incoming, Stop
 from openapi.protocol.session import Session
 from openapi.rpc.asking import Asking, nobody
 from openapi.rpc.refusals import NO_FORM, internal_error, is_told, refusal_of
 from openapi.rpc.running import Running
+from openapi.rpc.starting import LATER, begun, start
 
 __all__ = ["Invoke", "Peer"]
 
@@ -68,11 +67,12 @@ class Peer(Asking):
         asked: int,
     ) -> None:
         super().__init__(session, asked=asked, freed=freed)
+        session.incoming = Running
         self._invoke = invoke
         self._room = room
         self._done = done
         self._outlive = outlive
-        self._running: dict[Incoming, Running] = {}
+        self._running: set[Running] = set()
         self._gate: list[Running] | None = None
         self._ended = False
 
@@ -85,11 +85,11 @@ class Peer(Asking):
         """Take in one message. Returns what is no call's."""
         others: Sequence[Message | Reconnect] = ()
         for event in self.session.receive(message):
-            if type(event) is Incoming:
+            if type(event) is Running:
                 self._take(event)
             elif type(event) is Stop:
-                if (running := self._running.get(event.call)) is not None:
-                    self._stop(running)
+                if event.call in self._running:
+                    self._stop(event.call)
             else:
                 assert isinstance(event, Message | Reconnect)
                 others = [*others, event]
@@ -102,8 +102,8 @@ class Peer(Asking):
     def resume(self) -> None:
         """Run the calls that have come meanwhile."""
         gate, self._gate = self._gate or [], None
-        for running in gate:
-            self._start(running)
+        for call in gate:
+            self._start(call)
 
     def end(self, code: int, reason: str = "") -> None:
         """The connection is over: every call is cancelled, and each of ours has failed.
@@ -114,156 +114,155 @@ class Peer(Asking):
             return
         self._ended = True
         self.session.close(code, reason)
-        for running in tuple(self._running.values()):
-            self._leave(running)
+        for call in tuple(self._running):
+            self._leave(call)
         self._gate = None
         # Whoever owns it knows it through these; reference counts must free both. No call begins
         # any more, so nothing is invoked.
         del self._invoke
         self._room, self._done = _at_once, _nothing
 
-    def _take(self, call: Incoming) -> None:
-        if call.state is CallState.DONE:
+    def _take(self, call: Running) -> None:
+        if call.state is DONE:
             return  # the connection ended by what came before it in one batch
-        running = Running(call, self, self._loop)
+        call.owner = self
         if call.timeout is not None:
-            running.limit(self._expire)
-        if call.state is CallState.WAITING:
-            self._running[call] = running
+            call.limit(self._expire)
+        if call.state is WAITING:
+            self._running.add(call)
         elif self._gate is not None:
-            self._running[call] = running
-            self._gate.append(running)
+            self._running.add(call)
+            self._gate.append(call)
         else:
-            self._start(running)
+            self._start(call)
 
-    def _start(self, running: Running) -> None:
-        if running.call.state is not CallState.RUNNING:
+    def _start(self, call: Running) -> None:
+        if call.state is not RUNNING:
             return  # it was stopped before its turn
-        if running.call.method.shield and running.call.broken is None:
+        if call.method.shield and call.broken is None:
             # It has begun, though its task may not have, and whoever invokes it may go.
-            running.work = self._invoke(running.call)
-        task = _start_task(self._run(running), self._loop)
-        if task.done():
-            self._over(running, task)
-        else:
-            running.task = task
-            self._running[running.call] = running
-            task.add_done_callback(partial(self._over, running))
+            call.work = self._invoke(call)
+        task = start(self._run(call), self._loop)
+        if LATER or not task.done():
+            call.task = task
+            self._running.add(call)
             if self._ended:  # by its own first step
-                self._leave(running)
+                self._leave(call)
 
-    def _expire(self, running: Running) -> None:
+    def _expire(self, call: Running) -> None:
         try:
-            self.session.expire(running.call)
+            self.session.expire(call)
         except Unserializable:
             logger.exception("a call that took too long could not be answered")
-        self._stop(running)
+        self._stop(call)
 
-    def _leave(self, running: Running) -> None:
+    def _leave(self, call: Running) -> None:
         """The connection is over, and with it a call; but shielded work goes on elsewhere."""
-        if running.work is not None and running.task is not None and self._outlive is not None:
-            self._outlive(running.task)
+        if call.work is not None and call.task is not None and self._outlive is not None:
+            self._outlive(call.task)
         else:
-            self._stop(running)
+            self._stop(call)
 
-    def _stop(self, running: Running) -> None:
-        if running.task is None:
-            self._over(running, None)
-        elif self._ended or not running.call.method.shield:
-            running.stop()
+    def _stop(self, call: Running) -> None:
+        if call.task is None:
+            self._over(call)
+        elif self._ended or not call.method.shield:
+            call.stop()
 
-    def _over(self, running: Running, task: "asyncio.Task[None] | None") -> None:
+    def _over(self, call: Running) -> None:
         """The work of a call is over, or never began."""
-        call = running.call
-        running.over()
-        self._running.pop(call, None)
-        if self._gate is not None and running in self._gate:
-            self._gate.remove(running)
-        if task is not None and not task.cancelled() and (exc := task.exception()) is not None:
-            logger.error("a call could not be answered", exc_info=exc)
+        call.over()
+        self._running.discard(call)
+        if self._gate is not None and call in self._gate:
+            self._gate.remove(call)
         following = self.session.done(call)
         # The next of its lane may still be on its way here, in one batch with it.
-        if following is not None and (waiting := self._running.get(following)) is not None:
+        if following is not None and following in self._running:
+            assert isinstance(following, Running)
             if self._gate is not None:
-                self._gate.append(waiting)
+                self._gate.append(following)
             else:  # not from here: a long lane of short calls would go deeper with each
-                self._loop.call_soon(self._start, waiting)
+                self._loop.call_soon(self._start, following)
         self._done(call)
 
-    async def _run(self, running: Running) -> None:
-        session, call = self.session, running.call
-        if call.state is CallState.DONE and running.work is None:
-            return  # the connection ended before its first step
-        running.enter()
+    async def _run(self, call: Running) -> None:
+        session, method, result = self.session, call.method, None
         try:
+            if LATER:
+                await begun()
+            if call.state is DONE and call.work is None:
+                return  # the connection ended before its first step
+            call.enter()
             if call.broken is not None:
                 raise internal_error(call, call.broken) from call.broken
-            respond = self._stream if call.method.stream else self._result
-            response = await respond(running)
             try:
+                if method.stream:
+                    await self._stream(call)
+                else:
+                    result = await (call.work or self._invoke(call))
+            except BaseException as exc:
+                if is_told(exc):
+                    raise
+                raise refusal_of(call, exc) from exc
+            packed = session.packed
+            try:
+                response = _NULL[packed] if method.stream else method.encode(result, packed=packed)
                 session.answer(call, response)
             except Unserializable as exc:
                 raise internal_error(call, exc, NO_FORM) from exc
+            except Exception as exc:
+                # It does not fit its type, or the type's own code failed.
+                raise internal_error(call, exc) from exc
         except RpcError as error:
-            try:
-                session.fail(call, error)
-            except Unserializable as exc:
-                session.fail(call, internal_error(call, exc))
+            self._fail(call, error)
         except asyncio.CancelledError:
             # By the connection's end or its caller, who has been told then; or by anybody else.
-            session.fail(call, RpcError(ErrorCode.CANCELLED, "The call was cancelled"))
+            self._fail(call, RpcError(ErrorCode.CANCELLED, "The call was cancelled"))
             raise
+        finally:
+            self._over(call)
 
-    async def _result(self, running: Running) -> bytes:
-        """What a handler answers; whatever goes wrong becomes an RpcError."""
-        call = running.call
+    def _fail(self, call: Running, error: RpcError) -> None:
         try:
-            result = await (running.work or self._invoke(call))
-        except BaseException as exc:
-            if is_told(exc):
-                raise
-            raise refusal_of(call, exc) from exc
-        return self._encoded(call, result)
-
-    async def _stream(self, running: Running) -> bytes:
-        """Send the items that a handler yields, as long as there is room for them."""
-        call = running.call
-        try:
-            items: AsyncIterator[Any] = await self._invoke(call)
             try:
-                await self._pump(running, items)
-            finally:
-                # Nobody else would: a generator that is let go of is closed whenever.
-                if (aclose := getattr(items, "aclose", None)) is not None:
-                    await aclose()
-        except BaseException as exc:
-            if is_told(exc):
-                raise
-            raise refusal_of(call, exc) from exc
-        return _NULL[self.session.codec.packed]
+                self.session.fail(call, error)
+            except Unserializable as exc:
+                self.session.fail(call, internal_error(call, exc))
+        except Unserializable:
+            logger.exception("a call could not be answered")
 
-    async def _pump(self, running: Running, items: AsyncIterator[Any]) -> None:
-        call, seq = running.call, 0
+    async def _stream(self, call: Running) -> None:
+        """Send the items that a handler yields, as long as there is room for them."""
+        items: AsyncIterator[Any] = await self._invoke(call)
+        try:
+            await self._pump(call, items)
+        finally:
+            # Nobody else would: a generator that is let go of is closed whenever.
+            if (aclose := getattr(items, "aclose", None)) is not None:
+                await aclose()
+
+    async def _pump(self, call: Running, items: AsyncIterator[Any]) -> None:
+        seq = 0
         while True:
-            await self._make_room(running)
+            await self._make_room(call)
             try:
                 item = await anext(items)
             except StopAsyncIteration:
                 return
-            if call.state is not CallState.RUNNING:
+            if call.state is not RUNNING:
                 return  # it was stopped, and its generator would not hear of it
             # Others had it meanwhile: as many streams may have pulled as there are calls.
-            await self._make_room(running)
+            await self._make_room(call)
             seq += 1
             self.session.item(call, self._encoded(call, item), seq)
             if seq % _BURST == 0:  # a generator that never suspends would keep the loop to itself
                 await asyncio.sleep(0)
 
-    async def _make_room(self, running: Running) -> None:
-        running.rest()
+    async def _make_room(self, call: Running) -> None:
+        call.rest()
         while (room := self._room()) is not None:
             await room
-        running.restart()
+        call.restart()
 
     def _encoded(self, call: Incoming, result: object) -> bytes:
         try:
@@ -273,19 +272,3 @@ class Peer(Asking):
         except Exception as exc:
             # It does not fit its type, or the type's own code failed.
             raise internal_error(call, exc) from exc
-
-
-if sys.version_info >= (3, 12):
-
-    def _start_task(
-        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Task[None]:
-        # Most handlers never suspend: they are done before this returns.
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
-
-else:
-
-    def _start_task(
-        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Task[None]:
-        return loop.create_task(coroutine)

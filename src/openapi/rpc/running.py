@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any, Final
 
-from openapi.protocol.incoming import CallState, Incoming
+from openapi.protocol.incoming import RUNNING, WAITING, Incoming
 
 __all__ = ["Running", "current"]
 
@@ -17,25 +17,22 @@ def current() -> "Running | None":
     return _current.get()
 
 
-class Running:
+class Running(Incoming, eq=False):
     """A call that was taken, until its work is over.
 
     ``owner`` is the peer that runs it; None when it is over, though a task that its handler started
     may live on, and knows it still.
     """
 
-    __slots__ = ("_loop", "_since", "_stopped", "_timer", "call", "owner", "task", "work")
-
-    def __init__(self, call: Incoming, owner: object, loop: asyncio.AbstractEventLoop) -> None:
-        self.call: Final = call
-        self.owner: object | None = owner
-        self.task: asyncio.Task[None] | None = None
-        self.work: Coroutine[Any, Any, Any] | None = None
-        """Of a shielded call: its handler, which nothing but its own end stops."""
-        self._loop: Final = loop
-        self._since: float | None = None
-        self._stopped = False
-        self._timer: asyncio.TimerHandle | None = None
+    owner: object | None = None
+    task: asyncio.Task[None] | None = None
+    work: Coroutine[Any, Any, Any] | None = None
+    """Of a shielded call: its handler, which nothing but its own end stops."""
+    _loop: asyncio.AbstractEventLoop | None = None
+    """Of a call with a deadline, as the next two are."""
+    _since: float | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _stopped: bool = False
 
     def enter(self) -> None:
         """Make it the call of the current task."""
@@ -44,16 +41,17 @@ class Running:
     @property
     def remaining(self) -> float | None:
         """Seconds until its deadline, not less than 0; None where it has none."""
-        timeout = self.call.timeout
-        if timeout is None or self._since is None:
+        timeout = self.timeout
+        if timeout is None or self._since is None or self._loop is None:
             return timeout
         return max(0.0, self._since + timeout - self._loop.time())
 
     def limit(self, expired: Callable[["Running"], object]) -> None:
         """Begin to measure its time. ``expired`` is called once it is over."""
-        assert self.call.timeout is not None
-        self._since = self._loop.time()
-        self._timer = self._loop.call_later(self.call.timeout, self._check, expired)
+        assert self.timeout is not None
+        self._loop = loop = asyncio.get_running_loop()
+        self._since = loop.time()
+        self._timer = loop.call_later(self.timeout, self._check, expired)
 
     def rest(self) -> None:
         """What follows does not count: it is not the handler that is waited for."""
@@ -61,7 +59,7 @@ class Running:
 
     def restart(self) -> None:
         """Measure its time anew."""
-        if self._timer is not None:
+        if self._timer is not None and self._loop is not None:
             self._since = self._loop.time()
 
     def stop(self) -> None:
@@ -82,10 +80,9 @@ class Running:
 
     def _check(self, expired: Callable[["Running"], object]) -> None:
         # A stream begins anew with each item; one timer that looks again costs less than one each.
-        assert self.call.timeout is not None
         remaining = self.remaining
-        if self.call.state in (CallState.WAITING, CallState.RUNNING):
-            if not remaining:
+        if self.state in (WAITING, RUNNING):
+            if not remaining or self._loop is None:
                 expired(self)
             else:
                 self._timer = self._loop.call_later(remaining, self._check, expired)

@@ -75,6 +75,8 @@ class Schema(Generic[T]):
     """What it was made from."""
     is_object: bool
     """Whether every value is a JSON object."""
+    receive: Callable[[Data], T]
+    """:meth:`decode`, for who calls it so often that a look-up counts."""
 
     def __init__(self, hint: object) -> None:
         self.hint = hint
@@ -82,7 +84,8 @@ class Schema(Generic[T]):
         self.is_object = self._shape.is_object
         self._complete = completer(hint)
         self._json: Codec[T] = Codec(JSON, hint, self._shape, self._complete)
-        self._receive = self._json.receive  # each look-up counts
+        self.receive = self._json.receive
+        # each look-up counts
         self._send = self._json.send
         self._send_whole = self._json.send_whole
         self._whole = self._shape.whole
@@ -108,10 +111,7 @@ class Schema(Generic[T]):
 
     def decode(self, data: bytes | str | msgspec.Raw) -> T:
         """Read JSON text. Raises :class:`InvalidData`."""
-        try:
-            return self._receive(data)
-        except REFUSALS as error:
-            return self._json.mended(data, error)
+        return self.receive(data)
 
     def unpack(self, data: bytes | msgspec.Raw) -> T:
         """Read MessagePack. Raises :class:`InvalidData`, with the texts of :meth:`decode`.
@@ -119,10 +119,7 @@ class Schema(Generic[T]):
         What JSON has as a string may be one here too: bytes as base64, a datetime, the names of a
         ``dict[int, str]``. In untyped data bin is bytes and a timestamp a datetime in UTC.
         """
-        try:
-            return self._msgpack.receive(data)
-        except REFUSALS as error:
-            return self._msgpack.mended(data, error)
+        return self._msgpack.receive(data)
 
     def convert(self, value: object, *, lax: bool = False) -> T:
         """Read builtins: what a JSON decoder gives. Raises :class:`InvalidData`.

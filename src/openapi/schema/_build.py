@@ -44,7 +44,7 @@ def shape_of(hint: object) -> Shape:
     _refuse_foreign_constraints(hint, where)
     builder = _Builder()
     shape = builder.shape(node, where)
-    for each in reachable(shape):
+    for each in reversed(reachable(shape)):  # those inside first
         if isinstance(each, Object):
             each.finish()
     return shape

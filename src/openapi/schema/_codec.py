@@ -19,7 +19,7 @@ class Codec(Generic[T]):
     """One type in one format."""
 
     receive: Callable[[Data], T]
-    """Read data. Raises REFUSALS, and then :meth:`mended` has the last word."""
+    """Read data. Raises :class:`InvalidData`."""
     send: Callable[[object], bytes]
     """Write a value. Raises REFUSALS, and then :meth:`send_known` has the last word.
 
@@ -40,12 +40,13 @@ class Codec(Generic[T]):
         guard = format.guard(parts, self.faults)
         # what msgspec leaves out: defaults
         fill = shape.fill if any(part.has_defaults for part in parts) else None
-        self.receive = _received(builtins, decode, fits, guard, complete)
-        self.send = _sent(builtins, write, decode, fits, guard, fill)
-        self.send_whole = _sent(builtins, write, decode, fits, guard, None)
+        names = format.names(shape)
+        self.receive = _received(builtins, decode, names, fits, guard, complete, self.mended)
+        self.send = _sent(builtins, write, decode, names, fits, guard, fill)
+        self.send_whole = _sent(builtins, write, decode, names, fits, guard, None)
 
     def mended(self, data: Data, error: Exception) -> T:
-        """What was meant by data that :attr:`receive` refused. Raises :class:`InvalidData`.
+        """What was meant by data that msgspec refused. Raises :class:`InvalidData`.
 
         JSON is always what it says; in MessagePack a value may be there in its JSON form.
         """
@@ -109,26 +110,30 @@ def _reason(error: Exception) -> dict[str, str]:
 def _received(
     builtins: Callable[[Data], object],
     decode: Callable[[Data], T],
+    names: int | None,
     fits: Fits | None,
     guard: Guard | None,
     complete: Callable[[T], None] | None,
+    mended: Callable[[Data, Exception], T],
 ) -> Callable[[Data], T]:
-    """Add to a decoder the checks that it lacks, and defaults to its result. Raises REFUSALS."""
-    if fits is None and guard is None and complete is None:
-        return decode
+    """Add to a decoder the checks that it lacks, and defaults to its result."""
     search, step, certain = guard or (None, 1, bool)
 
     def received(data: Data) -> T:
-        value = decode(data)
-        if fits is not None and not fits(builtins(data)):
-            raise Unfit
-        if search is not None:
-            text = data if type(data) is bytes else text_of(data)
-            if search(text[::step]) is not None and certain(text):
+        try:
+            text = bytes(data) if type(data) is msgspec.Raw else data
+            value = decode(text)
+            if type(text) is not bytes:
+                text = text_of(text)
+            if fits is not None and text.count(b":") != names and not fits(builtins(text)):
                 raise Unfit
-        if complete is not None:
-            complete(value)
-        return value
+            if search is not None and search(text[::step]) is not None and certain(text):
+                raise Unfit
+            if complete is not None:
+                complete(value)
+            return value
+        except REFUSALS as error:
+            return mended(data, error)
 
     return received
 
@@ -137,6 +142,7 @@ def _sent(
     builtins: Callable[[Data], object],
     write: Callable[[object], bytes],
     decode: Callable[[Data], object],
+    names: int | None,
     fits: Fits | None,
     guard: Guard | None,
     fill: Fits | None,
@@ -146,7 +152,7 @@ def _sent(
 
     def sent(value: object) -> bytes:
         data = write(value)
-        if fits is not None or fill is not None:
+        if fill is not None or (fits is not None and data.count(b":") != names):
             plain = builtins(data)
             if fill is not None and fill(plain):
                 data = write(plain)

@@ -80,6 +80,14 @@ class Format:
         """Make what msgspec does not check of a decoder's builtins; None if it checks all."""
         return shape.fits if any(part.is_open for part in parts) else None
 
+    def names(self, shape: Shape) -> int | None:
+        """How many colons there are at least in data that a decoder has taken.
+
+        If there are no more, then it has the names of all fields once, and no others: so it fits.
+        None if that cannot be told.
+        """
+        return shape.names
+
     def guard(self, parts: Iterable[Shape], faults: Callable[[Data], object]) -> Guard | None:
         """Make what finds numbers that msgspec takes and may not be; None if none can be."""
         if not any(part.is_wide for part in parts):
@@ -118,6 +126,9 @@ class _MessagePack(Format):
             return _is_sayable(value) or not _faults_of(shape, value)
 
         return all_fits
+
+    def names(self, shape: Shape) -> int | None:
+        return None
 
     def guard(self, parts: Iterable[Shape], faults: Callable[[Data], object]) -> Guard | None:
         has_floats = any(part.is_untyped or part.is_real for part in parts)

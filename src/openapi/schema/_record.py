@@ -58,6 +58,9 @@ class Object(Shape):
     def finish(self) -> None:
         """Prepare :meth:`fits` and :meth:`fill`, when the shapes of all fields are complete."""
         self._only_required = all(required for _, required in self.fields.values())
+        inside = [shape.names for shape, _ in self.fields.values()]
+        if self._only_required and None not in inside:
+            self.names = len(inside) + sum(filter(None, inside))
         self._deeper = [
             (name, shape.fits)
             for name, (shape, _) in self.fields.items()

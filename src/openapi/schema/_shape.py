@@ -59,6 +59,9 @@ class Shape:
     """Whether it has fields, in itself, that are written though the data has them not."""
     whole: type[Any] | None = None
     """A class whose instances are written with all fields, so that nothing is to be filled."""
+    names: int | None = None
+    """How many names of fields there are in all data of this kind; None if that varies, or if data
+    that fits is not told by it from data that does not."""
     batch: object = None
     """The hint by which many are judged at once, if that is cheap; see :func:`_are_faultless`."""
 
@@ -137,6 +140,7 @@ class Leaf(Shape):
     """A type without parts, or the outside of one with parts: what msgspec alone can judge."""
 
     has_no_arrays = True
+    names = 0
 
     def __init__(
         self,

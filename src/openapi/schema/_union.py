@@ -28,6 +28,7 @@ class Union(Shape):
         self.objects = [member for member in members if isinstance(member, (Object, Table))]
         self.arrays = [member for member in members if isinstance(member, (Array, Row))]
         leaves = [member for member in members if isinstance(member, Leaf)]
+        self.names = 0 if len(leaves) == len(members) else None
         self.rest = Leaf(
             _union(
                 *(leaf.hint for leaf in leaves),

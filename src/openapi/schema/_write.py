@@ -26,7 +26,7 @@ def encode_json(value: object) -> bytes:
     A ``msgspec.Raw`` in it is JSON text already.
     """
     try:
-        return msgspec.json.encode(value, enc_hook=_plain)
+        return _encode(value)
     except RecursionError as error:
         raise Unserializable(_ENDLESS) from error
     except (TypeError, ValueError) as error:
@@ -100,3 +100,6 @@ def _plain(value: object) -> object:
     if is_model(type(value)):
         return pydantic().dumped(value)
     raise TypeError(f"`{type(value).__name__}` has no JSON form")
+
+
+_encode: Final = msgspec.json.Encoder(enc_hook=_plain).encode

@@ -19,8 +19,8 @@ from aiohttp import web
 
 from openapi.errors import CloseCode
 from openapi.protocol.frames import Codec, Reconnect
-from openapi.protocol.framing import binary_frame, ping_frame, pong_frame, text_frame
-from openapi.protocol.incoming import CallState, Incoming
+from openapi.protocol.framing import framer, ping_frame, pong_frame
+from openapi.protocol.incoming import RUNNING, Incoming
 from openapi.protocol.jsonrpc import JSONRPC, is_jsonrpc
 from openapi.protocol.native import JSON
 from openapi.protocol.session import Session
@@ -68,6 +68,7 @@ class Connection(asyncio.Protocol):
         "__weakref__",
         "_closed",
         "_endpoint",
+        "_framed",
         "_greeted",
         "_greeting",
         "_http",
@@ -111,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._transport = transport
         self._websocket = websocket
+        self._framed = framer(packed=(codec or JSON).packed, window=window)
         self._middleware = middleware
         self._outbox = Outbox(
             transport, manager.flusher, limit=limits.outbox_bytes, on_overflow=self._overflow
@@ -150,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._greeting: asyncio.Task[None] | None = None
         self._greeted = False
         self._timer: asyncio.TimerHandle | None = None
-        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._closed: asyncio.Future[None] | None = None  # made when somebody waits
         self.close_code: int = CloseCode.ABNORMAL
         self.close_reason: str = ""
         self.alive = True
@@ -174,9 +176,15 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
         self.alive = True
+        receive, session = self.peer.receive, self._session
         for event in self._websocket.receive(data):
             if type(event) is self._speaks:
-                self._heard(event)
+                try:
+                    receive(event)  # and what it returns would be for clients
+                except Exception:
+                    self._unreadable()
+                if session.failures:
+                    self._end_rubbish()
             else:
                 self._control(event)
 
@@ -204,9 +212,10 @@ class Connection(asyncio.Protocol):
         if endpoint is not None:
             self._manager.disconnected(self, endpoint)
             self._part(endpoint)
-        # aiohttp must know that the transport is gone before the handler, which waits, goes on.
+        # aiohttp must know that the transport is gone before the handler, if it waits, goes on.
+        self._http.transport = None
         self._http.connection_lost(exc)
-        if not self._closed.done():
+        if self._closed is not None:
             self._closed.set_result(None)
         # Endpoint and connection know each other through these; reference counts must free both.
         self.deliveries.end()
@@ -225,6 +234,10 @@ class Connection(asyncio.Protocol):
 
     async def wait_closed(self) -> None:
         """Wait until the transport is gone."""
+        if self._endpoint is None:
+            return
+        if self._closed is None:
+            self._closed = self._loop.create_future()
         await asyncio.shield(self._closed)
 
     @property
@@ -234,11 +247,8 @@ class Connection(asyncio.Protocol):
 
     def send(self, message: str | bytes) -> None:
         """Send one text or binary message."""
-        window = self.deliveries.variant[1]
-        if isinstance(message, str):
-            self._outbox.send(text_frame(message.encode(), window))
-        else:
-            self._outbox.send(binary_frame(message, window))
+        framed = framer(packed=isinstance(message, bytes), window=self.deliveries.variant[1])
+        self._outbox.send(framed(message if isinstance(message, bytes) else message.encode()))
 
     def greet(self) -> None:
         """Run the endpoint's ``on_connect``, and then its calls, which waited for that."""
@@ -288,24 +298,14 @@ class Connection(asyncio.Protocol):
     def _answering(self) -> Incoming | None:
         """The call that the current task answers."""
         running = current()
-        if (
-            running is not None
-            and running.owner is self.peer
-            and running.call.state is CallState.RUNNING
-        ):
-            return running.call
+        if running is not None and running.owner is self.peer and running.state is RUNNING:
+            return running
         return None
 
-    def _heard(self, message: str | bytes) -> None:
-        try:
-            others = self.peer.receive(message)
-        except Exception:
-            # Only code of the application's own, decode_message or encode_message, comes to this.
-            logger.exception("a message could not be read or refused")
-            self.close(CloseCode.INTERNAL_ERROR)
-            return
-        assert not others  # they come to clients
-        self._end_rubbish()
+    def _unreadable(self) -> None:
+        # Only code of the application's own, decode_message or encode_message, comes to this.
+        logger.exception("a message could not be read or refused")
+        self.close(CloseCode.INTERNAL_ERROR)
 
     def _end_rubbish(self) -> None:
         if self._session.failures > self._limits.errors:
@@ -324,7 +324,8 @@ class Connection(asyncio.Protocol):
                 self._peer_broke(code, reason)
             case str() if self._speaks is None:
                 self._decide(event)
-                self._heard(event)
+                self.peer.receive(event)
+                self._end_rubbish()
             case str() | bytes():
                 kind = "binary" if self._speaks is bytes else "text"
                 self.close(CloseCode.UNSUPPORTED_DATA, f"this connection speaks {kind} messages")
@@ -338,14 +339,15 @@ class Connection(asyncio.Protocol):
 
     def _invoke(self, call: Incoming) -> Coroutine[Any, Any, Any]:
         endpoint, method = self._endpoint, call.method
+        if method.plain and not self._middleware:
+            coroutine: Coroutine[Any, Any, Any] = method.function(endpoint, call.payload)
+            return coroutine
         assert endpoint is not None
         if method.shield:
             return self._shielded(call, endpoint)
         if self._middleware:
             return through(self._middleware, call, endpoint)
-        result = method.function(endpoint, call.payload)
-        handler: Coroutine[Any, Any, Any] = _opened(result) if method.stream else result
-        return handler
+        return _opened(method.function(endpoint, call.payload))
 
     async def _shielded(self, call: Incoming, endpoint: Websocket) -> Any:
         with self._manager.shielding():
@@ -355,9 +357,8 @@ class Connection(asyncio.Protocol):
 
     def _done(self, call: Incoming) -> None:
         self.deliveries.done(call)
-        if call.reply is None or call.reply.sent:  # also where there was no way to answer
-            self.deliveries.release(call.reply or call)
-        self._end_if_drained()
+        if self._session.drained:
+            self._end_if_drained()
 
     def _stayed(self) -> None:
         self._timer = None
@@ -389,9 +390,7 @@ class Connection(asyncio.Protocol):
                 greeting.cancel()
 
     def _send(self, payload: bytes) -> None:
-        codec, window = self.deliveries.variant
-        frame = binary_frame if codec.packed else text_frame
-        self._outbox.send(frame(payload, window))
+        self._outbox.send(self._framed(payload))
 
     def _overflow(self) -> None:
         # Not now: whoever publishes is in the middle of going through the subscribers.

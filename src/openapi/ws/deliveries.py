@@ -181,14 +181,17 @@ class Deliveries(Subscriber):
                 self.sift(channel)
 
     def done(self, call: Incoming) -> None:
-        """A call is over."""
-        self._forget(call)
+        """A call is over, whether there was a way to answer it or not."""
+        if self._begun is not None:
+            self._forget(call)
         if self._long is not None:
             calls, short = self._long
             calls.discard(call)
             if not calls:
                 self._long = None
                 short.set()
+        if self._hold is not None and (call.reply is None or call.reply.sent):
+            self.release(call.reply or call)
 
     def release(self, answered: object) -> None:
         """A call is answered."""

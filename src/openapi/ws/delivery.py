@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from openapi.errors import InvalidData
 from openapi.protocol.frames import Codec, Message, written
-from openapi.protocol.framing import binary_frame, text_frame
+from openapi.protocol.framing import framer
 from openapi.protocol.native import JSON, MSGPACK
 from openapi.protocol.publication import Data
 from openapi.schema import Schema
@@ -92,8 +92,8 @@ class Delivery:
                 payload = self.written(packed=codec.packed)
             else:
                 payload = codec.encode(self._message(packed=codec.packed))
-            framed = binary_frame if codec.packed else text_frame
-            frame = self._frames[variant] = framed(payload, window)
+            framed = framer(packed=codec.packed, window=window)
+            frame = self._frames[variant] = framed(payload)
         return frame
 
     def _message(self, *, packed: bool) -> Message:

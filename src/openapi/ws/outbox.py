@@ -98,9 +98,9 @@ class Outbox:
         if self._closed:
             return
         self._frames.append(frame)
-        self._size += len(frame)
+        self._size = size = self._size + len(frame)
         if not self._paused:
-            if self._size < self._burst:
+            if size < self._burst:
                 if not self._scheduled:
                     self._scheduled = True
                     self._flusher.add(self)

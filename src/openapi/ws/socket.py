@@ -169,7 +169,7 @@ class Websocket:
             timeout is None
             and running is not None
             and running.owner is peer
-            and running.call.lane is not None
+            and running.lane is not None
             and running.remaining is None
         ):
             raise ValueError(
