@@ -5,7 +5,6 @@ that wait are counted here, in one place, and CPython's transports never walk a 
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -73,7 +72,7 @@ class Outbox:
         self._limit = limit
         self._burst = min(limit, WRITE_BYTES)
         self._on_overflow = on_overflow
-        self._frames: deque[bytes] = deque()
+        self._frames: list[bytes] = []  # an empty deque has 760 bytes, and most are empty
         self._size = 0
         self._unsent = 0
         self._scheduled = False
@@ -116,7 +115,7 @@ class Outbox:
         frames = self._frames
         while frames and not self._paused:
             if self._size <= WRITE_BYTES:
-                data = frames.popleft() if len(frames) == 1 else b"".join(frames)
+                data = frames[0] if len(frames) == 1 else b"".join(frames)
                 frames.clear()
                 self._size = 0
             else:
@@ -185,13 +184,14 @@ class Outbox:
         self._on_overflow()
 
     def _next_write(self) -> bytes:
-        size, frames = 0, []
-        while self._frames and size < WRITE_BYTES:
-            frame = self._frames.popleft()
-            size += len(frame)
-            frames.append(frame)
+        size = count = 0
+        while size < WRITE_BYTES:
+            size += len(self._frames[count])
+            count += 1
+        data = b"".join(self._frames[:count])
+        del self._frames[:count]
         self._size -= size
-        return b"".join(frames)
+        return data
 
 
 def _nothing() -> None:
