@@ -28,7 +28,7 @@ def test_the_source_distribution_has_what_the_targets_of_make_need(names: set[st
     needed = set(re.findall(r"\b(?:requirements|tools|tests|bench|examples)/[\w./-]*\w", text))
     files = {name for name in needed if (ROOT / name).is_file()}
     assert {"requirements/dev.txt", "tools/venv", "examples/monitor.py"} <= files
-    assert files | {"Makefile", "pyproject.toml", "bench/run.py"} <= names
+    assert files | {"Makefile", "pyproject.toml", "bench/__main__.py"} <= names
 
 
 def test_the_source_distribution_has_what_the_readme_refers_to(names: set[str]) -> None:

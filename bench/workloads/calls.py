@@ -93,7 +93,7 @@ def exchange(connections: Sequence[Connection], answers: Answers, seconds: float
         connection.send(answers.first)
     in_flight, answered = answers.depth * len(connections), 0
     end = time.perf_counter() + seconds
-    goes_on = True
+    goes_on = seconds > 0
     while in_flight:
         for fd, _ in wait():
             data = recv[fd](READ) or lost()
