@@ -5,8 +5,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from openapi.client.calling import Calling
 from openapi.client.connection import Connection
-from openapi.client.dialing import Dialer
-from openapi.client.handlers import Handler, check_listener, method_of
+from openapi.client.handlers import Handler, check_listener
 from openapi.client.history import History, history_of, position_of
 from openapi.client.keeper import Keeper, Status
 from openapi.client.places import Places
@@ -14,15 +13,15 @@ from openapi.client.presence import Member, member_of, members_of
 from openapi.client.renewing import Renewing
 from openapi.client.stream import Stream
 from openapi.client.subscription import Subscription
+from openapi.client.wiring import Wiring
 from openapi.errors import CloseCode, ConnectionClosed, InvalidData, UnexpectedData
 from openapi.protocol.backoff import Backoff
-from openapi.protocol.frames import Codec, Reconnect
+from openapi.protocol.frames import Reconnect
 from openapi.protocol.framing import may_send
 from openapi.protocol.methods import MethodTable
 from openapi.protocol.reconnecting import ClientState
 from openapi.protocol.stream import Position
 from openapi.rpc.asking import deadline
-from openapi.schema import Schema, encode_json, encode_msgpack
 
 __all__ = ["Client"]
 
@@ -40,25 +39,14 @@ class Client:
 
     def __init__(
         self,
-        dialer: Dialer,
+        wiring: Wiring,
         *,
-        codec: Codec,
-        methods: MethodTable,
         reconnect: Backoff | None,
         wait: bool,
         on_state: Callable[[Status], object] | None,
-        calls: int,
         waiting: int,
-        queue_bytes: int,
     ) -> None:
-        self._dialer = dialer
-        self._codec = codec
-        self._methods = methods
-        self._packed = codec.packed
-        self._read = self._reader(Any)
-        self._write = encode_msgpack if codec.packed else encode_json
-        self._calls = calls
-        self._queue_bytes = queue_bytes
+        self._wiring = wiring
         self._ignored = 0
         self._keeper = Keeper(
             self._dial,
@@ -155,7 +143,7 @@ class Client:
         ``may_have_run`` says whether the call was sent; TimeoutError, UnexpectedData for a response
         that does not fit ``returns``, Unserializable for a payload without a JSON form.
         """
-        read = self._read if returns is Any else self._reader(returns)
+        read = self._wiring.read if returns is Any else self._wiring.reader(returns)
         async with deadline(timeout, f"{method!r} was not answered"):
             response = await self._calling.ask(
                 method, payload, timeout=timeout, idempotent=idempotent
@@ -213,8 +201,8 @@ class Client:
             self._calling.begin,
             method,
             payload,
-            decode=self._reader(type),
-            read=self._read,
+            decode=self._wiring.reader(type),
+            read=self._wiring.read,
             timeout=timeout,
             queue_bytes=queue_bytes,
         )
@@ -233,16 +221,7 @@ class Client:
 
         Raises DeclarationError if it is not a coroutine function of one payload.
         """
-        served = method_of(method, handler)
-        self._serve({**self._methods, method: served})
-
-        def take_back() -> None:
-            others = dict(self._methods)
-            if others.get(method) is served:
-                del others[method]
-                self._serve(others)
-
-        return take_back
+        return self._wiring.serve(method, handler, self._served)
 
     async def publish(
         self,
@@ -315,10 +294,10 @@ class Client:
             payload["limit"] = limit
         if reverse:
             payload["reverse"] = True
-        read = self._reader(type)
+        read = self._wiring.reader(type)
         response = await self.call("history", payload, timeout=timeout, idempotent=True)
         try:
-            return history_of(channel, response, lambda data: read(self._write(data)))
+            return history_of(channel, response, lambda data: read(self._wiring.write(data)))
         except InvalidData as exc:
             raise UnexpectedData(exc.errors) from exc
 
@@ -408,8 +387,8 @@ class Client:
             event or "*",  # no event is all events, as the server has it
             recover=recover,
             presence=presence,
-            decode=self._reader(type),
-            read_member=lambda data: member_of(self._read(data)),
+            decode=self._wiring.reader(type),
+            read_member=lambda data: member_of(self._wiring.read(data)),
             queue_bytes=queue_bytes,
             open=open,
             close=self._renewing.close,
@@ -445,17 +424,7 @@ class Client:
             self._keeper.start()
 
     async def _dial(self) -> Connection:
-        return Connection(
-            await self._dialer.dial(),
-            codec=self._codec,
-            methods=self._methods,
-            read=self._read,
-            write=self._write,
-            told=self._keeper.told,
-            calls=self._calls,
-            queue_bytes=self._queue_bytes,
-            close_timeout=self._dialer.close_timeout,
-        )
+        return await self._wiring.dial(self._keeper.told)
 
     def _opened(self, connection: Connection, before: Connection | None) -> None:
         if self._connection is not None:
@@ -466,12 +435,6 @@ class Client:
     def _ended(self, closed: ConnectionClosed) -> None:
         self._renewing.end(closed)
 
-    def _serve(self, methods: dict[str, Any]) -> None:
-        self._methods = MethodTable(methods)
+    def _served(self, methods: MethodTable) -> None:
         for connection in self._keeper.connections:
-            connection.session.methods = self._methods
-
-    def _reader(self, hint: object) -> Callable[[Any], Any]:
-        """What reads data of the server as a type. It raises InvalidData."""
-        schema = Schema.of(hint)
-        return schema.unpack if self._packed else schema.decode
+            connection.session.methods = methods

@@ -10,6 +10,7 @@ from openapi.client.client import Client
 from openapi.client.dialing import Dialer, Headers, Url, check_url
 from openapi.client.handlers import Handler, check_listener, method_of
 from openapi.client.keeper import Status
+from openapi.client.wiring import Wiring
 from openapi.protocol.backoff import Backoff
 from openapi.protocol.methods import MethodTable
 from openapi.protocol.native import JSON_CLIENT, MSGPACK_CLIENT
@@ -125,15 +126,11 @@ async def connect(
             message_bytes=message_bytes,
         )
         client = Client(
-            dialer,
-            codec=codec,
-            methods=methods,
+            Wiring(dialer, codec=codec, methods=methods, calls=calls, queue_bytes=queue_bytes),
             reconnect=reconnect,
             wait=offline == "wait",
             on_state=on_state,
-            calls=calls,
             waiting=waiting,
-            queue_bytes=queue_bytes,
         )
         try:
             await client.open(wait=wait_open)
