@@ -16,7 +16,7 @@ does. In a notebook, without the block: ``client = connect(…)``, and ``client.
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import wraps
 from inspect import iscoroutinefunction
@@ -267,14 +267,47 @@ class Client:
         self.close()
 
 
-class Subscription(Generic[T]):
+class _Block:
+    """What is entered, read and left in the thread of a client."""
+
+    def __init__(
+        self, client: Client, thread: LoopThread, block: AbstractAsyncContextManager[Any]
+    ) -> None:
+        self._client = client  # which is closed when nobody has it any more
+        self._thread = thread
+        self._block = block
+
+    def __enter__(self) -> Self:
+        self._thread.run(self._block.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def _leave(self) -> None:
+        """Leave it; where the client was closed first, that is done."""
+        try:
+            self._thread.run(_left(self._block))
+        except ConnectionClosed:
+            if not self._thread.closed:
+                raise
+
+
+class Subscription(_Block, Generic[T]):
     """What :meth:`Client.subscribe` returns: see :class:`openapi.client.Subscription`."""
 
     def __init__(
         self, client: Client, thread: LoopThread, subscription: AsyncSubscription[T]
     ) -> None:
-        self._client = client  # which is closed when nobody has it any more
-        self._thread = thread
+        super().__init__(client, thread, subscription)
         self._subscription = subscription
 
     @property
@@ -318,21 +351,6 @@ class Subscription(Generic[T]):
             except StopAsyncIteration:
                 return None
 
-    def __enter__(self) -> Self:
-        self._thread.run(self._subscription.__aenter__())
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        _leave(self._thread, _left(self._subscription))
-
-    def __iter__(self) -> Iterator[Message[T]]:
-        return self
-
     def __next__(self) -> Message[T]:
         message = self._read(None)
         if message is None:
@@ -340,12 +358,11 @@ class Subscription(Generic[T]):
         return message
 
 
-class Stream(Generic[T]):
+class Stream(_Block, Generic[T]):
     """What :meth:`Client.stream` returns: see :class:`openapi.client.Stream`."""
 
     def __init__(self, client: Client, thread: LoopThread, stream: AsyncStream[T]) -> None:
-        self._client = client  # as above
-        self._thread = thread
+        super().__init__(client, thread, stream)
         self._stream = stream
 
     @property
@@ -355,28 +372,13 @@ class Stream(Generic[T]):
 
     def close(self) -> None:
         """Leave it: the server is told, unless it has ended."""
-        _leave(self._thread, self._stream.aclose())
+        self._leave()
 
     async def _next(self) -> tuple[T] | None:
         try:
             return (await anext(self._stream),)
         except StopAsyncIteration:
             return None
-
-    def __enter__(self) -> Self:
-        self._thread.run(self._stream.__aenter__())
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[T]:
-        return self
 
     def __next__(self) -> T:
         item = self._thread.run(self._next())
@@ -395,15 +397,6 @@ def _coroutine(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return await asyncio.to_thread(handler, payload)
 
     return call
-
-
-def _leave(thread: LoopThread, leaving: Coroutine[Any, Any, object]) -> None:
-    """Leave a subscription or a stream; where the client was closed first, that is done."""
-    try:
-        thread.run(leaving)
-    except ConnectionClosed:
-        if not thread.closed:
-            raise
 
 
 def _abandon(thread: LoopThread, opening: AbstractAsyncContextManager[Any]) -> None:
