@@ -369,7 +369,7 @@ class TestSubscriptions:
                     async with client.subscribe("host", f"{n}", timeout=0.001):
                         pass
             await _turns(5)  # the last one is being cancelled
-            assert connection_of(client).subscriptions._tasks == set()
+            assert not connection_of(client).subscriptions._tasks
             assert connection_of(client).subscriptions._channels == {}
             app[GATE].set()
             await waiting

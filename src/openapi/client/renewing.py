@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 from openapi.client.calling import is_leaving
@@ -12,6 +12,7 @@ from openapi.client.dialing import believed
 from openapi.client.keeper import Keeper
 from openapi.client.places import Places
 from openapi.client.subscription import Subscription, SubscriptionState
+from openapi.client.tasks import Tasks
 from openapi.errors import (
     CallFailed,
     CloseCode,
@@ -44,7 +45,7 @@ class Renewing:
         self._places = places
         self._subscriptions: dict[_Any, None] = {}
         self._renewals: dict[_Any, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks("a subscription could not be renewed")
 
     async def open(self, subscription: _Any) -> None:
         """Subscribe, on whatever connection there is. Raises as :meth:`Subscriptions.open`."""
@@ -87,14 +88,11 @@ class Renewing:
             self._renew_on(connection, subscription)
         if before is not None:
             before.leave()
-            self._spawn(_retire(before, [*self._renewals.values()]))
+            self._tasks.spawn(_retire(before, [*self._renewals.values()]))
 
     async def aclose(self) -> None:
         """Stop what renews them."""
-        for task in self._tasks:
-            task.cancel()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.aclose()
 
     async def _ready(self) -> Connection:
         place = self._places.take()
@@ -111,7 +109,7 @@ class Renewing:
             return
         if (before := self._renewals.pop(subscription, None)) is not None:
             before.cancel()  # of a connection that is left itself
-        task = self._spawn(self._renew(subscription, connection))
+        task = self._tasks.spawn(self._renew(subscription, connection))
         self._renewals[subscription] = task
 
     async def _renew(self, subscription: _Any, connection: Connection) -> None:
@@ -159,17 +157,6 @@ class Renewing:
         if (source := subscription.source) is not None:  # a connection that is left has it yet
             source.release(subscription)
         subscription.end(error)
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            logger.error("a subscription could not be renewed", exc_info=exc)
 
 
 async def _retire(connection: Connection, renewals: "list[asyncio.Task[None]]") -> None:

@@ -13,13 +13,14 @@ that got it.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, TypeAlias
 
 from openapi.client.history import position_of
 from openapi.client.joined import joined
 from openapi.client.subscription import Subscription
+from openapi.client.tasks import Tasks
 from openapi.errors import (
     CallFailed,
     CloseCode,
@@ -111,7 +112,8 @@ class Subscriptions:
         self._leave_timeout = leave_timeout
         self._released = released
         self._channels: dict[str, _Channel] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        # What is raised on purpose reaches whoever subscribes.
+        self._tasks = Tasks("a subscription failed", told=OpenApiError)
         self.ignored = 0
 
     def __len__(self) -> int:
@@ -126,7 +128,7 @@ class Subscriptions:
         """
         subscription.asked = self
         asked = asyncio.Event()
-        joining = self._spawn(self._join(subscription, timeout, asked.set))
+        joining = self._tasks.spawn(self._join(subscription, timeout, asked.set))
         try:
             await asyncio.shield(joining)
         except BaseException:
@@ -178,8 +180,7 @@ class Subscriptions:
 
     async def wait_idle(self) -> None:
         """Wait until nothing is asked of the server any more."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.wait()
 
     async def _join(
         self, subscription: _Any, timeout: float | None, sent: Callable[[], object]
@@ -230,7 +231,7 @@ class Subscriptions:
             return None
         pattern.members.discard(subscription)
         if pattern.leaving is None and pattern.told and not pattern.members:
-            pattern.leaving = self._spawn(self._leave(subscription))
+            pattern.leaving = self._tasks.spawn(self._leave(subscription))
         self._forget(subscription, channel, pattern)
         return pattern.leaving
 
@@ -316,18 +317,6 @@ class Subscriptions:
             if subscription.event in named or (subscription.presence and named & _PRESENCE):
                 subscription.end(_reason(fields))
                 self._leave_soon(subscription)
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        exc = None if task.cancelled() else task.exception()
-        if exc is not None and not isinstance(exc, OpenApiError):  # those reach whoever subscribes
-            logger.error("a subscription failed", exc_info=exc)
 
 
 def _reason(fields: dict[str, Any]) -> CallFailed:
