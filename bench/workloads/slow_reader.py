@@ -71,18 +71,19 @@ def _listen(
     recv = {each.fd: each.recv for each in (control, *audience.subscribers)}
     frames, question = Frames(), control.frame(said("queued"))
     longest, ended = 0, list[int]()
-    look = time.perf_counter()
+    look, asks = time.perf_counter(), False
     end = look + seconds + 0.5
-    while (now := time.perf_counter()) < end:
-        if now >= look:
+    while (now := time.perf_counter()) < end or asks:
+        if look <= now < end and not asks:
             control.send(question)
-            look = now + _LOOK
+            look, asks = now + _LOOK, True
         for fd, _ in wait(_LOOK):
             data = recv[fd](READ) or lost()
             if fd != control.fd:
                 delays.take(fd, data)
                 continue
             for answer in filter(None, (asked(one.payload) for one in frames.feed(data))):
+                asks = False
                 longest = max(longest, answer["longest"])
                 if not ended and answer["ended"]:
                     end = min(end, now + 1)
