@@ -180,7 +180,9 @@ def main(arguments: Sequence[str]) -> None:
             of = figures.setdefault(figure["workload"], {})
             of[figure["peer"]] = median(figure["values"])
     for name, draw in PLOTS.items():
-        if draw(figures, folder / f"{name}.svg"):
+        file = folder / f"{name}.svg"
+        file.unlink(missing_ok=True)  # one of other figures
+        if draw(figures, file):
             print(name)
 
 

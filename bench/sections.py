@@ -116,9 +116,9 @@ SECTIONS: Final = (
     Section(
         "Memory",
         ("memory-",),
-        "What one more idle connection with one subscription costs: the slope from 500 to 10,000"
-        " connections, of the memory that the process has for itself. What the kernel holds for a"
-        " socket is not in it.",
+        "What one more idle connection with one subscription costs: the slope, from 500 to 10,000"
+        " connections, of the memory of the process, where what it shares with others counts in"
+        " part (PSS). What the kernel holds for a socket is not in it.",
         {"memory": "Memory per idle connection with one subscription, by server"},
     ),
     Section(
