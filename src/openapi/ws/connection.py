@@ -32,6 +32,7 @@ from openapi.ws.greeting import welcomed
 from openapi.ws.middleware import Middleware, through
 from openapi.ws.outbox import Outbox
 from openapi.ws.socket import Websocket
+from openapi.ws.variant import Variant
 
 if TYPE_CHECKING:
     from openapi.protocol.methods import MethodTable
@@ -68,7 +69,6 @@ class Connection(asyncio.Protocol):
         "__weakref__",
         "_closed",
         "_endpoint",
-        "_framed",
         "_greeted",
         "_greeting",
         "_http",
@@ -112,21 +112,17 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._transport = transport
         self._websocket = websocket
-        self._framed = framer(packed=(codec or JSON).packed, window=window)
         self._middleware = middleware
         self._outbox = Outbox(
-            transport, manager.flusher, limit=limits.outbox_bytes, on_overflow=self._overflow
+            transport, manager.flusher, limit=limits.outbox_bytes, on_overflow=self.overflow
         )
         self.deliveries: Final = Deliveries(
             endpoint,
             self._outbox,
-            (codec or JSON, window),
+            Variant.of(codec or JSON, window),
             channels=manager.channels,
             limit=limits.outbox_bytes,
-            closing=self._closing,
-            answering=self._answering,
-            on_overflow=self._overflow,
-            on_failure=self._cannot_encode,
+            owner=self,
         )
         self._session = Session(
             methods,
@@ -225,7 +221,7 @@ class Connection(asyncio.Protocol):
     @property
     def gone(self) -> bool:
         """Whether it is closing or closed: it takes no messages and no subscriptions."""
-        return self._endpoint is None or self._closing()
+        return self._endpoint is None or self.closing
 
     @property
     def queued_bytes(self) -> int:
@@ -243,11 +239,11 @@ class Connection(asyncio.Protocol):
     @property
     def packed(self) -> bool:
         """Whether it speaks MessagePack, in binary messages."""
-        return self.deliveries.variant[0].packed
+        return self.deliveries.variant.codec.packed
 
     def send(self, message: str | bytes) -> None:
         """Send one text or binary message."""
-        framed = framer(packed=isinstance(message, bytes), window=self.deliveries.variant[1])
+        framed = framer(packed=isinstance(message, bytes), window=self.deliveries.variant.window)
         self._outbox.send(framed(message if isinstance(message, bytes) else message.encode()))
 
     def greet(self) -> None:
@@ -278,7 +274,7 @@ class Connection(asyncio.Protocol):
                 self._timer = self._loop.call_later(stays, self._stayed)
             self._session.drain(after)
             self._send(
-                self.deliveries.variant[0].encode(Reconnect(after=after, code=CloseCode.RESTART))
+                self.deliveries.variant.codec.encode(Reconnect(after=after, code=CloseCode.RESTART))
             )
             self._end_if_drained()
 
@@ -290,17 +286,29 @@ class Connection(asyncio.Protocol):
         """See :class:`openapi.ws.heartbeat.Beating`."""
         self._close(CloseCode.NO_PONG, "no pong", timeout=_SLOW_CLOSE_TIMEOUT)
 
-    # Inside
-
-    def _closing(self) -> bool:
+    @property
+    def closing(self) -> bool:
+        """See :class:`openapi.ws.deliveries.Owner`."""
         return self._websocket.state is not State.OPEN
 
-    def _answering(self) -> Incoming | None:
-        """The call that the current task answers."""
+    def answering(self) -> Incoming | None:
+        """See :class:`openapi.ws.deliveries.Owner`."""
         running = current()
         if running is not None and running.owner is self.peer and running.state is RUNNING:
             return running
         return None
+
+    def overflow(self) -> None:
+        """See :class:`openapi.ws.deliveries.Owner`."""
+        # Not now: whoever publishes is in the middle of going through the subscribers.
+        self.deliveries.drop()
+        self._loop.call_soon(self._too_slow)
+
+    def cannot_encode(self) -> None:
+        """See :class:`openapi.ws.deliveries.Owner`."""
+        self._loop.call_soon(self.close, CloseCode.INTERNAL_ERROR)
+
+    # Inside
 
     def _unreadable(self) -> None:
         # Only code of the application's own, decode_message or encode_message, comes to this.
@@ -335,7 +343,7 @@ class Connection(asyncio.Protocol):
         self._speaks = str
         if is_jsonrpc(first):
             self._session.codec = JSONRPC
-            self.deliveries.variant = (JSONRPC, self.deliveries.variant[1])
+            self.deliveries.variant = Variant.of(JSONRPC, self.deliveries.variant.window)
 
     def _invoke(self, call: Incoming) -> Coroutine[Any, Any, Any]:
         endpoint, method = self._endpoint, call.method
@@ -390,19 +398,11 @@ class Connection(asyncio.Protocol):
                 greeting.cancel()
 
     def _send(self, payload: bytes) -> None:
-        self._outbox.send(self._framed(payload))
-
-    def _overflow(self) -> None:
-        # Not now: whoever publishes is in the middle of going through the subscribers.
-        self.deliveries.drop()
-        self._loop.call_soon(self._too_slow)
+        self._outbox.send(self.deliveries.variant.framed(payload))
 
     def _too_slow(self) -> None:
         if not self.gone:
             self._close(CloseCode.TOO_SLOW, "reads too slowly", timeout=_SLOW_CLOSE_TIMEOUT)
-
-    def _cannot_encode(self) -> None:
-        self._loop.call_soon(self.close, CloseCode.INTERNAL_ERROR)
 
     def _peer_closed(self, code: int, reason: str) -> None:
         frame = self._websocket.close(CloseCode.NORMAL if code == CloseCode.NO_STATUS else code)

@@ -14,10 +14,9 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
 
 from openapi.errors import Unserializable
-from openapi.protocol.frames import Codec
 from openapi.protocol.incoming import Incoming
 from openapi.protocol.native import JSON
 from openapi.protocol.patterns import Pattern
@@ -31,6 +30,7 @@ from openapi.ws.lag import Lagging
 from openapi.ws.outbox import Outbox
 from openapi.ws.socket import Websocket
 from openapi.ws.subscriber import Subscriber
+from openapi.ws.variant import Variant
 
 if TYPE_CHECKING:
     from openapi.ws.channels import Channels
@@ -44,29 +44,37 @@ _ANYTHING: Final = Schema[Any](Any)
 pattern_of: Final = lru_cache(maxsize=1024)(Pattern)
 
 
-class Deliveries(Subscriber):
-    """One connection as a subscriber. ``limit`` is that of its outbox, in bytes.
+class Owner(Protocol):
+    """The connection, as its deliveries see it. One object, as its methods would be four."""
 
-    ``closing`` is whether its connection takes nothing more; ``answering`` the call that the
-    current task answers on it, if any. ``on_overflow`` is called when what is held and what is
-    queued are more than the limit, ``on_failure`` when a message has no form in the dialect:
-    neither may suspend.
-    """
+    @property
+    def closing(self) -> bool:
+        """Whether it takes nothing more."""
+
+    def answering(self) -> Incoming | None:
+        """The call that the current task answers on it."""
+
+    def overflow(self) -> None:
+        """What is held and what is queued are more than the limit."""
+
+    def cannot_encode(self) -> None:
+        """A message has no form in its dialect."""
+
+
+class Deliveries(Subscriber):
+    """One connection as a subscriber. ``limit`` is that of its outbox, in bytes."""
 
     __slots__ = (
-        "_answering",
         "_begun",
         "_channels",
-        "_closing",
         "_endpoint",
         "_hold",
         "_lagging",
         "_limit",
         "_long",
         "_name",
-        "_on_failure",
-        "_on_overflow",
         "_outbox",
+        "_owner",
         "rights",
         "variant",
     )
@@ -77,27 +85,20 @@ class Deliveries(Subscriber):
         self,
         endpoint: Websocket,
         outbox: Outbox,
-        variant: tuple[Codec, int],
+        variant: Variant,
         *,
         channels: "Channels",
         limit: int,
-        closing: Callable[[], bool],
-        answering: Callable[[], Incoming | None],
-        on_overflow: Callable[[], object],
-        on_failure: Callable[[], object],
+        owner: Owner,
     ) -> None:
         self.variant = variant
-        """The codec and the compression window in bits."""
         self.rights = 0
         """How often it was asked anew what it may: what was allowed before may not be any more."""
         self._endpoint: Websocket | None = endpoint
         self._outbox = outbox
         self._channels = channels
         self._limit = limit
-        self._closing = closing
-        self._answering = answering
-        self._on_overflow = on_overflow
-        self._on_failure = on_failure
+        self._owner = owner
         self._hold: Hold | None = None
         self._begun: dict[Incoming, list[Callable[[], object]]] | None = None
         self._lagging: Lagging | None = None
@@ -108,7 +109,7 @@ class Deliveries(Subscriber):
     @property
     def gone(self) -> bool:
         """See :attr:`Subscriber.gone`."""
-        return self._endpoint is None or self._closing()
+        return self._endpoint is None or self._owner.closing
 
     @property
     def name(self) -> str:
@@ -137,7 +138,12 @@ class Deliveries(Subscriber):
     def deliver(self, delivery: Delivery) -> None:
         """Send a message when it is its turn."""
         if self._lagging is None and delivery.slow == "disconnect":
-            self.put(delivery)  # nearly all of them
+            # Nearly all of them, and for each it counts what is looked up.
+            frame = delivery.frames.get(self.variant)
+            if frame is not None and self._hold is None:
+                self._outbox.send(frame)
+            else:
+                self.put(delivery)
         elif not self._lags(delivery):
             self.put(delivery)
         else:
@@ -154,7 +160,7 @@ class Deliveries(Subscriber):
 
     def hold(self, channel: str) -> None:
         """See :meth:`Subscriber.hold`."""
-        call = self._answering()
+        call = self._owner.answering()
         if call is not None:
             if self._hold is None:
                 self._hold = Hold()
@@ -162,7 +168,7 @@ class Deliveries(Subscriber):
 
     def begun(self, take_back: Callable[[], object]) -> None:
         """See :meth:`Subscriber.begun`."""
-        call = self._answering()
+        call = self._owner.answering()
         if call is not None:
             if self._begun is None:
                 self._begun = {}
@@ -245,9 +251,8 @@ class Deliveries(Subscriber):
         if self._long is not None:
             self._long[1].set()
             self._long = None
-        self._on_overflow = self._on_failure = self._answering = _nothing
-        self._closing = _true
-        self.variant = (JSON, 0)
+        self._owner = _NOBODY
+        self.variant = Variant.of(JSON)
 
     @property
     def most(self) -> int:
@@ -256,7 +261,7 @@ class Deliveries(Subscriber):
 
     def recovers(self) -> None:
         """See :meth:`Subscriber.recovers`. Such answers go one behind the other."""
-        call = self._answering()
+        call = self._owner.answering()
         if call is not None:
             if self._long is None:
                 self._long = set(), asyncio.Event()
@@ -275,7 +280,7 @@ class Deliveries(Subscriber):
 
     @property
     def _is_long(self) -> bool:
-        return self._long is not None and self._answering() not in self._long[0]
+        return self._long is not None and self._owner.answering() not in self._long[0]
 
     # What lagging asks
 
@@ -304,13 +309,13 @@ class Deliveries(Subscriber):
         except Unserializable:
             # Its own encode_message failed: the others shall not miss the message for that.
             logger.exception("a message could not be encoded for socket %s", self._endpoint)
-            self._on_failure()
+            self._owner.cannot_encode()
             return False
         hold = self._hold
         if hold is None or not hold.keep(delivery.channel, frame, delivery.event):
             self._outbox.send(frame)
         elif self._outbox.size + hold.size > self._limit:
-            self._on_overflow()
+            self._owner.overflow()
         return True
 
     def size_of(self, delivery: Delivery) -> int:
@@ -373,9 +378,19 @@ def _fits(texts: Collection[str]) -> Callable[[str], bool]:
     )
 
 
-def _nothing() -> None:
-    """What is called when nobody is left to be told."""
+class _Nobody:
+    """The owner of deliveries that are over: nobody is left to be told."""
+
+    closing = True
+
+    def answering(self) -> None:
+        pass
+
+    def overflow(self) -> None:
+        pass
+
+    def cannot_encode(self) -> None:
+        pass
 
 
-def _true() -> bool:
-    return True
+_NOBODY: Final = _Nobody()
