@@ -44,6 +44,8 @@ class Lanes(Generic[C]):
         if lane:
             return lane[0]
         del self._lanes[key]
+        if not self._lanes:
+            self._lanes.clear()  # which gives back the table that it grew
         return None
 
     def clear(self) -> None:

@@ -16,7 +16,6 @@ too. Ids are never used twice, so a late answer is never taken for another one's
 
 from collections.abc import Callable
 from enum import Enum
-from itertools import count
 from typing import Final, TypeAlias
 
 from openapi.errors import CallFailed, ConnectionClosed, UnexpectedData
@@ -72,14 +71,14 @@ class Pending:
     whenever one ends, and there is room for another.
     """
 
-    __slots__ = ("_calls", "_closed", "_ids", "_prefix", "codec", "freed", "send")
+    __slots__ = ("_calls", "_closed", "_last", "_prefix", "codec", "freed", "send")
 
     def __init__(self, codec: Codec, *, send: Callable[[bytes], object], prefix: str = "") -> None:
         self.codec = codec
         self.send = send
         self.freed: Callable[[], object] = _nothing
         self._prefix = prefix
-        self._ids = count(1)
+        self._last = 0
         self._calls: dict[CallId, Asked] = {}
         self._closed: tuple[int, str] | None = None
 
@@ -105,7 +104,7 @@ class Pending:
         """
         if self._closed is not None:
             raise ConnectionClosed(*self._closed)
-        number = next(self._ids)
+        self._last = number = self._last + 1
         id: CallId = f"{self._prefix}{number}" if self._prefix else number
         frame = Call.of(id, method, payload, timeout)
         message = self.codec.encode(frame)
