@@ -87,7 +87,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
         f"{name} {versions[name]}" for name in ("aiohttp", "msgspec") if name in versions
     )
     facts = {
-        "Processor": f"{machine['cpu']}, {machine['cores']} cores",
+        "Processor": f"{machine['cpu']}, cores: {machine['cores']}",
         "Kernel": machine["kernel"],
         "Python": f"{machine['python']}, uvloop {machine['uvloop']}" + (f", {of}" if of else ""),
         "Node.js": machine["node"] or "none",

@@ -60,7 +60,7 @@ def alone(figures: Sequence[Figure], versions: Versions) -> Iterator[str]:
     for figure in figures:
         peer, values = figure["peer"], figure["values"]
         of = "" if peer == OURS else f" ({titled(peer, versions)})"
-        numbers = (number(median(values)), number(spread(values))) if values else ("no figure", "")
+        numbers = (number(median(values)), _spread(values)) if values else ("no figure", "")
         rows.append((_sentence(figure["title"]) + of, *numbers, figure["unit"]))
     yield from table(("", "median", "spread", "unit"), rows, "-rr-")
     yield from _notes(figures, versions)
@@ -75,7 +75,7 @@ def side_by_side(figures: Sequence[Figure], versions: Versions) -> Iterator[str]
         name, values = titled(figure["peer"], versions), figure["values"]
         if values:
             times = f"{number(median(values) / median(ours))}×" if ours and median(ours) else ""
-            rows.append((name, number(median(values)), number(spread(values)), times))
+            rows.append((name, number(median(values)), _spread(values), times))
         else:
             rows.append((name, "no figure", "", ""))
     yield f"{_sentence(title)}; {unit}, {_rounds(figures)}:"
@@ -145,6 +145,10 @@ def headroom(used: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _median(figure: Figure | None) -> str:
     return number(median(figure["values"])) if figure and figure["values"] else ""
+
+
+def _spread(values: Sequence[float]) -> str:
+    return number(spread(values)) if len(values) > 1 else ""
 
 
 def _rounds(figures: Sequence[Figure]) -> str:

@@ -168,6 +168,12 @@ def test_what_nobody_has_foreseen_is_told_at_the_end() -> None:
     assert rows(text, "The workload something (a server)")
 
 
+def test_a_single_round_has_no_spread() -> None:
+    text = shown(figure("rpc-1", "ours", 10), figure("rpc-1", "aiohttp", 5))
+    assert "µs, 1 round:" in text
+    assert rows(text, "aiohttp by hand 3.14.5", "5")[0][1:] == ["5", "", "0.500×"]
+
+
 def test_workers_are_named() -> None:
     text = shown(figure("workers", "ours, 1 worker", 5), figure("workers", "ours, 2 workers", 6))
     assert rows(text, "**aio-openapi, this version**, 2 workers", "6")
@@ -196,7 +202,7 @@ def test_only_plots_that_were_drawn_are_shown() -> None:
 
 def test_the_machine_and_the_versions_are_told() -> None:
     text = shown(figure("rpc-1", "ours", 5.0))
-    assert rows(text, "Processor", "A processor, 2 cores")
+    assert rows(text, "Processor", "A processor, cores: 2")
     assert rows(text, "Python", "3.11.7, uvloop 0.23.0, aiohttp 3.14.5")
     assert rows(text, "Node.js", "20.20.0")
 
