@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from functools import cache, partial
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from bench import dialects
 from bench.dialects import Dialect, Worded
+from openapi import __version__
 
 __all__ = ["PEERS", "ROOT", "Peer", "node_program", "peer_python"]
 
@@ -53,8 +53,12 @@ class Peer:
     fan_out: bool = True
 
 
+@cache
 def peer_python() -> Path:
-    """The Python that has the peers, of the version that runs here."""
+    """The Python that has the peers, of the version that runs here.
+
+    Raises RuntimeError where it cannot be made.
+    """
     # The base interpreter: one of an environment would make another one inside of it.
     base = Path(sys.base_prefix) / f"bin/python{sys.version_info.major}.{sys.version_info.minor}"
     command: Command = [ROOT / "tools/venv", _FOLDER, base, _REQUIREMENTS]
@@ -62,20 +66,15 @@ def peer_python() -> Path:
     return _FOLDER / "bin/python"
 
 
+@cache
 def node_program() -> Path:
     """Node.js, with the packages of bench/js.
 
-    Raises RuntimeError where there is no Node.js, or no npm.
+    Raises RuntimeError where there is no Node.js or no npm, or the packages cannot be had.
     """
     node, npm = _on_path("node"), _on_path("npm")
-    command: Command = [
-        npm,
-        "ci",
-        "--loglevel=error",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-    ]
+    quietly = ("--loglevel=error", "--no-audit", "--no-fund", "--no-update-notifier")
+    command: Command = [npm, "ci", "--ignore-scripts", *quietly]
     lock = (_JS / "package-lock.json").read_bytes()
     _make(_JS / "node_modules", of=lock, by=command, where=_JS)
     # That on PATH may be a script that starts another process, which a signal does not reach.
@@ -95,13 +94,16 @@ def _make(folder: Path, *, of: bytes, by: Command, where: Path) -> None:
         if not mark.exists() or mark.read_text() != wanted:
             print(f"making {folder}", file=sys.stderr)
             environment = {**os.environ, "PATH": _path()}
-            subprocess.run(by, check=True, cwd=where, env=environment, stdout=sys.stderr)
+            made = subprocess.run(by, check=False, cwd=where, env=environment, stdout=sys.stderr)
+            if made.returncode != 0:
+                command = " ".join(map(str, by))
+                raise RuntimeError(f"{folder} cannot be made, as is said above, by: {command}")
             mark.write_text(wanted)
 
 
 def _path() -> str:
-    """Where programs are; `make` puts Node.js beside the Python, if the machine has none."""
-    return os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
+    """Where programs are. `make` puts Node.js beside the Python, if the machine's is too old."""
+    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
 
 
 def _on_path(program: str) -> Path:
@@ -145,7 +147,7 @@ def _titled(title: str, package: str) -> str:
 PEERS: Final = (
     Peer(
         "ours",
-        f"aio-openapi {version('aio-openapi')}",
+        f"aio-openapi {__version__}",
         partial(_own, "ours.py"),
         Worded(dialects.OURS),
     ),

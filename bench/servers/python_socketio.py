@@ -36,8 +36,6 @@ async def serve(broker: str | None) -> None:
         transports=["websocket"],
         json=Json,
         ping_interval=3600,
-        # Those of one client run in turn, without a task for each.
-        async_handlers=False,
     )
 
     async def connect(sid: str, environ: object) -> None:
