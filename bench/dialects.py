@@ -15,6 +15,7 @@ __all__ = [
     "AIOHTTP_RPC",
     "BY_HAND",
     "FASTAPI_RPC",
+    "FILLER",
     "IN_FLIGHT",
     "NODE_BY_HAND",
     "NODE_SOCKETIO",
@@ -25,7 +26,6 @@ __all__ = [
     "Dialect",
     "Worded",
     "Wording",
-    "filler",
 ]
 
 ORDER: Final = {
@@ -40,9 +40,8 @@ IN_FLIGHT: Final = 16
 """A connection has at most so many calls in flight, numbered from 0."""
 
 
-def filler(size: int = 100) -> bytes:
-    """What the data of a message begins with, before its number."""
-    return b"x" * size
+FILLER: Final = b"x" * 100
+"""What the data of a message begins with, before its number."""
 
 
 class Dialect(Protocol):
@@ -165,7 +164,7 @@ class Worded:
     def publish(self, channel: str, number: int) -> bytes:
         template = _existing(self._wording.publish, self.path)
         name = self._spoken_of(channel)
-        return template % {b"channel": name, b"number": number, b"filler": filler()}
+        return template % {b"channel": name, b"number": number, b"filler": FILLER}
 
     def published(self, payload: bytes) -> bool:
         return self._match(self._published, payload) is not None or self._check(payload)
@@ -228,7 +227,7 @@ _FIELDS: Final[Mapping[bytes, bytes]] = {
     b"id": rb"(?P<id>\d+)",
     b"number": rb"(?P<number>\d+)",
     b"channel": rb'(?P<channel>[^"]+)',
-    b"filler": filler(),
+    b"filler": FILLER,
 }
 _ORDER_JSON: Final = json.dumps(ORDER, separators=(",", ":")).encode()
 

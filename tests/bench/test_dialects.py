@@ -14,6 +14,7 @@ from bench.process import Server
 from bench.trial import converse
 from bench.workloads.own import tell
 
+#: What the data of each message begins with.
 X = b"x" * 100
 
 
