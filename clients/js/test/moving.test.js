@@ -6,6 +6,8 @@ import { kept, lost, message, open, recovered, read, refusal, settled } from "./
 
 const reconnect = (after = 100) => ({ event: "$reconnect", data: { after, code: 1012 } });
 
+const shuttingDown = { code: -32009, message: "shutting down", retry_after: 5 };
+
 /** @param {import("node:test").TestContext} t @param {Parameters<typeof open>[1]} [options] */
 async function stage(t, options) {
   const stage = await open(t, options);
@@ -20,7 +22,18 @@ async function stage(t, options) {
     await until("open");
     return next;
   };
-  return { ...stage, client, move };
+  /** A subscription that the server has agreed to. @param {object} [agreed] */
+  const subscribed = async (agreed = kept(1)) => {
+    const subscription = client.subscribe("c");
+    await peer.answer(agreed);
+    return subscription.opened();
+  };
+  /** The server says so, and refuses what it was asked. @param {unknown} id */
+  const shutDown = (id) => {
+    peer.send(reconnect());
+    peer.send({ id, error: shuttingDown });
+  };
+  return { ...stage, client, move, subscribed, shutDown };
 }
 
 describe("a server that is about to end", () => {
@@ -51,11 +64,10 @@ describe("a server that is about to end", () => {
   });
 
   it("that refuses a call, as it shuts down, has it sent on the next, marked or not", async (t) => {
-    const { peer, client, move } = await stage(t);
+    const { peer, client, move, shutDown } = await stage(t);
     const call = client.call("order");
     const { id } = await peer.next();
-    peer.send(reconnect());
-    peer.send({ id, error: { code: -32009, message: "shutting down", retry_after: 5 } });
+    shutDown(id);
     const next = await move();
     assert.equal((await next.answer("done")).method, "order");
     assert.equal(await call, "done");
@@ -64,16 +76,15 @@ describe("a server that is about to end", () => {
   it("that refuses a call though it said nothing before has refused it", async (t) => {
     const { peer, client } = await stage(t);
     const call = refusal(client.call("order"));
-    await peer.refuse({ code: -32009, message: "shutting down", retry_after: 5 });
+    await peer.refuse(shuttingDown);
     assert.equal((await call).code, -32009);
   });
 
   it("whose refused call ends with the client: it has not run", async (t) => {
-    const { peer, client, until } = await stage(t);
+    const { peer, client, until, shutDown } = await stage(t);
     const call = refusal(client.call("order"));
     const { id } = await peer.next();
-    peer.send(reconnect());
-    peer.send({ id, error: { code: -32009, message: "shutting down", retry_after: 5 } });
+    shutDown(id);
     peer.close(4501);
     await until("closed");
     assert.equal((await call).mayHaveRun, false);
@@ -98,10 +109,8 @@ describe("a server that is about to end", () => {
   });
 
   it("may be gone before the next is there", async (t) => {
-    const { peer, client, clock, until, server } = await stage(t);
-    const subscription = client.subscribe("c");
-    peer.send({ id: (await peer.next()).id, response: kept(1) });
-    await subscription.opened();
+    const { peer, clock, until, server, subscribed } = await stage(t);
+    const subscription = await subscribed();
     peer.send(reconnect(500));
     await until("open");
     peer.close(1012);
@@ -158,10 +167,8 @@ describe("a server that is about to end", () => {
 
 describe("while it moves, a subscription", () => {
   it("has its messages from the old connection, and from the new one when that has agreed, each once", async (t) => {
-    const { peer, client, move } = await stage(t);
-    const subscription = client.subscribe("c");
-    await peer.answer(kept(1));
-    await subscription.opened();
+    const { peer, client, move, subscribed } = await stage(t);
+    const subscription = await subscribed();
     const next = await move();
     const { id, payload } = await next.next();
     assert.deepEqual(payload.recover, { offset: 1, epoch: "e" });
@@ -180,10 +187,8 @@ describe("while it moves, a subscription", () => {
   });
 
   it("is not told that something is lost, where the old connection has brought it", async (t) => {
-    const { peer, client, move } = await stage(t);
-    const subscription = client.subscribe("c");
-    await peer.answer(kept(1));
-    await subscription.opened();
+    const { peer, move, subscribed } = await stage(t);
+    const subscription = await subscribed();
     const next = await move();
     const { id } = await next.next();
     peer.send(message(2));
@@ -194,10 +199,8 @@ describe("while it moves, a subscription", () => {
   });
 
   it("gets nothing of the old connection once the new one has agreed", async (t) => {
-    const { peer, client, move } = await stage(t);
-    const subscription = client.subscribe("c");
-    await peer.answer({ subscribed: {} });
-    await subscription.opened();
+    const { peer, client, move, subscribed } = await stage(t);
+    const subscription = await subscribed({ subscribed: {} });
     const running = client.call("a"); // which keeps the old connection
     const { id } = await peer.next();
     const next = await move();
@@ -225,21 +228,18 @@ describe("while it moves, a subscription", () => {
   });
 
   it("that the old server refuses, as it shuts down, is asked for on the new one", async (t) => {
-    const { peer, client, move } = await stage(t);
+    const { peer, client, move, shutDown } = await stage(t);
     const subscription = client.subscribe("c");
     const { id } = await peer.next();
-    peer.send(reconnect());
-    peer.send({ id, error: { code: -32009, message: "shutting down", retry_after: 5 } });
+    shutDown(id);
     const next = await move();
     await next.answer(kept(1));
     assert.equal(await subscription.opened(), subscription);
   });
 
   it("that is left is not unsubscribed there, and does not keep the old connection", async (t) => {
-    const { peer, client, move } = await stage(t);
-    const subscription = client.subscribe("c");
-    await peer.answer(kept(1));
-    await subscription.opened();
+    const { peer, move, subscribed } = await stage(t);
+    const subscription = await subscribed();
     const next = await move();
     const { id } = await next.next();
     subscription.close();
@@ -249,10 +249,8 @@ describe("while it moves, a subscription", () => {
   });
 
   it("that has ended by the old connection's end waits for the new one", async (t) => {
-    const { peer, client, move } = await stage(t);
-    const subscription = client.subscribe("c");
-    await peer.answer(kept(1));
-    await subscription.opened();
+    const { peer, client, move, subscribed } = await stage(t);
+    const subscription = await subscribed();
     const next = await move();
     const { id } = await next.next();
     peer.close(1012);
