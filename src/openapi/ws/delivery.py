@@ -4,12 +4,12 @@ import json
 from typing import Any, Final
 
 from openapi.errors import InvalidData
-from openapi.protocol.frames import Codec, Message, written
-from openapi.protocol.framing import framer
+from openapi.protocol.frames import Message, written
 from openapi.protocol.native import JSON, MSGPACK
 from openapi.protocol.publication import Data
 from openapi.schema import Schema
 from openapi.ws.rules import Slow
+from openapi.ws.variant import Variant
 
 __all__ = ["Delivery"]
 
@@ -26,13 +26,13 @@ class Delivery:
 
     __slots__ = (
         "_data",
-        "_frames",
         "_json",
         "_packed",
         "_value",
         "at",
         "channel",
         "event",
+        "frames",
         "offset",
         "slow",
     )
@@ -56,7 +56,8 @@ class Delivery:
         self._json = JSON.encode(self._message(packed=False))
         self._packed: bytes | None = None
         self._value: Any = None
-        self._frames: dict[tuple[Codec, int], bytes] = {}
+        self.frames: Final[dict[Variant, bytes]] = {}
+        """What :meth:`frame` has made."""
 
     @property
     def data(self) -> Any:
@@ -80,20 +81,19 @@ class Delivery:
         """The native frame as a part of a response. Raises Unserializable."""
         return written(self.written(packed=packed))
 
-    def frame(self, variant: tuple[Codec, int]) -> bytes:
-        """The WebSocket frame for a codec and a compression window in bits (0: none).
+    def frame(self, variant: Variant) -> bytes:
+        """The WebSocket frame for a variant.
 
         Raises Unserializable where the codec, which is then an application's own, fails.
         """
-        frame = self._frames.get(variant)
+        frame = self.frames.get(variant)
         if frame is None:
-            codec, window = variant
+            codec = variant.codec
             if codec is JSON or codec is MSGPACK:
                 payload = self.written(packed=codec.packed)
             else:
                 payload = codec.encode(self._message(packed=codec.packed))
-            framed = framer(packed=codec.packed, window=window)
-            frame = self._frames[variant] = framed(payload)
+            frame = self.frames[variant] = variant.framed(payload)
         return frame
 
     def _message(self, *, packed: bool) -> Message:
