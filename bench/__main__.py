@@ -9,8 +9,10 @@ they were measured on; compare those of one run only.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -25,7 +27,7 @@ __all__ = ["main"]
 
 T = TypeVar("T", Workload, Peer)
 
-_FULL: Final = Scale(warm=0.5, counted=2.0)
+_FULL: Final = Scale(warm=0.4, counted=1.5)
 _QUICK: Final = Scale(warm=0.2, counted=0.6, part=0.2)
 _QUICK_ROUNDS: Final = 2
 _QUICK_PEERS: Final = ("ours", "aiohttp", "picows", "websockets", "Node ws")
@@ -96,6 +98,16 @@ def _table(figures: Figures) -> str:
     return "\n".join(lines)
 
 
+def _cores(figures: Figures) -> str:
+    lines = []
+    for what, some in groupby(figures.headroom, key=lambda each: each.what):
+        rounds = list(some)
+        load = max(each.load for each in rounds)
+        server = min(each.server for each in rounds)
+        lines.append(f"{what:24} the load used {load:4.0%} of its core, a server {server:4.0%}")
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the arguments say. Returns 1 where something failed, 130 after Ctrl-C."""
     given = _options().parse_args(arguments)
@@ -119,7 +131,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         interrupted = True
         _say("interrupted: what was measured until now is kept")
-    print(_table(figures))
+    print(
+        _table(figures),
+        "",
+        "Beside the peer where the load used most, and where the server used least:",
+        _cores(figures),
+        sep="\n",
+    )
     _say(f"the figures are in {given.json}")
     if given.report is not None and not given.quick and not interrupted:
         write(given.json, given.report)
@@ -129,4 +147,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # Servers are ended whichever way this is asked to stop.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -137,21 +137,26 @@ class Figures:
         self._headroom.setdefault((headroom.what, headroom.peer), []).append(headroom)
         self._write()
 
+    @property
+    def headroom(self) -> list[Headroom]:
+        """For each workload and peer, the medians of the rounds."""
+        return [
+            Headroom(
+                what,
+                peer,
+                server=round(median([each.server for each in some]), 3),
+                load=round(median([each.load for each in some]), 3),
+                rate=round(median([each.rate for each in some])),
+            )
+            for (what, peer), some in self._headroom.items()
+        ]
+
     def as_json(self) -> dict[str, Any]:
         """See the module's docstring."""
         return {
             "machine": dict(self._machine),
             "figures": [asdict(each) for each in self],
-            "headroom": [
-                {
-                    "what": what,
-                    "peer": peer,
-                    "server": round(median([each.server for each in some]), 3),
-                    "load": round(median([each.load for each in some]), 3),
-                    "rate": round(median([each.rate for each in some])),
-                }
-                for (what, peer), some in self._headroom.items()
-            ],
+            "headroom": [asdict(each) for each in self.headroom],
         }
 
     def _figure(self, workload: str, title: str, unit: str, peer: str) -> Figure:

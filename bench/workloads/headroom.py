@@ -51,7 +51,6 @@ WORKLOADS: Final = (
         "× of its rate with ours",
         _measure,
         is_ours,
-        quick=True,
         rounds=2,
     ),
 )
