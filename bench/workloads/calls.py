@@ -94,7 +94,7 @@ def exchange(connections: Sequence[Connection], answers: Answers, seconds: float
     in_flight, answered = answers.depth * len(connections), 0
     end = time.perf_counter() + seconds
     goes_on = seconds > 0
-    while in_flight:
+    while in_flight > 0:
         for fd, _ in wait():
             data = recv[fd](READ) or lost()
             found = known.get(data) if fd not in cut else None
