@@ -4,7 +4,7 @@ async with Door() as door, door.connect(on_state=door.said) as client:
     visit = await door.visit()
     await visit.reconnect()
     other = await door.visit()      # the client comes before it has left
-    visit.cut()
+    third = await door.lose(other)
 """
 
 import asyncio
@@ -13,17 +13,19 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from aiohttp import web
 from yarl import URL
 
-from openapi.client import Backoff, Client, ClientState, Status, connect
+from openapi.client import Backoff, Client, ClientState, Status, Subscription, connect
 from openapi.testing import Link
 from openapi.testing.server import Server
 from tests.client.servers import Peer
 
 __all__ = ["QUICK", "Door", "Said", "VirtualDoor", "Visit"]
+
+T = TypeVar("T")
 
 QUICK: Final = Backoff(first=0.001, cap=0.001)
 """For tests to which it is all the same how long a client waits."""
@@ -108,6 +110,18 @@ class Visit(Peer):
         payload: dict[str, Any] = call["payload"]
         return payload
 
+    async def enter(self, messages: Subscription[T], **response: Any) -> Subscription[T]:
+        """Agree to a subscription that is entered meanwhile; returns it."""
+        entering = asyncio.create_task(messages.__aenter__())
+        await self.subscribed(**response)
+        return await entering
+
+    async def recover(self, call: dict[str, Any], *offsets: int) -> None:
+        """Agree to a subscription, with all that it missed. The data are the offsets, of ``e``."""
+        missed = [{"event": "x", "data": offset, "offset": offset} for offset in offsets]
+        top = {"offset": offsets[-1], "epoch": "e"}
+        await self.agree(call, {"recovered": True, **top, "messages": missed})
+
     async def refuse(self, call: dict[str, Any], code: int, **fields: Any) -> None:
         """Answer a call with an error."""
         error = {"code": code, "message": "no", **fields}
@@ -126,6 +140,11 @@ class Visit(Peer):
         """Wait until the client has left; returns its close code."""
         await self._left.wait()
         return self.ws.close_code
+
+    async def hears_only(self, client: Client) -> None:
+        """Expect that what the client says now is what comes next."""
+        await client.notify("n")
+        await self.asked("n")
 
     def said_nothing_else(self) -> None:
         """Expect that there was no other frame."""
@@ -166,7 +185,7 @@ class Door:
         traceback: TracebackType | None,
     ) -> None:
         self.open.set()
-        await self._runner.cleanup()
+        await self._stop()
 
     def connect(self, **options: Any) -> AbstractAsyncContextManager[Client]:
         """Connect a client: see :func:`openapi.client.connect`."""
@@ -175,6 +194,16 @@ class Door:
     async def visit(self) -> Visit:
         """The next connection."""
         return await self._visits.get()
+
+    async def move(self, visit: Visit) -> Visit:
+        """Tell a client to come back; returns its next connection. It has not left the other."""
+        await visit.reconnect()
+        return await self.visit()
+
+    async def lose(self, visit: Visit) -> Visit:
+        """Cut a connection; returns the next."""
+        visit.cut()
+        return await self.visit()
 
     def refuse(self, status: int, times: int = 1, **headers: str) -> None:
         """Answer the next handshakes with a status."""
@@ -186,6 +215,9 @@ class Door:
         while self.knocks < times:
             self._knock.clear()
             await self._knock.wait()
+
+    async def _stop(self) -> None:
+        await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.knocks += 1
@@ -214,15 +246,9 @@ class VirtualDoor(Door):
         self.url = self._server.url / "stream"
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.open.set()
-        await self._server.aclose()
-
     def connect(self, **options: Any) -> AbstractAsyncContextManager[Any]:
         """Connect a client over the link."""
         return self._server.connect(link=self.link, **options)
+
+    async def _stop(self) -> None:
+        await self._server.aclose()

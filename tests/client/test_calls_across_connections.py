@@ -33,6 +33,14 @@ marked: Final = pytest.mark.parametrize("what", IDEMPOTENT)
 unmarked: Final = pytest.mark.parametrize("what", OTHERS)
 
 
+async def leave_no_room(door: VirtualDoor, client: Client) -> None:
+    """Have the network halt, and let the client say more than it may queue."""
+    door.link.to_server.halted = True
+    with pytest.raises(TimeoutError):
+        while True:
+            await asyncio.wait_for(client.notify("fill", {"x": "x" * 10_000}), 1)
+
+
 async def ended(visit: Visit, end: str | int) -> None:
     """End a connection."""
     if isinstance(end, int):
@@ -91,8 +99,7 @@ class TestThatWasSent:
             visit = await door.visit()
             assert (await visit.asked("m"))["timeout"] == 30_000
             await asyncio.sleep(12)
-            visit.cut()
-            again = await door.visit()
+            again = await door.lose(visit)
             call = await again.asked("m")
             assert 17_000 < call["timeout"] <= 18_000
             await again.agree(call, "done")
@@ -126,8 +133,7 @@ class TestThatWasSent:
                 await asking
             door.open.set()
             again = await door.visit()
-            await client.notify("n")
-            await again.asked("n")
+            await again.hears_only(client)
 
     @pytest.mark.parametrize("status", [403, 503])
     async def test_says_so_when_the_client_is_closed_before_it_is_sent_again(
@@ -181,10 +187,7 @@ class TestThatWaitsForItsTurn:
     async def test_or_for_room_is_sent_on_the_next_connection_and_once(self) -> None:
         async with VirtualDoor() as door, door.connect(queue_bytes=1000) as client:
             visit = await door.visit()
-            door.link.to_server.halted = True
-            with pytest.raises(TimeoutError):
-                while True:
-                    await asyncio.wait_for(client.notify("fill", {"x": "x" * 10_000}), 1)
+            await leave_no_room(door, client)
             asking = [begun(client.call("m")), begun(client.notify("n"))]
             await asyncio.sleep(1)
             visit.cut()
@@ -198,10 +201,7 @@ class TestThatWaitsForItsTurn:
     async def test_or_for_room_fails_when_the_client_is_closed_for_good(self) -> None:
         async with VirtualDoor() as door, door.connect(queue_bytes=1000) as client:
             visit = await door.visit()
-            door.link.to_server.halted = True
-            with pytest.raises(TimeoutError):
-                while True:
-                    await asyncio.wait_for(client.notify("fill", {"x": "x" * 10_000}), 1)
+            await leave_no_room(door, client)
             asking = [
                 begun(client.call("m")),
                 begun(client.notify("n")),
@@ -274,8 +274,7 @@ class TestThatIsRefusedForAWhile:
             visit = await door.visit()
             asking = begun(client.call("m", idempotent=True))
             await visit.refuse(await visit.asked("m"), 7, retry_after=10_000)
-            visit.cut()
-            again = await door.visit()
+            again = await door.lose(visit)
             await again.agree(await again.asked("m"), "done")
             assert await asking == "done"
 
@@ -333,8 +332,7 @@ class TestAtAServerThatIsAboutToClose:
                 await first
             door.open.set()
             again = await door.visit()
-            await client.notify("n")
-            await again.asked("n")
+            await again.hears_only(client)
 
     async def test_begins_a_stream_and_there_is_no_other_ends_with_that(self) -> None:
         async with Door() as door, door.connect() as client:
@@ -403,8 +401,7 @@ class TestAStream:
             with pytest.raises(ConnectionClosed) as caught:
                 await anext(stream)
             assert caught.value.may_have_run
-            await client.notify("n")
-            await again.asked("n")
+            await again.hears_only(client)
 
     async def test_that_is_read_first_while_there_is_no_connection_waits_for_one(self) -> None:
         async with Door() as door, door.connect() as client:
@@ -471,8 +468,7 @@ class TestWhatTheServerCalls:
             visit = await door.visit()
             await visit.send({"id": "s1", "method": "ask", "payload": {}})
             question = await visit.asked("question")
-            await visit.reconnect()
-            again = await door.visit()
+            again = await door.move(visit)
             await visit.agree(question, 42)
             assert (await visit.received())["response"] == 42
             assert await visit.left() == 1000

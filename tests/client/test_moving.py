@@ -5,25 +5,17 @@ from typing import Any
 
 import pytest
 
-from openapi.client import ClientState, Message, Position, PositionLost, Subscription, TooSlow
+from openapi.client import ClientState, Message, Position, PositionLost, TooSlow
 from openapi.errors import CallFailed, ConnectionClosed, HandshakeRefused
 from openapi.testing import virtual_time
-from tests.client.door import Door, VirtualDoor, Visit
-
-
-async def entered(visit: Visit, messages: Subscription[Any], **response: Any) -> Subscription[Any]:
-    """Enter a subscription, to which the server agrees."""
-    entering = asyncio.create_task(messages.__aenter__())
-    await visit.subscribed(**response)
-    return await entering
+from tests.client.door import Door, VirtualDoor
 
 
 class TestTheOldConnection:
     async def test_is_closed_at_once_where_nothing_is_on_it(self) -> None:
         async with Door() as door, door.connect():
             old = await door.visit()
-            await old.reconnect()
-            await door.visit()
+            await door.move(old)
             assert await old.left() == 1000
             old.said_nothing_else()
 
@@ -32,8 +24,7 @@ class TestTheOldConnection:
             old = await door.visit()
             asking = [asyncio.create_task(client.call(f"m{number}")) for number in range(2)]
             first, second = await old.received(), await old.received()
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             another = asyncio.create_task(client.call("n"))
             await new.answer("new")
             assert await another == "new"
@@ -51,8 +42,7 @@ class TestTheOldConnection:
             first = asyncio.create_task(anext(stream))
             call = await old.asked("m")
             await old.item(call, 1, 1)
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             await old.item(call, 2, 2)
             await old.agree(call)
             assert await first == 1
@@ -65,8 +55,7 @@ class TestTheOldConnection:
             old = await door.visit()
             asking = asyncio.create_task(client.call("m"))
             call = await old.asked("m")
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             asking.cancel()
             assert await old.received() == {"id": call["id"], "cancel": True}
             await old.refuse(call, -32006)
@@ -83,8 +72,7 @@ class TestTheOldConnection:
         async with Door() as door, door.connect(serve={"wait": wait}):
             old = await door.visit()
             await old.send({"id": "s1", "method": "wait", "payload": {}})
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             go_on.set()
             assert (await old.received())["response"] == "done"
             assert await old.left() == 1000
@@ -97,16 +85,14 @@ class TestTheOldConnection:
             call = await old.asked("m")
             await old.reconnect(after=3_600_000)
             await door.said.then("open", "open")
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             await door.said.then("open", "open", "open")
             await old.reconnect()
             await old.agree(call, 1)
             assert await asking == 1
             assert await old.left() == 1000
             door.said.nothing_else()
-            await client.notify("n")
-            await new.asked("n")
+            await new.hears_only(client)
 
     async def test_may_end_before_what_is_on_it(self) -> None:
         async with Door() as door, door.connect(on_state=door.said) as client:
@@ -115,8 +101,7 @@ class TestTheOldConnection:
             await old.asked("marked")
             other = asyncio.create_task(client.call("other"))
             await old.asked("other")
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             await door.said.then("open", "open", "open", "open")
             await old.close(1012)
             with pytest.raises(ConnectionClosed) as caught:
@@ -131,20 +116,18 @@ class TestTheOldConnection:
             old = await door.visit()
             asking = asyncio.create_task(client.call("m"))
             await old.asked("m")
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             await old.close(4501)
             with pytest.raises(ConnectionClosed):
                 await asking
             assert client.state is ClientState.OPEN
-            await client.notify("n")
-            await new.asked("n")
+            await new.hears_only(client)
 
     @virtual_time
     async def test_is_used_as_long_as_it_lasts_while_attempts_fail(self) -> None:
         async with VirtualDoor() as door, door.connect(on_state=door.said) as client:
             old = await door.visit()
-            messages = await entered(old, client.subscribe("a"))
+            messages = await old.enter(client.subscribe("a"))
             asking = asyncio.create_task(client.call("m"))
             call = await old.asked("m")
             door.refuse(503, times=5)
@@ -165,8 +148,7 @@ class TestTheOldConnection:
             old = await door.visit()
             asking = asyncio.create_task(client.call("m"))
             call = await old.asked("m")
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             await new.close(4501)
             closed = await client.wait_closed()
             assert closed.code == 4501
@@ -187,8 +169,7 @@ class TestCallsThatWait:
                 asyncio.create_task(anext(client.stream("third"))),
             ]
             await asyncio.sleep(0)
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             await new.agree(await new.asked("second"), 2)
             await new.item(await new.asked("third"), 3)
             assert await asyncio.gather(*others) == [2, 3]
@@ -202,19 +183,15 @@ class TestMessagesWithPositions:
     async def test_come_from_the_old_until_the_new_has_agreed(self) -> None:
         async with Door() as door, door.connect() as client:
             old = await door.visit()
-            messages = await entered(old, client.subscribe("a"), offset=0, epoch="e")
+            messages = await old.enter(client.subscribe("a"), offset=0, epoch="e")
             await old.say("a", "x", 1, 1)
             assert await anext(messages) == Message("a", "x", 1, Position(1, "e"))
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             call = await new.asked("subscribe")
             assert call["payload"]["recover"] == {"offset": 1, "epoch": "e"}
             await old.say("a", "x", 2, 2)
             assert await anext(messages) == Message("a", "x", 2, Position(2, "e"))
-            missed = [{"event": "x", "data": number, "offset": number} for number in (2, 3)]
-            await new.agree(
-                call, {"recovered": True, "offset": 3, "epoch": "e", "messages": missed}
-            )
+            await new.recover(call, 2, 3)
             assert await anext(messages) == Message("a", "x", 3, Position(3, "e"))
             await new.say("a", "x", 4, 4)
             assert await anext(messages) == Message("a", "x", 4, Position(4, "e"))
@@ -225,17 +202,13 @@ class TestMessagesWithPositions:
     async def test_of_an_old_server_that_is_ahead_do_not_come_again(self) -> None:
         async with Door() as door, door.connect() as client:
             old = await door.visit()
-            messages = await entered(old, client.subscribe("a"), offset=0, epoch="e")
-            await old.reconnect()
-            new = await door.visit()
+            messages = await old.enter(client.subscribe("a"), offset=0, epoch="e")
+            new = await door.move(old)
             call = await new.asked("subscribe")
             for number in (1, 2, 3):
                 await old.say("a", "x", number, number)
                 assert (await anext(messages)).data == number
-            missed = [{"event": "x", "data": 1, "offset": 1}]
-            await new.agree(
-                call, {"recovered": True, "offset": 1, "epoch": "e", "messages": missed}
-            )
+            await new.recover(call, 1)
             for number in (2, 3, 4):
                 await new.say("a", "x", number, number)
             assert await anext(messages) == Message("a", "x", 4, Position(4, "e"))
@@ -245,9 +218,8 @@ class TestMessagesWithPositions:
             old = await door.visit()
             asking = asyncio.create_task(client.call("m"))
             call = await old.asked("m")
-            messages = await entered(old, client.subscribe("a"), offset=0, epoch="e")
-            await old.reconnect()
-            new = await door.visit()
+            messages = await old.enter(client.subscribe("a"), offset=0, epoch="e")
+            new = await door.move(old)
             await new.subscribed(recovered=True, offset=0, epoch="e", messages=[])
             await new.say("a", "x", 1, 1)
             assert (await anext(messages)).data == 1
@@ -264,10 +236,9 @@ class TestMessagesWithPositions:
             renewed = asyncio.Event()
             subscription = client.subscribe("a", on_renewed=lambda messages: renewed.set())
             old = await door.visit()
-            messages = await entered(old, subscription, offset=0, epoch="e")
+            messages = await old.enter(subscription, offset=0, epoch="e")
             await old.say("a", "x", 1, 1)
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             await new.subscribed(offset=7, epoch="f")
             await new.say("a", "x", 8, 8)
             await renewed.wait()
@@ -281,19 +252,15 @@ class TestMessagesWithPositions:
         # The old server knows already that the stream was lost, the new one does not yet.
         async with Door() as door, door.connect() as client:
             old = await door.visit()
-            messages = await entered(old, client.subscribe("a"), offset=1, epoch="e")
-            await old.reconnect()
-            new = await door.visit()
+            messages = await old.enter(client.subscribe("a"), offset=1, epoch="e")
+            new = await door.move(old)
             call = await new.asked("subscribe")
             assert call["payload"]["recover"] == {"offset": 1, "epoch": "e"}
             await old.say("a", "$reset", {"offset": 0, "epoch": "f"})
             with pytest.raises(PositionLost) as caught:
                 await anext(messages)
             assert messages.position == Position(0, "f")
-            missed = [{"event": "x", "data": "of e", "offset": 2}]
-            await new.agree(
-                call, {"recovered": True, "offset": 2, "epoch": "e", "messages": missed}
-            )
+            await new.recover(call, 2)
             with pytest.raises(PositionLost) as caught:
                 await anext(messages)
             assert (caught.value.offset, caught.value.epoch) == (2, "e")
@@ -307,9 +274,8 @@ class TestMessagesWithoutPositions:
             old = await door.visit()
             asking = asyncio.create_task(client.call("m"))
             on_old = await old.asked("m")
-            messages = await entered(old, client.subscribe("a"))
-            await old.reconnect()
-            new = await door.visit()
+            messages = await old.enter(client.subscribe("a"))
+            new = await door.move(old)
             call = await new.asked("subscribe")
             assert "recover" not in call["payload"]
             await old.say("a", "x", 1)
@@ -330,9 +296,8 @@ class TestASubscription:
     async def test_that_the_new_server_refuses_ends_and_the_old_is_left(self) -> None:
         async with Door() as door, door.connect() as client:
             old = await door.visit()
-            messages = await entered(old, client.subscribe("a"))
-            await old.reconnect()
-            new = await door.visit()
+            messages = await old.enter(client.subscribe("a"))
+            new = await door.move(old)
             await new.refuse(await new.asked("subscribe"), 7)
             with pytest.raises(CallFailed):
                 await anext(messages)
@@ -342,9 +307,8 @@ class TestASubscription:
     async def test_that_the_new_server_refuses_for_now_is_heard_of_from_the_old(self) -> None:
         async with VirtualDoor() as door, door.connect() as client:
             old = await door.visit()
-            messages = await entered(old, client.subscribe("a"), offset=0, epoch="e")
-            await old.reconnect()
-            new = await door.visit()
+            messages = await old.enter(client.subscribe("a"), offset=0, epoch="e")
+            new = await door.move(old)
             for number in (1, 2, 3):
                 call = await new.asked("subscribe")
                 assert call["payload"]["recover"]["offset"] == number - 1
@@ -357,19 +321,14 @@ class TestASubscription:
     async def test_whose_new_server_is_lost_is_heard_of_from_the_old(self) -> None:
         async with Door() as door, door.connect() as client:
             old = await door.visit()
-            messages = await entered(old, client.subscribe("a"), offset=0, epoch="e")
-            await old.reconnect()
-            new = await door.visit()
+            messages = await old.enter(client.subscribe("a"), offset=0, epoch="e")
+            new = await door.move(old)
             await new.asked("subscribe")
-            new.cut()
-            third = await door.visit()
+            third = await door.lose(new)
             call = await third.asked("subscribe")
             await old.say("a", "x", 1, 1)
             assert (await anext(messages)).data == 1
-            missed = [{"event": "x", "data": 1, "offset": 1}]
-            await third.agree(
-                call, {"recovered": True, "offset": 1, "epoch": "e", "messages": missed}
-            )
+            await third.recover(call, 1)
             await third.say("a", "x", 2, 2)
             assert (await anext(messages)).data == 2
             assert await old.left() == 1000
@@ -377,16 +336,13 @@ class TestASubscription:
     async def test_whose_old_server_is_lost_before_the_new_agrees_is_recovered(self) -> None:
         async with Door() as door, door.connect(on_state=door.said) as client:
             old = await door.visit()
-            messages = await entered(old, client.subscribe("a"), offset=0, epoch="e")
+            messages = await old.enter(client.subscribe("a"), offset=0, epoch="e")
             await old.say("a", "x", 1, 1)
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             call = await new.asked("subscribe")
             old.cut()
             await old.left()
-            missed = [{"event": "x", "data": 2, "offset": 2}]
-            recovered = {"recovered": True, "offset": 2, "epoch": "e", "messages": missed}
-            await new.agree(call, recovered)
+            await new.recover(call, 2)
             assert (await anext(messages)).data == 1
             assert (await anext(messages)).data == 2
             await door.said.then("open", "open", "open", "open")
@@ -397,25 +353,22 @@ class TestASubscription:
             old = await door.visit()
             entering = asyncio.create_task(client.subscribe("a").__aenter__())
             call = await old.asked("subscribe")
-            await old.reconnect()
-            new = await door.visit()
+            new = await door.move(old)
             await old.agree(call, {"offset": 0, "epoch": "e"})
             messages = await entering
-            missed = [{"event": "x", "data": 1, "offset": 1}]
-            payload = await new.subscribed(recovered=True, offset=1, epoch="e", messages=missed)
-            assert payload["recover"] == {"offset": 0, "epoch": "e"}
+            again = await new.asked("subscribe")
+            assert again["payload"]["recover"] == {"offset": 0, "epoch": "e"}
+            await new.recover(again, 1)
             assert (await anext(messages)).data == 1
             assert await old.left() == 1000
 
     async def test_that_a_server_in_between_agrees_to_too_late_stays_with_the_newest(self) -> None:
         async with Door() as door, door.connect() as client:
             first = await door.visit()
-            messages = await entered(first, client.subscribe("a"), offset=0, epoch="e")
-            await first.reconnect()
-            second = await door.visit()
+            messages = await first.enter(client.subscribe("a"), offset=0, epoch="e")
+            second = await door.move(first)
             late = await second.asked("subscribe")
-            await second.reconnect()
-            third = await door.visit()
+            third = await door.move(second)
             recovered = {"recovered": True, "offset": 0, "epoch": "e", "messages": []}
             await third.agree(await third.asked("subscribe"), recovered)
             await second.agree(late, recovered)
@@ -430,9 +383,8 @@ class TestASubscription:
     async def test_that_is_left_meanwhile_is_left_on_both(self) -> None:
         async with Door() as door, door.connect() as client:
             old = await door.visit()
-            messages = await entered(old, client.subscribe("a"))
-            await old.reconnect()
-            new = await door.visit()
+            messages = await old.enter(client.subscribe("a"))
+            new = await door.move(old)
             call = await new.asked("subscribe")
             leaving = asyncio.create_task(messages.__aexit__(None, None, None))
             await old.agree(await old.asked("unsubscribe"))
@@ -444,9 +396,8 @@ class TestASubscription:
     async def test_that_the_old_server_takes_back_meanwhile_ends(self) -> None:
         async with Door() as door, door.connect() as client:
             old = await door.visit()
-            messages = await entered(old, client.subscribe("a"))
-            await old.reconnect()
-            new = await door.visit()
+            messages = await old.enter(client.subscribe("a"))
+            new = await door.move(old)
             call = await new.asked("subscribe")
             await old.say("a", "$unsubscribed", {"code": 7, "message": "no"})
             with pytest.raises(CallFailed):
@@ -458,9 +409,8 @@ class TestASubscription:
     async def test_whose_reader_is_too_slow_meanwhile_ends(self) -> None:
         async with Door() as door, door.connect() as client:
             old = await door.visit()
-            messages = await entered(old, client.subscribe("a", queue_bytes=300))
-            await old.reconnect()
-            new = await door.visit()
+            messages = await old.enter(client.subscribe("a", queue_bytes=300))
+            new = await door.move(old)
             call = await new.asked("subscribe")
             await old.say("a", "x", 1)
             await old.say("a", "x", 2)
@@ -475,20 +425,16 @@ class TestASubscription:
     async def test_of_a_pattern_that_another_has_too_moves_by_itself(self) -> None:
         async with Door() as door, door.connect() as client:
             old = await door.visit()
-            first = await entered(old, client.subscribe("a"), offset=0, epoch="e")
-            second = await entered(old, client.subscribe("a"), offset=0, epoch="e")
-            await old.reconnect()
-            new = await door.visit()
-            recovered = {"recovered": True, "offset": 1, "epoch": "e"}
-            one = {"event": "x", "data": 1, "offset": 1}
-            await new.subscribed(**recovered, messages=[one])
+            first = await old.enter(client.subscribe("a"), offset=0, epoch="e")
+            second = await old.enter(client.subscribe("a"), offset=0, epoch="e")
+            new = await door.move(old)
+            await new.recover(await new.asked("subscribe"), 1)
             call = await new.asked("subscribe")
             await old.say("a", "x", 1, 1)
             assert (await anext(second)).data == 1
             await new.say("a", "x", 2, 2)
             assert [(await anext(first)).data for _ in range(2)] == [1, 2]
-            two = {"event": "x", "data": 2, "offset": 2}
-            await new.agree(call, recovered | {"offset": 2, "messages": [one, two]})
+            await new.recover(call, 1, 2)
             assert (await anext(second)).data == 2
             await new.say("a", "x", 3, 3)
             assert (await anext(first)).data == (await anext(second)).data == 3
@@ -499,9 +445,8 @@ class TestAClientThatIsClosedMeanwhile:
     async def test_says_goodbye_to_both(self) -> None:
         async with Door() as door, door.connect() as client:
             old = await door.visit()
-            messages = await entered(old, client.subscribe("a"))
-            await old.reconnect()
-            new = await door.visit()
+            messages = await old.enter(client.subscribe("a"))
+            new = await door.move(old)
             await new.asked("subscribe")
             await client.close(1000, "enough")
             assert await old.left() == 1000

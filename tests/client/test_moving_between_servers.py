@@ -77,13 +77,13 @@ def named() -> Any:
     return lambda broker: make_app(broker, next(names))
 
 
-async def publish(nodes: Cluster, channel: str, count: list[int]) -> None:
+async def publish(nodes: Cluster, channel: str, published: list[int]) -> None:
     """Publish numbers all the time, by a server that is alive."""
     while True:
         node = next(each for each in nodes.nodes if each.alive)
-        await node.app[SOCKETS].publish(channel, "n", count[0])
-        count[0] += 1
-        await asyncio.sleep(0.01)
+        await node.app[SOCKETS].publish(channel, "n", len(published))
+        published.append(len(published))
+        await asyncio.sleep(0.01)  # of the virtual clock: the servers end somewhere in between
 
 
 async def read(messages: Subscription[Any], until: int) -> list[int]:
@@ -96,48 +96,45 @@ async def read(messages: Subscription[Any], until: int) -> list[int]:
     return got
 
 
+async def read_while_servers_end(channel: str) -> tuple[list[int], list[int]]:
+    """What a client reads of a channel, and what was published there, while servers end in turn.
+
+    The client is never without a connection.
+    """
+    said, published = Said(), list[int]()
+    async with (
+        cluster(2, named()) as nodes,
+        nodes.connect(on_state=said) as client,
+        client.subscribe(channel) as messages,
+    ):
+        publishing = asyncio.create_task(publish(nodes, channel, published))
+        for number in (0, 1, 0, 1):
+            await nodes.node(number).server.shutdown()
+            await asyncio.sleep(1)
+            await nodes.start(number)
+        publishing.cancel()
+        last = len(published)
+        await nodes.node(0).app[SOCKETS].publish(channel, "n", last)
+        got = await read(messages, last)
+        assert {each.state.value for each in said.all} == {"open"}
+    assert last > 100
+    return got, [*published, last]
+
+
 @virtual_time
 async def test_on_a_channel_with_history_each_message_is_read_once_however_many_servers_end() -> (
     None
 ):
-    said, count = Said(), [0]
-    async with (
-        cluster(2, named()) as nodes,
-        nodes.connect(on_state=said) as client,
-        client.subscribe("kept") as messages,
-    ):
-        publishing = asyncio.create_task(publish(nodes, "kept", count))
-        for number in (0, 1, 0, 1):
-            await nodes.node(number).server.shutdown()
-            await asyncio.sleep(1)
-            await nodes.start(number)
-        publishing.cancel()
-        await nodes.node(0).app[SOCKETS].publish("kept", "n", count[0])
-        assert await read(messages, count[0]) == list(range(count[0] + 1))
-        assert count[0] > 100
-        assert {each.state.value for each in said.all} == {"open"}
+    got, published = await read_while_servers_end("kept")
+    assert got == published
 
 
 @virtual_time
 async def test_on_a_channel_without_history_nothing_is_lost_however_many_servers_end() -> None:
-    said, count = Said(), [0]
-    async with (
-        cluster(2, named()) as nodes,
-        nodes.connect(on_state=said) as client,
-        client.subscribe("fleeting") as messages,
-    ):
-        publishing = asyncio.create_task(publish(nodes, "fleeting", count))
-        for number in (0, 1, 0, 1):
-            await nodes.node(number).server.shutdown()
-            await asyncio.sleep(1)
-            await nodes.start(number)
-        publishing.cancel()
-        await nodes.node(0).app[SOCKETS].publish("fleeting", "n", count[0])
-        got = await read(messages, count[0])
-        assert got == sorted(got)
-        assert sorted(set(got)) == list(range(count[0] + 1))
-        assert len(got) <= count[0] + 1 + 4  # one may come twice, for each time that it moved
-        assert {each.state.value for each in said.all} == {"open"}
+    got, published = await read_while_servers_end("fleeting")
+    assert got == sorted(got)
+    assert sorted(set(got)) == published
+    assert len(got) <= len(published) + 4  # one may come twice, for each time that it moved
 
 
 @virtual_time

@@ -67,11 +67,8 @@ async def told(door: VirtualDoor, client: Client) -> None:
 async def moving(door: VirtualDoor, client: Client) -> None:
     """There are two connections, and the new one is asked for what the old one has."""
     old = await door.visit()
-    entering = asyncio.create_task(client.subscribe("a").__aenter__())
-    await old.subscribed()
-    await entering
-    await old.reconnect()
-    new = await door.visit()
+    await old.enter(client.subscribe("a"))
+    new = await door.move(old)
     await new.asked("subscribe")
     await door.said.then("open", "open", "open", "open")
 
@@ -278,10 +275,7 @@ class TestAClientThatComesBackAHundredTimes:
             reconnect = Backoff(first=0.001, cap=0.001)
             async with door.connect(reconnect=reconnect) as client:
                 visit = await door.visit()
-                entering = asyncio.create_task(client.subscribe("a").__aenter__())
-                await visit.subscribed()
-                messages = await entering
-                del entering
+                messages = await visit.enter(client.subscribe("a"))
                 counts = []
                 for number in range(103):
                     if way == "cut":
@@ -291,8 +285,7 @@ class TestAClientThatComesBackAHundredTimes:
                         await visit.subscribed()
                     else:
                         old = visit
-                        await old.reconnect()
-                        visit = await door.visit()
+                        visit = await door.move(old)
                         await visit.subscribed()
                         assert await old.left() == 1000
                     await visit.say("a", "x", number)

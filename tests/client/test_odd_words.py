@@ -58,11 +58,8 @@ class TestATimeOfTheServer:
         loop = asyncio.get_running_loop()
         async with VirtualDoor() as door, door.connect(reconnect=QUICK) as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a").__aenter__())
-            await visit.subscribed()
-            messages: Subscription[Any] = await entering
-            visit.cut()
-            visit = await door.visit()
+            messages: Subscription[Any] = await visit.enter(client.subscribe("a"))
+            visit = await door.lose(visit)
             asked = await visit.asked("subscribe")
             began = loop.time()
             await visit.refuse(asked, -32003, retry_after=after)
@@ -118,9 +115,7 @@ class TestWhatIsTooLong:
     async def test_of_another_channel_does_not_lose_what_is_asked_for_the_next_time(self) -> None:
         async with Door() as door, door.connect(message_bytes=300) as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a").__aenter__())
-            await visit.subscribed(offset=1, epoch="e")
-            await entering
+            await visit.enter(client.subscribe("a"), offset=1, epoch="e")
             visit.cut()
             for _ in range(2):
                 visit = await door.visit()
@@ -253,8 +248,7 @@ class TestAnOldConnection:
             old = await door.visit()
             gone = client._connection
             assert gone is not None
-            await old.reconnect()
-            await door.visit()
+            await door.move(old)
             assert await old.left() == 1000
             await asyncio.sleep(0.1)
             assert gone.link._ws._heartbeat_cb is None

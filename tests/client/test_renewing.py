@@ -55,6 +55,13 @@ class Way:
         self._open.set()
         await self.said.then("open")
 
+    async def miss(self, channel: str, *numbers: int) -> Position:
+        """Have numbers published while it is shut; returns the position of the last."""
+        await self.shut()
+        top = await self._keeping.publish(channel, *numbers)
+        await self.open()
+        return top
+
     async def _find(self) -> URL:
         await self._open.wait()
         return self._url
@@ -99,9 +106,7 @@ class TestOnAChannelThatKeepsHistory:
             assert await read(messages, 1) == [1]
             assert (messages.recovered, renewed.times) == (None, 0)
             for number in range(2, 20, 3):
-                await way.shut()
-                await keeping.publish("c", number, number + 1)
-                await way.open()
+                await way.miss("c", number, number + 1)
                 assert await renewed.recovered() is True
                 top = await keeping.publish("c", number + 2)
                 assert await read(messages, 3) == [number, number + 1, number + 2]
@@ -133,9 +138,7 @@ class TestOnAChannelThatKeepsHistory:
             begins = messages.position
             await keeping.publish("c", 1, 2)
             assert await read(witness, 2) == [1, 2]
-            await way.shut()
-            await keeping.publish("c", 3)
-            await way.open()
+            await way.miss("c", 3)
             assert await renewed.recovered() is True
             assert messages.position == begins
             assert await read(messages, 3) == [1, 2, 3]
@@ -162,9 +165,7 @@ class TestOnAChannelThatKeepsHistory:
         ):
             await keeping.publish("short", 1, 2)
             assert await read(witness, 2) == [1, 2]
-            await way.shut()
-            top = await keeping.publish("short", 3, 4, 5, 6)
-            await way.open()
+            top = await way.miss("short", 3, 4, 5, 6)
             assert [await renewed.recovered() for _ in range(2)] == [False, False]
             await keeping.publish("short", 7)
             for each in (messages, witness):
@@ -198,9 +199,7 @@ class TestOnAChannelThatKeepsHistory:
             way.connect() as client,
             client.subscribe("short", on_renewed=renewed) as messages,
         ):
-            await way.shut()
-            await keeping.publish("short", 1, 2, 3, 4)
-            await way.open()
+            await way.miss("short", 1, 2, 3, 4)
             assert await renewed.recovered() is False
             await way.shut()  # before the reader has heard of the first
             await keeping.publish("short", 5)
@@ -210,18 +209,14 @@ class TestOnAChannelThatKeepsHistory:
                 await anext(messages)
             assert await read(messages, 1) == [5]
 
-    async def test_what_is_recovered_may_be_too_much_for_a_reader(
-        self, way: Way, keeping: Keeping
-    ) -> None:
+    async def test_what_is_recovered_may_be_too_much_for_a_reader(self, way: Way) -> None:
         renewed = Renewed()
         async with (
             way.connect() as client,
             client.subscribe("c", queue_bytes=2000, on_renewed=renewed) as messages,
             client.subscribe("c") as witness,
         ):
-            await way.shut()
-            await keeping.publish("c", *range(20))
-            await way.open()
+            await way.miss("c", *range(20))
             assert await read(witness, 20) == list(range(20))
             assert await read(messages, 7) == list(range(7))
             with pytest.raises(TooSlow):
@@ -231,11 +226,8 @@ class TestOnAChannelThatKeepsHistory:
     async def test_what_cannot_be_read_of_it_ends_the_subscription(self) -> None:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a").__aenter__())
-            await visit.subscribed(offset=1, epoch="e")
-            messages = await entering
-            visit.cut()
-            again = await door.visit()
+            messages = await visit.enter(client.subscribe("a"), offset=1, epoch="e")
+            again = await door.lose(visit)
             assert (await again.asked("subscribe"))["payload"]["recover"]["offset"] == 1
             await again.agree({"id": 1, "method": "subscribe"}, {"recovered": True})
             with pytest.raises(UnexpectedData):
@@ -303,18 +295,13 @@ class TestThatTheServerRefuses:
     async def test_it_is_not_asked_for_again(self) -> None:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a").__aenter__())
-            await visit.subscribed()
-            messages = await entering
-            visit.cut()
-            again = await door.visit()
+            messages = await visit.enter(client.subscribe("a"))
+            again = await door.lose(visit)
             await again.refuse(await again.asked("subscribe"), 7)
             with pytest.raises(CallFailed):
                 await anext(messages)
-            again.cut()
-            third = await door.visit()
-            await client.notify("n")
-            await third.asked("n")
+            third = await door.lose(again)
+            await third.hears_only(client)
 
     @virtual_time
     async def test_for_a_while_it_waits_and_the_server_is_asked_again(self) -> None:
@@ -322,21 +309,17 @@ class TestThatTheServerRefuses:
         renewed = Renewed()
         async with VirtualDoor() as door, door.connect() as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a", on_renewed=renewed).__aenter__())
-            await visit.subscribed(offset=1, epoch="e")
-            messages = await entering
-            visit.cut()
-            again = await door.visit()
+            messages = await visit.enter(
+                client.subscribe("a", on_renewed=renewed), offset=1, epoch="e"
+            )
+            again = await door.lose(visit)
             began = loop.time()
             for _ in range(3):
                 await again.refuse(await again.asked("subscribe"), 7, retry_after=5000)
             call = await again.asked("subscribe")
             assert 15 <= loop.time() - began < 20
             assert call["payload"]["recover"] == {"offset": 1, "epoch": "e"}
-            missed = [{"event": "x", "data": 2, "offset": 2}]
-            await again.agree(
-                call, {"recovered": True, "offset": 2, "epoch": "e", "messages": missed}
-            )
+            await again.recover(call, 2)
             assert await renewed.recovered() is True
             assert await anext(messages) == Message("a", "x", 2, Position(2, "e"))
             assert renewed.times == 1
@@ -347,15 +330,11 @@ class TestThatTheServerRefuses:
     ) -> None:
         async with VirtualDoor() as door, door.connect() as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a").__aenter__())
-            await visit.subscribed()
-            messages = await entering
-            visit.cut()
-            again = await door.visit()
+            messages = await visit.enter(client.subscribe("a"))
+            again = await door.lose(visit)
             await again.refuse(await again.asked("subscribe"), 7, retry_after=60_000)
             await asyncio.sleep(1)
-            again.cut()
-            third = await door.visit()
+            third = await door.lose(again)
             await third.subscribed()
             await asyncio.sleep(100)
             third.said_nothing_else()
@@ -368,11 +347,8 @@ class TestThatTheServerRefuses:
     ) -> None:
         async with VirtualDoor() as door, door.connect() as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a").__aenter__())
-            await visit.subscribed(offset=1, epoch="e")
-            messages = await entering
-            visit.cut()
-            again = await door.visit()
+            messages = await visit.enter(client.subscribe("a"), offset=1, epoch="e")
+            again = await door.lose(visit)
             first = await again.asked("subscribe")
             await asyncio.sleep(31)
             await again.refuse(first, ErrorCode.DEADLINE_EXCEEDED)
@@ -389,11 +365,8 @@ class TestThatTheServerRefuses:
         async with VirtualDoor() as door, door.connect() as client:
             visit = await door.visit()
             messages = client.subscribe("a")
-            entering = asyncio.create_task(messages.__aenter__())
-            await visit.subscribed()
-            await entering
-            visit.cut()
-            again = await door.visit()
+            await visit.enter(messages)
+            again = await door.lose(visit)
             await again.refuse(await again.asked("subscribe"), 7, retry_after=5000)
             await asyncio.sleep(1)
             await messages.__aexit__(None, None, None)
@@ -403,11 +376,8 @@ class TestThatTheServerRefuses:
     async def test_because_it_is_about_to_close_the_next_one_is_asked(self) -> None:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a").__aenter__())
-            await visit.subscribed()
-            messages = await entering
-            visit.cut()
-            again = await door.visit()
+            messages = await visit.enter(client.subscribe("a"))
+            again = await door.lose(visit)
             call = await again.asked("subscribe")
             await again.reconnect()
             await again.refuse(call, ErrorCode.SHUTTING_DOWN, retry_after=3_600_000)
@@ -419,11 +389,8 @@ class TestThatTheServerRefuses:
     async def test_for_time_it_is_asked_again(self) -> None:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a").__aenter__())
-            await visit.subscribed()
-            messages = await entering
-            visit.cut()
-            again = await door.visit()
+            messages = await visit.enter(client.subscribe("a"))
+            again = await door.lose(visit)
             await again.refuse(await again.asked("subscribe"), ErrorCode.DEADLINE_EXCEEDED)
             await again.subscribed()
             await again.say("a", "x", 1)
@@ -435,47 +402,36 @@ class TestThatHasEnded:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
             messages = client.subscribe("a")
-            entering = asyncio.create_task(messages.__aenter__())
-            await visit.subscribed()
-            await entering
+            await visit.enter(messages)
             door.open.clear()
             visit.cut()
             await door.knocked(2)
             await messages.__aexit__(None, None, None)
             door.open.set()
             again = await door.visit()
-            await client.notify("n")
-            await again.asked("n")
+            await again.hears_only(client)
             with pytest.raises(StopAsyncIteration):
                 await anext(messages)
 
     async def test_because_the_server_took_it_back_nobody_asks_for_it(self) -> None:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a").__aenter__())
-            await visit.subscribed()
-            messages = await entering
+            messages = await visit.enter(client.subscribe("a"))
             await visit.say("a", "$unsubscribed", {"code": 7, "message": "no"})
             with pytest.raises(CallFailed):
                 await anext(messages)
-            visit.cut()
-            again = await door.visit()
-            await client.notify("n")
-            await again.asked("n")
+            again = await door.lose(visit)
+            await again.hears_only(client)
 
     async def test_because_its_reader_is_too_slow_nobody_asks_for_it(self) -> None:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a", queue_bytes=300).__aenter__())
-            await visit.subscribed()
-            messages = await entering
+            messages = await visit.enter(client.subscribe("a", queue_bytes=300))
             for number in range(2):
                 await visit.say("a", "x", number)
             await visit.asked("unsubscribe")
-            visit.cut()
-            again = await door.visit()
-            await client.notify("n")
-            await again.asked("n")
+            again = await door.lose(visit)
+            await again.hears_only(client)
             assert (await anext(messages)).data == 0
             with pytest.raises(TooSlow):
                 await anext(messages)
@@ -484,9 +440,7 @@ class TestThatHasEnded:
     async def test_because_the_client_was_closed_it_says_so(self, code: int) -> None:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a").__aenter__())
-            await visit.subscribed()
-            messages = await entering
+            messages = await visit.enter(client.subscribe("a"))
             await visit.say("a", "x", 1)
             await visit.close(code)
             assert (await anext(messages)).data == 1
@@ -497,9 +451,7 @@ class TestThatHasEnded:
     async def test_because_the_client_was_closed_while_it_was_away_it_says_so(self) -> None:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a").__aenter__())
-            await visit.subscribed()
-            messages = await entering
+            messages = await visit.enter(client.subscribe("a"))
             door.refuse(403)
             visit.cut()
             with pytest.raises(ConnectionClosed, match="403"):
@@ -508,9 +460,7 @@ class TestThatHasEnded:
     async def test_because_the_application_closed_the_client_it_just_stops(self) -> None:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
-            entering = asyncio.create_task(client.subscribe("a").__aenter__())
-            await visit.subscribed()
-            messages = await entering
+            messages = await visit.enter(client.subscribe("a"))
             door.open.clear()
             visit.cut()
             await door.knocked(2)
@@ -524,37 +474,29 @@ class TestThatIsLeftWhileItIsRenewed:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
             messages = client.subscribe("a")
-            entering = asyncio.create_task(messages.__aenter__())
-            await visit.subscribed()
-            await entering
-            visit.cut()
-            again = await door.visit()
+            await visit.enter(messages)
+            again = await door.lose(visit)
             call = await again.asked("subscribe")
             await messages.__aexit__(None, None, None)
             await again.agree(call, {})
             await again.answer()
             again.said_nothing_else()
-            await client.notify("n")
-            await again.asked("n")
+            await again.hears_only(client)
 
     async def test_and_another_has_its_pattern_nobody_is_told(self) -> None:
         async with Door() as door, door.connect() as client:
             visit = await door.visit()
             first, second = client.subscribe("a"), client.subscribe("a")
             for each in (first, second):
-                entering = asyncio.create_task(each.__aenter__())
-                await visit.subscribed()
-                await entering
-            visit.cut()
-            again = await door.visit()
+                await visit.enter(each)
+            again = await door.lose(visit)
             call = await again.asked("subscribe")
             await first.__aexit__(None, None, None)
             await again.agree(call, {})
             await again.subscribed()
             await again.say("a", "x", 1)
             assert (await anext(second)).data == 1
-            await client.notify("n")
-            await again.asked("n")
+            await again.hears_only(client)
 
 
 class TestThatIsEntered:
@@ -625,23 +567,20 @@ class TestThatIsEntered:
                 await entering
             door.open.set()
             again = await door.visit()
-            await client.notify("n")
-            await again.asked("n")
+            await again.hears_only(client)
             with pytest.raises(RuntimeError, match="entered once"):
                 await messages.__aenter__()
 
 
 class TestWhoeverIsTold:
     async def test_that_it_fails_is_logged_and_changes_nothing(
-        self, way: Way, keeping: Keeping, caplog: pytest.LogCaptureFixture
+        self, way: Way, caplog: pytest.LogCaptureFixture
     ) -> None:
         def fail(messages: Subscription[Any]) -> None:
             raise ValueError(messages.channel)
 
         async with way.connect() as client, client.subscribe("c", on_renewed=fail) as messages:
-            await way.shut()
-            await keeping.publish("c", 1)
-            await way.open()
+            await way.miss("c", 1)
             assert await read(messages, 1) == [1]
         assert "on_renewed of the subscription to 'c' failed" in caplog.text
 
@@ -677,9 +616,7 @@ class TestSeveralSubscriptions:
             client.subscribe("c", "n") as named,
         ):
             for number in range(3, 12, 3):
-                await way.shut()
-                await keeping.publish("c", number)
-                await way.open()
+                await way.miss("c", number)
                 await keeping.publish("c", number + 1, number + 2)
             missed = list(range(3, 12))
             assert await read(late, 9) == missed

@@ -125,8 +125,7 @@ class TestItWaits:
             assert loop.time() - began == 3
             door.open.set()
             visit = await door.visit()
-            await client.notify("n")
-            await visit.asked("n")
+            await visit.hears_only(client)
 
     @pytest.mark.parametrize("what", SAYING)
     async def test_until_it_is_cancelled_and_is_never_sent(self, what: str) -> None:
@@ -138,8 +137,7 @@ class TestItWaits:
                 await saying
             door.open.set()
             visit = await door.visit()
-            await client.notify("n")
-            await visit.asked("n")
+            await visit.hears_only(client)
 
     @pytest.mark.parametrize("what", SAYING)
     async def test_until_the_client_is_closed_for_good(self, what: str) -> None:
@@ -227,8 +225,7 @@ class TestItFails:
             door.open.set()
             visit = await door.visit()
             await client.wait_open()
-            await client.notify("n")
-            await visit.asked("n")
+            await visit.hears_only(client)
 
     async def test_before_the_first_connection_too(self) -> None:
         async with Door() as door:
@@ -239,8 +236,7 @@ class TestItFails:
                 door.open.set()
                 await client.wait_open()
                 visit = await door.visit()
-                await client.notify("n")
-                await visit.asked("n")
+                await visit.hears_only(client)
 
     async def test_and_says_why_there_is_none(self) -> None:
         async def token() -> dict[str, str]:
@@ -274,8 +270,7 @@ class TestItFails:
             entering = begun(client.subscribe("a").__aenter__())
             await visit.subscribed()
             messages = await entering
-            visit.cut()
-            again = await door.visit()
+            again = await door.lose(visit)
             await again.subscribed()
             await again.say("a", "x", 1)
             assert (await anext(messages)).data == 1
