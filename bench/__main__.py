@@ -28,9 +28,9 @@ __all__ = ["main"]
 T = TypeVar("T", Workload, Peer)
 
 _FULL: Final = Scale(warm=0.4, counted=1.5)
-_QUICK: Final = Scale(warm=0.2, counted=0.6, part=0.2)
+_QUICK: Final = Scale(warm=0.2, counted=0.8, part=0.2)
 _QUICK_ROUNDS: Final = 2
-_QUICK_PEERS: Final = ("ours", "aiohttp", "picows", "websockets", "Node ws")
+_QUICK_PEERS: Final = ("ours", "aiohttp", "picows", "websockets", "python-socketio", "Node ws")
 
 
 def _chosen(all_of_them: Sequence[T], names: Sequence[str], key: str, kind: str) -> list[T]:

@@ -55,6 +55,7 @@ WORKLOADS: Final = (
         "µs of server CPU per connection",
         _connect,
         lambda peer: peer.fan_out,
+        quick=True,
     ),
     Workload(
         "hold-10000",

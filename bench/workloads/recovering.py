@@ -98,5 +98,6 @@ WORKLOADS: Final = (
         "seconds until all have them",
         _measure,
         is_ours,
+        quick=True,
     ),
 )
