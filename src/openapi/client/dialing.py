@@ -170,7 +170,7 @@ async def _made(value: Made[T]) -> T:
     try:
         made = value()
         return await made if isawaitable(made) else made
-    except Exception as exc:
+    except Exception as exc:  # a function of the application: whatever it raises
         raise NotMade(exc) from exc
 
 

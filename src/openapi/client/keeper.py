@@ -271,7 +271,7 @@ class Keeper:
         if self._on_state is not None:
             try:
                 self._on_state(self.status)
-            except Exception:
+            except Exception:  # a function of the application, and none of the client's faults
                 logger.exception("on_state failed")
 
     def _close_for_good(self, closed: ConnectionClosed) -> None:

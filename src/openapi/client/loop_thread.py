@@ -71,7 +71,7 @@ class LoopThread:
             future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
-        except BaseException:
+        except BaseException:  # Ctrl-C: nobody waits for it any more
             future.cancel()
             raise
 

@@ -61,7 +61,7 @@ class Renewing:
                 except CallFailed as exc:
                     if not is_leaving(connection, exc):
                         raise
-        except BaseException:
+        except BaseException:  # whoever entered it was cancelled, perhaps
             self._subscriptions.pop(subscription, None)
             raise
         # The client may have moved while the connection that it left agreed.

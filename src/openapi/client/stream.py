@@ -248,6 +248,6 @@ class Stream(Generic[T]):
         except Exception as exc:
             self._feed.leave(exc)
             raise
-        except BaseException:
+        except BaseException:  # cancelled: the server need not go on
             self._feed.leave(CallFailed(ErrorCode.CANCELLED, "Its reader was cancelled"))
             raise

@@ -237,7 +237,7 @@ class Subscription(Generic[T]):
         if self._on_renewed is not None:
             try:
                 self._on_renewed(self)
-            except Exception:
+            except Exception:  # a function of the application, and none of the client's faults
                 logger.exception("on_renewed of the subscription to %r failed", self.channel)
 
     def _put(self, message: frames.Message | PositionLost, size: int) -> bool:

@@ -131,7 +131,7 @@ class Subscriptions:
         joining = self._tasks.spawn(self._join(subscription, timeout, asked.set))
         try:
             await asyncio.shield(joining)
-        except BaseException:
+        except BaseException:  # whoever entered it was cancelled, perhaps
             if not asked.is_set():
                 joining.cancel()
             self._leave_soon(subscription)

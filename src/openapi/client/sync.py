@@ -68,7 +68,7 @@ def connect(
     try:
         opening = thread.run(_made(lambda: connect_async(url, serve=handlers, **options)))
         client = thread.run(opening.__aenter__())
-    except BaseException:
+    except BaseException:  # Ctrl-C: no thread is left behind
         thread.close()
         raise
     return Client(thread, opening, client)
@@ -403,7 +403,7 @@ def _abandon(thread: LoopThread, opening: AbstractAsyncContextManager[Any]) -> N
     """Close a client that nobody has any more."""
 
     def close() -> None:
-        with suppress(ConnectionClosed):
+        with suppress(ConnectionClosed):  # so it is
             thread.run(_left(opening))
         thread.close()
 

@@ -58,7 +58,7 @@ class SocketClient(_Like):
         mailbox = self._joined[channel] = Mailbox(subscription)
         try:
             await subscription.__aenter__()
-        except BaseException:
+        except BaseException:  # whoever joins was cancelled, perhaps
             del self._joined[channel]
             raise
         return mailbox.subscription

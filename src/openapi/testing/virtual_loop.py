@@ -60,7 +60,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
     """
 
     _ready: collections.deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
+    _scheduled: list[_Timer]
+    _check_closed: Callable[[], None]
     _stopping: bool
 
     def __init__(self, *, seconds: float, turns: int) -> None:
@@ -87,7 +88,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """See asyncio. Of two timers of the same moment, the one that was set first is first."""
-        self._check_closed()  # type: ignore[attr-defined]
+        self._check_closed()
         timer = _Timer(when, callback, args, self, context)
         timer.number = next(self._timers)
         heapq.heappush(self._scheduled, timer)
@@ -200,7 +201,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 if self._scheduled[0].when() > self._now:
                     break
                 due.append(self._scheduled[0])
-            heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined]
+            heapq.heappop(self._scheduled)._scheduled = False
         if len(due) > 1:
             self.arrange_timers(due)
         self._ready.extend(due)
@@ -230,7 +231,7 @@ def drive(loop: VirtualLoop, main: Coroutine[Any, Any, T], *, name: str = "") ->
             ended.append(loop.run_until_complete(main))
         except ScenarioError as error:
             loop.faults.append(str(error))
-        except BaseException as error:
+        except BaseException as error:  # whatever it is: it is raised below
             failure = error
         # not within `except`: what the tasks raise now would have that failure as its context
         loop.wind_up(failed=not ended)

@@ -59,7 +59,7 @@ class Carrier:
                     self._tried = True
                     try:
                         await self.broker.open(self._deliver)
-                    except Exception as exc:
+                    except Exception as exc:  # whatever it is, people are told why
                         self._failure = Outage(time.time(), str(exc) or type(exc).__name__)
                         raise
                     self._failure = None
