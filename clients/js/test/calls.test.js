@@ -522,7 +522,7 @@ describe("the methods that every server has", () => {
     const next = await back();
     assert.equal((await next.answer({ offset: 1, epoch: "x" })).payload.key, "k");
     assert.deepEqual(await keyed, { offset: 1, epoch: "x" });
-    // @ts-expect-error which is none
+    // @ts-expect-error a key is a string: null is none
     const nothing = refusal(client.publish("c", "e", 3, { key: null }));
     await next.next();
     next.cut();

@@ -9,7 +9,10 @@ import { WebSocket } from "ws";
 import { Clock } from "./clock.js";
 import { connect, ConnectionClosed } from "./module.js";
 import { Mailbox, serve } from "./server.js";
-import { begin, open, refusal } from "./stage.js";
+import { begin, open, refusal, reporting } from "./stage.js";
+
+/** What a page has, and Node.js need not. @type {any} */
+const page = globalThis;
 
 describe("a client", () => {
   it("returns at once, and is open when the server has taken it", async (t) => {
@@ -307,8 +310,7 @@ describe("the URL", () => {
 
   it("is nothing without a WebSocket", () => {
     const was = globalThis.WebSocket;
-    // @ts-ignore it is not in Node.js 20
-    delete globalThis.WebSocket;
+    delete page.WebSocket; // Node.js 20 has none
     assert.throws(() => connect("ws://127.0.0.1:1/"), /there is no WebSocket here: pass one/);
     if (was) globalThis.WebSocket = was;
   });
@@ -316,8 +318,7 @@ describe("the URL", () => {
   it("is opened by the global WebSocket where none is passed", async (t) => {
     const server = await serve(t);
     const was = globalThis.WebSocket;
-    // @ts-ignore
-    globalThis.WebSocket = WebSocket;
+    page.WebSocket = WebSocket;
     t.after(() => void (globalThis.WebSocket = was));
     const client = connect(server.url);
     t.after(() => client.close());
@@ -412,12 +413,7 @@ describe("a callback that throws", () => {
     const fault = new Error("onstate");
     /** @type {Mailbox<unknown>} */
     const reported = new Mailbox();
-    // @ts-ignore Node.js has none
-    globalThis.reportError = (/** @type {unknown} */ error) => reported.put(error);
-    t.after(() => {
-      // @ts-ignore
-      delete globalThis.reportError;
-    });
+    reporting(t, (error) => reported.put(error));
     const { client, server } = await begin(t, {
       onstate({ state }) {
         if (state === "open") throw fault;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { CallFailed, RpcError } from "./module.js";
 import { Mailbox } from "./server.js";
-import { open, settled } from "./stage.js";
+import { open, reporting, settled } from "./stage.js";
 
 /** @param {string | null} id @param {string} method @param {unknown} [payload] */
 const call = (id, method, payload) => ({ id, method, payload });
@@ -96,12 +96,7 @@ describe("a call of the server", () => {
   it("has an exception reported where something reports", async (t) => {
     /** @type {unknown[]} */
     const reported = [];
-    // @ts-ignore Node.js has none
-    globalThis.reportError = (/** @type {unknown} */ error) => reported.push(error);
-    t.after(() => {
-      // @ts-ignore
-      delete globalThis.reportError;
-    });
+    reporting(t, (error) => reported.push(error));
     const fault = new Error("a secret");
     const { peer } = await open(t, { serve: { broken: () => Promise.reject(fault) } });
     peer.send(call("s1", "broken"));

@@ -62,6 +62,14 @@ export async function open(t, options) {
   return { ...stage, peer, lose, back };
 }
 
+/** Have errors reported, as in a page. @param {import("node:test").TestContext} t @param {(error: unknown) => unknown} report */
+export function reporting(t, report) {
+  /** @type {any} */
+  const page = globalThis; // Node.js has none
+  page.reportError = report;
+  t.after(() => delete page.reportError);
+}
+
 /** What the server answers to `subscribe`. @param {number} [offset] @param {string} [epoch] */
 export const kept = (offset = 0, epoch = "e") => ({ subscribed: {}, offset, epoch });
 

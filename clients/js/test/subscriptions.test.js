@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { CallFailed, ConnectionClosed, PositionLost, TooSlow, UnexpectedData } from "./module.js";
-import { begin, kept, lost, message, open, read, recovered, refusal, settled } from "./stage.js";
+import { begin, kept, lost, message, open, read, recovered, refusal, reporting, settled } from "./stage.js";
 
 /** The offsets of so many messages. @param {import("../src/subscription.js").Subscription} subscription @param {number} count */
 async function offsets(subscription, count) {
@@ -722,12 +722,7 @@ describe("with onmessage, a subscription", () => {
   it("that throws is reported, and gets the next one", async (t) => {
     /** @type {unknown[]} */
     const reported = [];
-    // @ts-ignore Node.js has none
-    globalThis.reportError = (/** @type {unknown} */ error) => reported.push(error);
-    t.after(() => {
-      // @ts-ignore
-      delete globalThis.reportError;
-    });
+    reporting(t, (error) => reported.push(error));
     const { client, peer } = await open(t);
     /** @type {unknown[]} */
     const seen = [];
