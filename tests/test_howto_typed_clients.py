@@ -16,6 +16,7 @@ from tests.types.compiler import check, project
 
 EXAMPLES = ROOT / "docs/examples/howto"
 
+#: As they are on the page: each in one line.
 COMMANDS = [
     "$ openapi types docs/examples/howto/typed_clients.py:create_app --python docs/examples/howto/orders_client.py",  # noqa: E501
     "$ openapi types docs/examples/howto/typed_clients.py:create_app --typescript docs/examples/howto/orders_client.ts",  # noqa: E501

@@ -141,7 +141,7 @@ class Everything(BaseModel):
     d: list[int] | tuple[int, str]
     e: Literal["a"] | Literal["b"] | None
     f: Literal[1, "a"] | str
-    g: Literal[1, True, "a", 0.5]  # type: ignore[valid-type]
+    g: Literal[1, True, "a", 0.5]  # type: ignore[valid-type] # 0.5: PEP 586 allows no floats
     h: Literal[1] | int
     i: dict[str, int]
     j: dict[str, Any]

@@ -51,6 +51,7 @@ RUN_BOT = "python bot.py 'ws://localhost:8080/chat?name=bot'"
 ASK = """openapi call 'localhost:8080/chat?name=ada' say '{"text": "bot, how many?"}'"""
 RUN_SCRIPT = "python say.py 'ws://localhost:8080/chat?name=deploy' 'Version 7 is live'"
 OVER_REDIS = "BROKER=redis://localhost openapi serve chat.py:create_app"
+# As it is on the page: in one line.
 PUBLISH = """openapi publish --broker redis://localhost --app chat.py:create_app room:lobby said '{"name": "deploy", "text": "Version 8 is live"}'"""  # noqa: E501
 STAFF = "openapi listen 'localhost:8080/chat?name=eve' room:staff"
 PYTEST = "pytest -q test_chat.py"

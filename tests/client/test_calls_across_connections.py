@@ -9,6 +9,7 @@ import pytest
 from openapi.client import Client, Position
 from openapi.errors import CallFailed, ConnectionClosed, ErrorCode
 from openapi.testing import virtual_time
+from tests.client.begun import all_wait, begun
 from tests.client.door import Door, VirtualDoor, Visit
 
 ENDS: Final = pytest.mark.parametrize("end", ["cut", 1001, 1012, 4000])
@@ -47,11 +48,6 @@ async def ended(visit: Visit, end: str | int) -> None:
         await visit.close(end)
     else:
         visit.cut()
-
-
-def begun(awaitable: Awaitable[object]) -> "asyncio.Future[Any]":
-    """Begin to wait for it."""
-    return asyncio.ensure_future(awaitable)
 
 
 class TestThatWasSent:
@@ -171,7 +167,7 @@ class TestThatWaitsForItsTurn:
             await visit.asked("first")
             second = begun(client.call("second"))
             items = begun(anext(client.stream("third")))
-            await asyncio.sleep(0)
+            await all_wait()
             await ended(visit, end)
             with pytest.raises(ConnectionClosed):
                 await first

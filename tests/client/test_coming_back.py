@@ -208,7 +208,7 @@ class TestWhileOpen:
             await (await door.visit()).reconnect(after=60_000)
             await door.said.then("open")
             client.hurry()
-            for _ in range(100):
+            for _ in range(100):  # turns in which it would
                 await asyncio.sleep(0)
             door.said.nothing_else()
 

@@ -193,5 +193,6 @@ class TestChoosing:
 
     async def test_there_are_two(self, app: web.Application) -> None:
         with pytest.raises(ValueError, match="no encoding 'cbor': it is 'json' or 'msgpack'"):
+            # who has no type checker hears of it here
             async with connect_once("ws://localhost/", encoding="cbor"):  # type: ignore[arg-type]
                 pass

@@ -8,6 +8,7 @@ import pytest
 from openapi.client import ClientState, Message, Position, PositionLost, TooSlow
 from openapi.errors import CallFailed, ConnectionClosed, HandshakeRefused
 from openapi.testing import virtual_time
+from tests.client.begun import all_wait
 from tests.client.door import Door, VirtualDoor
 
 
@@ -168,7 +169,7 @@ class TestCallsThatWait:
                 asyncio.create_task(client.call("second")),
                 asyncio.create_task(anext(client.stream("third"))),
             ]
-            await asyncio.sleep(0)
+            await all_wait()
             new = await door.move(old)
             await new.agree(await new.asked("second"), 2)
             await new.item(await new.asked("third"), 3)

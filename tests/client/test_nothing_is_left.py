@@ -13,6 +13,7 @@ import pytest
 from openapi.client import Backoff, Client
 from openapi.errors import ConnectionClosed
 from openapi.testing import run
+from tests.client.begun import all_wait
 from tests.client.door import Door, VirtualDoor
 
 Stage = Callable[[VirtualDoor, Client], Awaitable[object]]
@@ -140,7 +141,7 @@ class TestClosing:
                 async with door.connect(wait_open=False, on_state=door.said) as client:
                     await stage(door, client)
                     waits = [*others(client), asyncio.create_task(client.wait_closed())]
-                    await asyncio.sleep(0)
+                    await all_wait()
                     await client.close(1000, "enough")
                     door.link.heal()
                     ends = await asyncio.gather(*waits, return_exceptions=True)
@@ -296,7 +297,7 @@ class TestAClientThatComesBackAHundredTimes:
 
     async def counted(self) -> dict[str, int]:
         """What there is, when all is quiet."""
-        for _ in range(20):
+        for _ in range(20):  # what ends does so in steps
             await asyncio.sleep(0)
         gc.collect()
         kinds = Counter(str(getattr(type(each), "__module__", "")) for each in gc.get_objects())

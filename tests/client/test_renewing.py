@@ -20,6 +20,7 @@ from openapi.client import (
 )
 from openapi.errors import CallFailed, ConnectionClosed, ErrorCode, UnexpectedData
 from openapi.testing import virtual_time
+from tests.client.begun import all_wait
 from tests.client.door import QUICK, Door, Said, VirtualDoor
 from tests.client.servers import Keeper, Keeping, Sum
 
@@ -561,7 +562,7 @@ class TestThatIsEntered:
             await door.knocked(2)
             messages = client.subscribe("a")
             entering = asyncio.create_task(messages.__aenter__())
-            await asyncio.sleep(0)
+            await all_wait()
             entering.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await entering

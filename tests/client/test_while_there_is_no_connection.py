@@ -10,6 +10,7 @@ import pytest
 from openapi.client import Client, ClientState, Status
 from openapi.errors import CallFailed, CloseCode, ConnectionClosed, ErrorCode
 from openapi.testing import virtual_time
+from tests.client.begun import all_wait, begun
 from tests.client.door import Door, VirtualDoor
 
 SAYING: Final[dict[str, Callable[[Client], Awaitable[object]]]] = {
@@ -30,11 +31,6 @@ TIMED: Final[dict[str, Callable[[Client], Awaitable[object]]]] = {
     "a subscription": lambda client: client.subscribe("a", timeout=3).__aenter__(),
     "publish": lambda client: client.publish("a", "x", 1, timeout=3),
 }
-
-
-def begun(awaitable: Awaitable[object]) -> "asyncio.Future[Any]":
-    """Begin to wait for it."""
-    return asyncio.ensure_future(awaitable)
 
 
 @asynccontextmanager
@@ -60,7 +56,7 @@ class TestItWaits:
                 begun(client.subscribe("e").__aenter__()),
                 begun(client.call("f")),
             ]
-            await asyncio.sleep(0)
+            await all_wait()
             door.open.set()
             visit = await door.visit()
             calls = [await visit.received() for _ in saying]
@@ -95,7 +91,7 @@ class TestItWaits:
                 begun(client.notify("earlier")),
                 begun(client.call("earlier", idempotent=True)),
             ]
-            await asyncio.sleep(0)
+            await all_wait()
             door.open.set()
             visit = await door.visit()
             frames = [await visit.received() for _ in range(3)]
@@ -131,7 +127,7 @@ class TestItWaits:
     async def test_until_it_is_cancelled_and_is_never_sent(self, what: str) -> None:
         async with Door() as door, offline(door) as client:
             saying = begun(SAYING[what](client))
-            await asyncio.sleep(0)
+            await all_wait()
             saying.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await saying
@@ -143,7 +139,7 @@ class TestItWaits:
     async def test_until_the_client_is_closed_for_good(self, what: str) -> None:
         async with Door() as door, offline(door) as client:
             saying = begun(SAYING[what](client))
-            await asyncio.sleep(0)
+            await all_wait()
             door.refuse(403)
             door.open.set()
             with pytest.raises(ConnectionClosed, match="403 Forbidden") as caught:
@@ -155,7 +151,7 @@ class TestItWaits:
     async def test_until_the_application_closes_the_client(self, what: str) -> None:
         async with Door() as door, offline(door) as client:
             saying = begun(SAYING[what](client))
-            await asyncio.sleep(0)
+            await all_wait()
             await client.close(1000, "enough")
             with pytest.raises(ConnectionClosed, match="enough") as caught:
                 await saying
@@ -169,20 +165,20 @@ class TestItWaits:
                 begun(client.notify("b")),
                 begun(client.subscribe("c").__aenter__()),
             ]
-            await asyncio.sleep(0)
+            await all_wait()
             with pytest.raises(CallFailed) as caught:
                 await SAYING[what](client)
             assert caught.value.code == ErrorCode.TOO_MANY_CALLS
             assert caught.value.data == {"limit": "waiting", "max": 3}
             waiting.pop().cancel()
-            await asyncio.sleep(0)
+            await all_wait()
             saying = begun(SAYING[what](client))
-            await asyncio.sleep(0)
+            await all_wait()
             assert not saying.done()
             with pytest.raises(CallFailed):
                 await client.call("m")
             saying.cancel()
-            await asyncio.sleep(0)
+            await all_wait()
             door.open.set()
             visit = await door.visit()
             await visit.answer(1)

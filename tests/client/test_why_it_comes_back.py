@@ -329,7 +329,7 @@ class TestAFunction:
                 return door.url.with_query(n=next(numbers))
 
             async def token() -> Mapping[str, str]:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # it takes its time
                 return {"Authorization": f"Bearer {next(numbers)}"}
 
             async with connect(url, headers=token, reconnect=QUICK):
@@ -345,7 +345,7 @@ class TestAFunction:
         async with Door() as door:
 
             async def url() -> str:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # it takes its time
                 return str(door.url)
 
             async with connect(url, headers=lambda: {"X-A": "1"}):
@@ -380,7 +380,7 @@ class TestAFunction:
                 return good
 
             async def make_later() -> Any:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # it takes its time
                 return make()
 
             async with made(door, what, make if plain else make_later) as client:

@@ -53,7 +53,7 @@ class HerdServer(Server):
         while not self._listens():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self} does not answer:\n{(self.folder / 'log').read_text()}")
-            time.sleep(_PAUSE)
+            time.sleep(_PAUSE)  # it is another process, which tells nobody
 
     def publish(self) -> int:
         """Publish a message; returns how many are connected."""
@@ -123,7 +123,7 @@ class Herd:
     async def _end(self, end: Callable[[], None], successor: HerdServer, away: float) -> None:
         self._server, self._lost = successor, time.monotonic()
         ending = asyncio.create_task(asyncio.to_thread(end))
-        await asyncio.sleep(away)
+        await asyncio.sleep(away)  # so long nobody listens
         await asyncio.to_thread(successor.listen)
         await ending
 

@@ -106,9 +106,8 @@ def test_a_scenario_that_turns_for_ever_is_ended() -> None:
 
 def test_a_task_that_is_left_is_a_fault() -> None:
     async def main() -> None:
-        asyncio.get_running_loop().forgotten = asyncio.create_task(  # type: ignore[attr-defined]
-            for_ever(), name="forgotten"
-        )
+        loop: Any = asyncio.get_running_loop()
+        loop.forgotten = asyncio.create_task(for_ever(), name="forgotten")
 
     assert fault(main()).startswith("left over, and not cancelled: forgotten: for_ever (")
 

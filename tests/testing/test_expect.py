@@ -29,7 +29,7 @@ async def test_a_client_has_all_that_clients_have() -> None:
         assert await client.call("echo", {"a": 1}) == {"a": 1}
         assert client.closed is None
         with pytest.raises(AttributeError, match="nothing"):
-            client.nothing  # type: ignore[attr-defined]  # noqa: B018
+            _ = client.nothing  # type: ignore[attr-defined] # which is refused
 
 
 async def test_what_was_said_since_joining_is_there_to_be_expected() -> None:
@@ -204,7 +204,7 @@ async def test_what_one_reads_that_another_expects_is_not_kept_from_it() -> None
         first = asyncio.create_task(client.expect("news", "one", timeout=5))
         second = asyncio.create_task(client.expect("news", "two", timeout=60))
         third = asyncio.create_task(client.expect("news", "three", timeout=1))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # now all three wait
         await say(client, "one")
         assert (await first).event == "one"
         with pytest.raises(AssertionError, match="within 1 s, and nothing came"):

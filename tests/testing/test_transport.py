@@ -318,6 +318,6 @@ def test_a_chance_is_between_0_and_1(chance: float) -> None:
 def test_a_fault_that_is_misspelled_is_refused() -> None:
     link = Link()
     with pytest.raises(AttributeError):
-        link.refuse = True  # type: ignore[attr-defined]
+        link.refuse = True  # type: ignore[attr-defined] # it is `refusing`
     with pytest.raises(AttributeError):
-        link.to_server.halt = True  # type: ignore[attr-defined]
+        link.to_server.halt = True  # type: ignore[attr-defined] # it is `halted`

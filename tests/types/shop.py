@@ -227,6 +227,7 @@ class Shop(WsPathMixin, Publish, Subscribe):
         """Another type of that name"""
         return {Size.SMALL}
 
+    # Not every application has types.
     async def ws_rpc_untyped(self, payload):  # type: ignore[no-untyped-def]
         return payload
 

@@ -55,6 +55,7 @@ async def use() -> None:
         await shop.publish_trees("a", "grown", Tree(value=1))
         await shop.publish_trees("a", "grown", None)
         await shop.publish_channel("a", "grown", Forest(trees={}))
+        # What a type checker refuses: an ignore that it does not need is an error.
         await shop.publish_trees("a", "grown", "b")  # type: ignore[arg-type]
         await shop.order(OrderInput())  # type: ignore[call-arg]
         await shop.list(1)  # type: ignore[call-arg]

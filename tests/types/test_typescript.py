@@ -47,13 +47,13 @@ export async function use(client: Client): Promise<void> {
   is<History<Order>>()(await shop.historyOrdersOf("7", { limit: 1 }), true);
   is<Position | null>()(await shop.publishOrders("paid", given, { key: "a" }), true);
   await shop.publishTrees("a", "grown", null);
-  // @ts-expect-error
+  // @ts-expect-error a string is no tree
   await shop.publishTrees("a", "grown", "b");
-  // @ts-expect-error
+  // @ts-expect-error no items
   await shop.order({});
-  // @ts-expect-error
+  // @ts-expect-error null is no string
   await shop.order({ items: [], made: null });
-  // @ts-expect-error
+  // @ts-expect-error it takes nothing
   await shop.list({ a: 1 });
 }
 """

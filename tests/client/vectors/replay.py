@@ -74,7 +74,7 @@ class Replay:
                     await _hear(connection, step)
                     if "closed" in step:
                         del self._connections[step["to"]]
-            except BaseException as exc:
+            except BaseException as exc:  # whatever it is, it says where
                 exc.add_note(f"step {number}: {step}")
                 raise
 
