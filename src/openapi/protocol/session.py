@@ -206,10 +206,17 @@ class Session:
 
         Raises Unserializable where the codec cannot write it; the call is what it was then.
         """
-        if call.state in _UNANSWERED:
-            id = call.id
-            frame = None if id is None else self._codec.answer(id, call.method.name, response)
-            self._end(call, frame)
+        id, reply = call.id, call.reply
+        if call.state is RUNNING and reply is None and id is not None:  # nearly all
+            frame = self._codec.answer(id, call.method.name, response)
+            call.state = ANSWERED
+            del self.calls[id]
+            self._send(frame)
+            self._answered(call)
+        elif call.state in _UNANSWERED:
+            self._end(
+                call, None if id is None else self._codec.answer(id, call.method.name, response)
+            )
 
     def fail(self, call: Incoming, error: RpcError) -> None:
         """Give a call an error. Raises Unserializable as :meth:`answer` does."""
@@ -309,6 +316,7 @@ class Session:
             self._unreadable(Malformed(None))
 
     def _call(self, call: Call, reply: BatchReply | None) -> Incoming | None:
+        """The call to run. None where there is none: it is refused, or answered already."""
         try:
             incoming = self._admit(call, reply)
         except RpcError as exc:
@@ -325,7 +333,8 @@ class Session:
             self.calls[call.id] = incoming
             if reply is not None:
                 reply.expect()
-        if incoming.lane is not None and not self._lanes.enter(incoming.lane, incoming):
+        lane = incoming.lane
+        if lane is not None and not self._lanes.enter(lane, incoming):
             incoming.state = WAITING
         return incoming
 

@@ -19,7 +19,7 @@ from openapi.protocol.incoming import DONE, RUNNING, WAITING, Incoming, Stop
 from openapi.protocol.session import Session
 from openapi.rpc.asking import Asking, nobody
 from openapi.rpc.refusals import NO_FORM, internal_error, is_told, refusal_of
-from openapi.rpc.running import Running
+from openapi.rpc.running import Running, enter
 from openapi.rpc.starting import LATER, begun, start
 
 __all__ = ["Invoke", "Peer"]
@@ -192,7 +192,7 @@ class Peer(Asking):
                 await begun()
             if call.state is DONE and call.work is None:
                 return  # the connection ended before its first step
-            call.enter()
+            enter(call)
             if call.broken is not None:
                 raise internal_error(call, call.broken) from call.broken
             try:

@@ -7,9 +7,13 @@ from typing import Any, Final
 
 from openapi.protocol.incoming import RUNNING, WAITING, Incoming
 
-__all__ = ["Running", "current"]
+__all__ = ["Running", "current", "enter"]
 
 _current: Final[ContextVar["Running | None"]] = ContextVar("openapi.rpc.current", default=None)
+
+
+enter: Final = _current.set
+"""Make a call that of the current task."""
 
 
 def current() -> "Running | None":
@@ -33,10 +37,6 @@ class Running(Incoming, eq=False):
     _since: float | None = None
     _timer: asyncio.TimerHandle | None = None
     _stopped: bool = False
-
-    def enter(self) -> None:
-        """Make it the call of the current task."""
-        _current.set(self)
 
     @property
     def remaining(self) -> float | None:

@@ -183,6 +183,7 @@ class Connection(asyncio.Protocol):
                     self._end_rubbish()
             else:
                 self._control(event)
+        self._outbox.expect()
 
     def pause_writing(self) -> None:
         """The transport is full."""

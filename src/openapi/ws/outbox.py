@@ -17,20 +17,23 @@ WRITE_BYTES: Final = 64 * 1024
 class Flusher:
     """Writes every outbox that got something in this turn of the loop, in one callback."""
 
-    __slots__ = ("_filled", "_loop")
+    __slots__ = ("_due", "_loop", "filled")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._filled: list[Outbox] = []
+        self._due = False
+        self.filled: list[Outbox] = []
+        """Those that are to be flushed; whoever adds the first of them calls :meth:`schedule`."""
 
-    def add(self, outbox: "Outbox") -> None:
-        """Have an outbox flushed at the end of this turn."""
-        if not self._filled:
+    def schedule(self) -> None:
+        """Flush behind what is to be done in this turn already. Harmless the second time."""
+        if not self._due:
+            self._due = True
             self._loop.call_soon(self._flush)
-        self._filled.append(outbox)
 
     def _flush(self) -> None:
-        filled, self._filled = self._filled, []
+        self._due = False
+        filled, self.filled = self.filled, []
         for outbox in filled:
             outbox.flush()
 
@@ -43,16 +46,15 @@ class Outbox:
     """
 
     __slots__ = (
-        "_burst",
         "_closed",
         "_flusher",
         "_frames",
         "_limit",
+        "_mark",
         "_on_overflow",
         "_overflowed",
         "_paused",
         "_resumed",
-        "_scheduled",
         "_size",
         "_then",
         "_transport",
@@ -70,12 +72,11 @@ class Outbox:
         self._transport = transport
         self._flusher = flusher
         self._limit = limit
-        self._burst = min(limit, WRITE_BYTES)
+        self._mark = min(limit, WRITE_BYTES)  # from so many bytes on it is looked what to do
         self._on_overflow = on_overflow
         self._frames: list[bytes] = []  # an empty deque has 760 bytes, and most are empty
         self._size = 0
         self._unsent = 0
-        self._scheduled = False
         self._paused = False
         self._resumed: asyncio.Event | None = None
         self._closed = False
@@ -96,26 +97,27 @@ class Outbox:
         """Queue one frame. After :meth:`close` and after an overflow it goes nowhere."""
         if self._closed:
             return
-        self._frames.append(frame)
+        frames = self._frames
+        if not frames and not self._paused:
+            flusher = self._flusher
+            if not flusher.filled:
+                flusher.schedule()
+            flusher.filled.append(self)
+        frames.append(frame)
         self._size = size = self._size + len(frame)
-        if not self._paused:
-            if size < self._burst:
-                if not self._scheduled:
-                    self._scheduled = True
-                    self._flusher.add(self)
-                return
-            # The loop has not turned for long; that is not the peer's fault.
-            self.flush()
-        if self._size + self._unsent > self._limit:
-            self._overflow()
+        if size >= self._mark:
+            self._crowded()
+
+    def expect(self) -> None:
+        """Something is about to be queued in this turn: have it written in this turn, too."""
+        self._flusher.schedule()
 
     def flush(self) -> None:
         """Write what waits, until the transport asks to stop."""
-        self._scheduled = False
         frames = self._frames
         while frames and not self._paused:
             if self._size <= WRITE_BYTES:
-                data = frames[0] if len(frames) == 1 else b"".join(frames)
+                data = b"".join(frames)
                 frames.clear()
                 self._size = 0
             else:
@@ -128,11 +130,13 @@ class Outbox:
         """The transport is full: write nothing until :meth:`resume`."""
         self._paused = True
         self._unsent = self._transport.get_write_buffer_size()
+        self._mark = self._limit + 1 - self._unsent
 
     def resume(self) -> None:
         """The transport has room again."""
         self._paused = False
         self._unsent = 0
+        self._mark = min(self._limit, WRITE_BYTES)
         self.flush()
         if not self._paused:
             self._wake()
@@ -176,6 +180,13 @@ class Outbox:
     def _end(self) -> None:
         then, self._then = self._then, _nothing
         then()
+
+    def _crowded(self) -> None:
+        if not self._paused:
+            # The loop has not turned for long; that is not the peer's fault.
+            self.flush()
+        if self._size + self._unsent > self._limit:
+            self._overflow()
 
     def _overflow(self) -> None:
         self._closed = self._overflowed = True
