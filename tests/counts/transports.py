@@ -19,6 +19,8 @@ class CountedTransport(asyncio.Transport):
         super().__init__()
         self.writes: list[bytes] = []
         """Each write, as the object that it was where that was bytes."""
+        self.port: int = transport.get_extra_info("peername")[1]
+        """That of the other end."""
         self._transport = transport
 
     def write(self, data: Buffer) -> None:
