@@ -104,7 +104,7 @@ def _cores(figures: Figures) -> str:
         rounds = list(some)
         load = max(each.load for each in rounds)
         server = min(each.server for each in rounds)
-        lines.append(f"{what:24} the load used {load:4.0%} of its core, a server {server:4.0%}")
+        lines.append(f"{what:40} the load used {load:4.0%} of its core, a server {server:4.0%}")
     return "\n".join(lines)
 
 

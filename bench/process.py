@@ -5,6 +5,7 @@ one, both share it, and ``SHARED`` says so.
 """
 
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -118,20 +119,25 @@ class Server:
         self._peer = peer
         self._options = options
         self._cores = set(_CORES) if core is None else {core}
-        self._stderr = tempfile.TemporaryFile()
         self.port = 0
         self.pids: list[int] = []
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [*self._peer.command(), *self._options],
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            cwd=ROOT,
-            # A Ctrl-C is for the load, which ends its servers in order.
-            start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, self._cores),
-        )
+        command = [*self._peer.command(), *self._options]
+        self._stderr = tempfile.TemporaryFile()
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                cwd=ROOT,
+                # A Ctrl-C is for the load, which ends its servers in order.
+                start_new_session=True,
+                preexec_fn=self._settle,
+            )
+        except BaseException:
+            self._stderr.close()
+            raise
         pid = self._process.pid
         try:
             line = self._first_line()
@@ -151,6 +157,12 @@ class Server:
         self._stop()
         if error is not None and said:
             error.add_note(f"{self._peer.name} said: {said}")
+
+    def _settle(self) -> None:
+        """Before the program begins: its cores, and as many files as may be."""
+        os.sched_setaffinity(0, self._cores)
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     def _first_line(self) -> bytes:
         assert self._process.stdout is not None

@@ -119,24 +119,20 @@ def _measure(workload: Workload, peer: "Peer", scale: Scale) -> Iterator[Sample 
             delays = at_rate(publisher, audience, rate, seconds)
         lag = next(filter(None, map(asked, beside.messages()))) if own else None
     late = sorted(delays.seconds)
-    busy = f"{rate:.0f} messages a second, {used.cpu / used.seconds:.0%} of the core"
     for name, part in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)):
-        yield Sample(
-            f"{workload.id}-{name}",
-            f"{workload.title}, {name}",
-            workload.unit,
-            percentile(late, part) * 1e3,
-            busy,
-        )
-    yield used.headroom(workload.id, peer.name, len(late))
+        value = percentile(late, part) * 1e3
+        yield Sample(f"{workload.id}-{name}", f"{workload.title}, {name}", workload.unit, value)
+    busy = used.cpu / used.seconds * 100
+    for name, title, unit, value in (
+        ("rate", "messages published", "messages a second", rate),
+        ("busy", "what the server used of its core", "%", busy),
+    ):
+        yield Sample(f"{workload.id}-{name}", f"{workload.title}: {title}", unit, value)
     if lag is not None:
-        yield Sample(
-            f"{workload.id}-lag",
-            "lag of the server's loop at that load, p99 of a 1 ms timer",
-            "ms",
-            lag["p99"],
-            f"{lag['max']:.1f} ms at the most",
-        )
+        for name, title, key in (("lag", "p99", "p99"), ("lag-max", "the most", "max")):
+            whole = f"lag of the server's loop at that load, by a timer of 1 ms: {title}"
+            yield Sample(f"{workload.id}-{name}", whole, "ms", lag[key])
+    yield used.headroom(workload.id, peer.name, len(late))
 
 
 WORKLOADS: Final = (

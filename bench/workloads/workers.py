@@ -70,15 +70,15 @@ def _round(workload: Workload, peer: "Peer", scale: Scale, workers: int) -> Iter
         used = [cpu_of(pid) - then for pid, then in zip(server.workers, before, strict=True)]
         confirm(connections, peer.dialect)
     name = f"{peer.name}, {workers} worker{'s' if workers > 1 else ''}"
-    busiest = f"the busier had {max(used) / sum(used):.0%}" if workers > 1 else ""
-    for suffix, title, unit, value, notes in (
-        ("", "CPU of the workers", workload.unit, sum(used) / calls * 1e6, busiest),
-        ("-load", "CPU of the load", "µs of CPU per call", meter.load / calls * 1e6, ""),
-        ("-rate", "calls a second", "calls a second", calls / meter.seconds, ""),
-        ("-cores", "cores that the workers had", "cores", sum(used) / meter.seconds, ""),
+    for suffix, title, unit, value in (
+        ("", "CPU of the workers", workload.unit, sum(used) / calls * 1e6),
+        ("-load", "CPU of the load", "µs of CPU per call", meter.load / calls * 1e6),
+        ("-rate", "calls a second", "calls a second", calls / meter.seconds),
+        ("-cores", "cores that the workers had", "cores", sum(used) / meter.seconds),
+        ("-busier", "of their CPU, the busiest worker's", "%", max(used) / sum(used) * 100),
     ):
         whole = f"{workload.title}: {title}"
-        yield Sample(f"{workload.id}{suffix}", whole, unit, value, notes, peer=name)
+        yield Sample(f"{workload.id}{suffix}", whole, unit, value, peer=name)
 
 
 def _measure(workload: Workload, peer: "Peer", scale: Scale) -> Iterator[Sample | Headroom]:
