@@ -51,10 +51,15 @@ def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m bench", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="less of everything, no report")
-    parser.add_argument("--rounds", type=_positive, help="rounds of each figure (5; quick: 2)")
-    parser.add_argument("--workload", action="append", default=[], metavar="ID")
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME")
-    parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json", metavar="PATH")
+    parser.add_argument(
+        "--rounds", type=_positive, metavar="N", help="rounds of each figure (5; quick: 2)"
+    )
+    again = "only this one; may be given several times"
+    parser.add_argument("--workload", action="append", default=[], metavar="ID", help=again)
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME", help=again)
+    parser.add_argument(
+        "--json", type=Path, default=ROOT / "build/bench.json", metavar="PATH", help="the figures"
+    )
     parser.add_argument("--report", type=Path, metavar="PATH", help="write a report of it, too")
     return parser
 
