@@ -162,9 +162,7 @@ class Reader:
 
     def due(self, position: Position) -> list[int]:
         """The messages behind a position that fit."""
-        stream = self.world.clouds[0].streams[CHANNEL][position.epoch]
-        behind = range(position.offset + 1, max(stream, default=0) + 1)
-        return [offset for offset in behind if self.pattern.matches(stream[offset])]
+        return self.world.clouds[0].behind(CHANNEL, position, self.pattern)
 
 
 class World:

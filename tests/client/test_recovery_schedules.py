@@ -153,9 +153,7 @@ class Reader:
 
     def due(self, position: Position) -> list[int]:
         """The messages behind a position that fit."""
-        stream = self.world.broker.streams[CHANNEL][position.epoch]
-        behind = range(position.offset + 1, len(stream) + 1)
-        return [offset for offset in behind if self.pattern.matches(stream[offset])]
+        return self.world.broker.behind(CHANNEL, position, self.pattern)
 
 
 class World:

@@ -1,13 +1,15 @@
 """An application on several nodes, of which some are killed, cut off and started again."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
 
 from openapi.client import Member
 from openapi.errors import CallFailed, ConnectionClosed
-from openapi.testing import Cluster, cluster, virtual_time
+from openapi.testing import Cluster, SocketClient, cluster, virtual_time
 from openapi.ws import Position
 from openapi.ws.broker import Broker
 from tests.testing.board import ENDED, SOCKETS, make_app
@@ -57,9 +59,9 @@ async def test_clients_of_the_cluster_go_to_the_nodes_in_turn() -> None:
                 pass
 
 
-@virtual_time
-async def test_who_was_on_a_node_that_is_killed_is_gone_after_the_presence_ttl() -> None:
-    loop = asyncio.get_running_loop()
+@asynccontextmanager
+async def room_of_two_nodes() -> AsyncIterator[tuple[Cluster, SocketClient, SocketClient]]:
+    """Ada is on the first node and sees who is in the room; Grace is there, on the second."""
     async with (
         cluster(2, make_app) as nodes,
         nodes.node(0).connect("/stream?user=ada") as ada,
@@ -67,6 +69,13 @@ async def test_who_was_on_a_node_that_is_killed_is_gone_after_the_presence_ttl()
     ):
         await ada.join("room:1", presence=True)
         await grace.join("room:1")
+        yield nodes, ada, grace
+
+
+@virtual_time
+async def test_who_was_on_a_node_that_is_killed_is_gone_after_the_presence_ttl() -> None:
+    loop = asyncio.get_running_loop()
+    async with room_of_two_nodes() as (nodes, ada, grace):
         await ada.expect("room:1", "$join", data=member("ada"))
         await ada.expect("room:1", "$join", data=member("grace"))
         began = loop.time()
@@ -87,13 +96,7 @@ def member(user: str) -> Member:
 @virtual_time
 async def test_who_leaves_a_node_that_is_shut_down_is_gone_at_once() -> None:
     loop = asyncio.get_running_loop()
-    async with (
-        cluster(2, make_app) as nodes,
-        nodes.node(0).connect("/stream?user=ada") as ada,
-        nodes.node(1).connect("/stream?user=grace", reconnect=None) as grace,
-    ):
-        await ada.join("room:1", presence=True)
-        await grace.join("room:1")
+    async with room_of_two_nodes() as (nodes, ada, grace):
         began = loop.time()
         await nodes.node(1).server.shutdown()
         await ada.expect("room:1", "$leave", timeout=100)

@@ -16,7 +16,7 @@ from openapi.types import Channels, Endpoint, python
 from tests.cli.process import ROOT
 from tests.conftest import Serve
 from tests.types import shop
-from tests.types.written import fixed, formatted, imported, in_python, written
+from tests.types.written import fixed, formatted, imported, in_python, of_channels, written
 
 USE = """
 from decimal import Decimal
@@ -198,27 +198,14 @@ def test_an_endpoint_without_anything_is_a_class_all_the_same(client: Any) -> No
     ],
 )
 def test_a_channel_is_found_by_its_rule(rule: str, channel: str) -> None:
-    endpoint = Endpoint(
-        name=("app", "App"),
-        paths=(),
-        channels=(Channels(rule=rule, data=int, takes=int),),
-    )
-    text = in_python(endpoint)
+    text = in_python(of_channels(Channels(rule=rule, data=int, takes=int)))
     assert f".publish({channel}, event, data, key=key, timeout=timeout)" in text
     assert formatted(text) == text
 
 
 def test_what_a_client_cannot_do_there_has_no_method() -> None:
-    def methods(*, subscribe: bool = True, publish: bool = True, history: bool) -> list[str]:
-        rule = Channels(
-            rule="news:*",
-            data=int,
-            takes=int,
-            subscribe=subscribe,
-            publish=publish,
-            history=history,
-        )
-        text = in_python(Endpoint(name=("app", "App"), paths=(), channels=(rule,)))
+    def methods(**rights: Any) -> list[str]:
+        text = in_python(of_channels(Channels(rule="news:*", data=int, takes=int, **rights)))
         return [word for word in ("subscribe_", "publish_", "history_") if f"def {word}" in text]
 
     assert methods(history=False) == ["subscribe_", "publish_"]
@@ -228,7 +215,6 @@ def test_what_a_client_cannot_do_there_has_no_method() -> None:
 
 def test_channels_of_one_noun_have_methods_of_their_own() -> None:
     rules = ("news*", "news", "news:*", "news:", "New_s", "a:*", "a.*")
-    channels = tuple(Channels(rule=rule, data=int, takes=int) for rule in rules)
-    text = in_python(Endpoint(name=("app", "App"), paths=(), channels=channels))
+    text = in_python(of_channels(*(Channels(rule=rule, data=int, takes=int) for rule in rules)))
     names = [line.split("_", 1)[1].rstrip("(") for line in text.splitlines() if "def sub" in line]
     assert names == ["news_of", "news", "news_of_2", "news_2", "new_s", "a", "a_of"]

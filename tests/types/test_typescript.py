@@ -4,15 +4,16 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from yarl import URL
 
-from openapi.types import Channels, Endpoint, typescript
+from openapi.types import Channels, typescript
 from tests.conftest import Serve
 from tests.types import shop
 from tests.types.compiler import PACKAGE, check, project, run_tool
-from tests.types.written import in_typescript, written
+from tests.types.written import in_typescript, of_channels, written
 
 USE = """
 import type { Client, History, Member, Position, Stream as Items, Subscription } from "aio-openapi";
@@ -170,22 +171,13 @@ async def test_its_methods_call_those_of_the_endpoint(
     ],
 )
 def test_a_channel_is_found_by_its_rule(rule: str, channel: str) -> None:
-    channels = (Channels(rule=rule, data=int, takes=int),)
-    text = in_typescript(Endpoint(name=("app", "App"), paths=(), channels=channels))
+    text = in_typescript(of_channels(Channels(rule=rule, data=int, takes=int)))
     assert f".publish({channel}, event, data, options)" in text
 
 
 def test_what_a_client_cannot_do_there_has_no_method() -> None:
-    def methods(*, subscribe: bool = True, publish: bool = True, history: bool) -> list[str]:
-        rule = Channels(
-            rule="news:*",
-            data=int,
-            takes=int,
-            subscribe=subscribe,
-            publish=publish,
-            history=history,
-        )
-        text = in_typescript(Endpoint(name=("app", "App"), paths=(), channels=(rule,)))
+    def methods(**rights: Any) -> list[str]:
+        text = in_typescript(of_channels(Channels(rule="news:*", data=int, takes=int, **rights)))
         return re.findall(r"^  (\w+)News\(", text, re.MULTILINE)
 
     assert methods(history=False) == ["subscribe", "publish"]

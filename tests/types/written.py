@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from openapi.cli.types import endpoints_of
-from openapi.types import Endpoint, python, typescript
+from openapi.types import Channels, Endpoint, python, typescript
 from tests.cli.process import ROOT
 from tests.types import shop
 
@@ -28,6 +28,11 @@ def in_python(*endpoints: Endpoint) -> str:
 def in_typescript(*endpoints: Endpoint) -> str:
     """The file in TypeScript for some endpoints."""
     return typescript(endpoints, origin=ORIGIN)
+
+
+def of_channels(*channels: Channels) -> Endpoint:
+    """An endpoint that has channels, and nothing else."""
+    return Endpoint(name=("app", "App"), paths=(), channels=channels)
 
 
 def formatted(text: str) -> str:

@@ -8,6 +8,7 @@ import random
 from collections import deque
 from typing import Any
 
+from openapi.protocol.patterns import Pattern
 from openapi.protocol.publication import Publication
 from openapi.protocol.stream import Page, Position
 from openapi.ws.broker import Deliver
@@ -29,6 +30,12 @@ class Weather(MemoryBroker):
         self._is_lossy = lossy
         self._lines: dict[str, deque[tuple[str, object, Position | None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def behind(self, channel: str, position: Position, pattern: Pattern) -> list[int]:
+        """The messages of a stream behind a position that fit a pattern."""
+        stream = self.streams[channel][position.epoch]
+        offsets = range(position.offset + 1, max(stream, default=0) + 1)
+        return [offset for offset in offsets if pattern.matches(stream[offset])]
 
     async def open(self, deliver: Deliver) -> None:
         """Carry to ``deliver``, later or at once."""
