@@ -42,6 +42,7 @@ PACKAGES: dict[str, frozenset[str]] = {
     "schema/_pydantic.py": VALIDATION | {"pydantic", "pydantic_core"},
     # the codecs of the wire, not a second validator
     "protocol/frames.py": frozenset({"msgspec"}),
+    "protocol/incoming.py": frozenset({"msgspec"}),  # a call is made by each message
     "protocol/jsonrpc.py": frozenset({"msgspec"}),
     "protocol/native.py": frozenset({"msgspec"}),
     "spec/": AIOHTTP,

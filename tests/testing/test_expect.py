@@ -175,6 +175,7 @@ async def test_lost_messages_and_wrong_data_are_told_as_to_any_reader() -> None:
     async with serve(make_app(broker)) as server, server.connect() as client:
         await client.join("log:1", type=int)
         await client.publish("log:1", "right", 1)
+        await client.expect("log:1", data=1)
         broker.forget("log:1")
         await client.publish("log:1", "right", 2)
         with pytest.raises(PositionLost):

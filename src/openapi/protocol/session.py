@@ -174,9 +174,11 @@ class Session:
         except RecursionError:
             self._unreadable(Malformed(Failure(error=self._too_deep())))
             return ()
-        if self._deeper(self._limits.json_depth, message):
-            self._nested(frame)
-            return ()
+        depth = self._limits.json_depth
+        if isinstance(message, bytes) or message.count("{") + message.count("[") > depth:
+            if self._deeper(depth, message):
+                self._nested(frame)
+                return ()
         if isinstance(frame, Call):  # nearly all are
             self.failures = 0
             call = self._call(frame, None)
@@ -317,41 +319,8 @@ class Session:
 
     def _call(self, call: Call, reply: BatchReply | None) -> Incoming | None:
         """The call to run. None where there is none: it is refused, or answered already."""
-        try:
-            incoming = self._admit(call, reply)
-        except RpcError as exc:
-            if call.id is None:
-                self.dropped += 1
-            else:
-                failure = Failure(id=call.id, method=call.method, error=Error.of(exc))
-                self._say(self._codec.encode(failure), reply)
-            return None
-        if incoming is None:
-            return None
-        self._taken.add(incoming)
-        if call.id is not None:
-            self.calls[call.id] = incoming
-            if reply is not None:
-                reply.expect()
-        lane = incoming.lane
-        if lane is not None and not self._lanes.enter(lane, incoming):
-            incoming.state = WAITING
-        return incoming
-
-    def _cancel(self, id: CallId) -> Stop | None:
-        call = self.calls.get(id)
-        if call is None:
-            return None
-        text = "Cancelled; its work goes on" if call.method.shield else "Cancelled"
-        self.fail(call, RpcError(ErrorCode.CANCELLED, text))
-        return Stop(call)
-
-    def _admit(self, call: Call, reply: BatchReply | None) -> Incoming | None:
-        """The call to run; None for one that is answered already. Raises what it is refused with.
-
-        Nearly all are taken, so what is wrong with one is found out when something is.
-        """
         id, method, limits = call.id, self.methods.find(call.method), self._limits
+        # Nearly all are taken, so what is wrong with one is found out when something is.
         if (
             method is None
             or id in self.calls
@@ -361,8 +330,9 @@ class Session:
             if call.method == PING and id is not None and id not in self.calls:
                 null = b"\xc0" if self.packed else b"null"
                 self._say(self._codec.answer(id, PING, null), reply)
-                return None
-            raise self._refusal(call, method)
+            else:
+                self._refuse(call, self._refusal(call, method), reply)
+            return None
         timeout = method.timeout if method.timeout is not UNSET else limits.call_timeout
         if call.timeout is not None:
             asked = call.timeout / 1000
@@ -370,12 +340,37 @@ class Session:
         try:
             payload = method.decode(call.payload, packed=self.packed)
             lane = None if method.lane is None else method.lane_of(payload)
+            incoming = self.incoming(id, method, payload, timeout, lane, reply)
         except InvalidData as exc:
-            raise RpcError(ErrorCode.INVALID_PARAMETERS, INVALID, errors=exc.errors) from None
+            error = RpcError(ErrorCode.INVALID_PARAMETERS, INVALID, errors=exc.errors)
+            self._refuse(call, error, reply)
+            return None
         except Exception as exc:
             # A validator of the application's failed. Whoever runs calls logs and answers it.
-            return self.incoming(id, method, None, reply=reply, broken=exc)
-        return self.incoming(id, method, payload, timeout, lane, reply)
+            lane, incoming = None, self.incoming(id, method, None, reply=reply, broken=exc)
+        self._taken.add(incoming)
+        if id is not None:
+            self.calls[id] = incoming
+            if reply is not None:
+                reply.expect()
+        if lane is not None and not self._lanes.enter(lane, incoming):
+            incoming.state = WAITING
+        return incoming
+
+    def _refuse(self, call: Call, error: RpcError, reply: BatchReply | None) -> None:
+        if call.id is None:
+            self.dropped += 1
+        else:
+            failure = Failure(id=call.id, method=call.method, error=Error.of(error))
+            self._say(self._codec.encode(failure), reply)
+
+    def _cancel(self, id: CallId) -> Stop | None:
+        call = self.calls.get(id)
+        if call is None:
+            return None
+        text = "Cancelled; its work goes on" if call.method.shield else "Cancelled"
+        self.fail(call, RpcError(ErrorCode.CANCELLED, text))
+        return Stop(call)
 
     def _refusal(self, call: Call, method: Method | None) -> RpcError:
         """Why a call is not taken."""

@@ -155,7 +155,7 @@ class Asking:
             if room is not None:
                 await room()
             return pending.ask(method, written, ended, item=item, timeout=_milliseconds(timeout))
-        except BaseException:
+        except BaseException:  # whoever asks was cancelled, perhaps
             self._turns.release()
             raise
 

@@ -86,7 +86,11 @@ class Peer(Asking):
         others: Sequence[Message | Reconnect] = ()
         for event in self.session.receive(message):
             if type(event) is Running:
-                self._take(event)
+                event.owner = self
+                if event.state is RUNNING and event.timeout is None and self._gate is None:
+                    self._start(event)  # nearly all
+                else:
+                    self._take(event)
             elif type(event) is Stop:
                 if event.call in self._running:
                     self._stop(event.call)
@@ -125,7 +129,6 @@ class Peer(Asking):
     def _take(self, call: Running) -> None:
         if call.state is DONE:
             return  # the connection ended by what came before it in one batch
-        call.owner = self
         if call.timeout is not None:
             call.limit(self._expire)
         if call.state is WAITING:
@@ -171,7 +174,10 @@ class Peer(Asking):
 
     def _over(self, call: Running) -> None:
         """The work of a call is over, or never began."""
-        call.over()
+        if call.work is None and call.timer is None:  # nearly all
+            call.owner = call.task = None
+        else:
+            call.over()
         self._running.discard(call)
         if self._gate is not None and call in self._gate:
             self._gate.remove(call)

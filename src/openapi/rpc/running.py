@@ -32,10 +32,10 @@ class Running(Incoming, eq=False):
     task: asyncio.Task[None] | None = None
     work: Coroutine[Any, Any, Any] | None = None
     """Of a shielded call: its handler, which nothing but its own end stops."""
-    _loop: asyncio.AbstractEventLoop | None = None
+    timer: asyncio.TimerHandle | None = None
     """Of a call with a deadline, as the next two are."""
+    _loop: asyncio.AbstractEventLoop | None = None
     _since: float | None = None
-    _timer: asyncio.TimerHandle | None = None
     _stopped: bool = False
 
     @property
@@ -51,7 +51,7 @@ class Running(Incoming, eq=False):
         assert self.timeout is not None
         self._loop = loop = asyncio.get_running_loop()
         self._since = loop.time()
-        self._timer = loop.call_later(self.timeout, self._check, expired)
+        self.timer = loop.call_later(self.timeout, self._check, expired)
 
     def rest(self) -> None:
         """What follows does not count: it is not the handler that is waited for."""
@@ -59,7 +59,7 @@ class Running(Incoming, eq=False):
 
     def restart(self) -> None:
         """Measure its time anew."""
-        if self._timer is not None and self._loop is not None:
+        if self.timer is not None and self._loop is not None:
             self._since = self._loop.time()
 
     def stop(self) -> None:
@@ -74,9 +74,9 @@ class Running(Incoming, eq=False):
             self.work.close()  # its task may have ended before its first step
             self.work = None
         self.owner = self.task = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def _check(self, expired: Callable[["Running"], object]) -> None:
         # A stream begins anew with each item; one timer that looks again costs less than one each.
@@ -85,4 +85,4 @@ class Running(Incoming, eq=False):
             if not remaining or self._loop is None:
                 expired(self)
             else:
-                self._timer = self._loop.call_later(remaining, self._check, expired)
+                self.timer = self._loop.call_later(remaining, self._check, expired)

@@ -35,7 +35,7 @@ from openapi.ws.variant import Variant
 if TYPE_CHECKING:
     from openapi.ws.channels import Channels
 
-__all__ = ["Deliveries"]
+__all__ = ["Deliveries", "Owner"]
 
 logger = logging.getLogger(__name__)
 
