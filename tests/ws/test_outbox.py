@@ -100,6 +100,32 @@ def test_many_outboxes_are_flushed_by_one_callback(rig: Rig) -> None:
     assert all(transport.writes == [b"xy"] for transport, _ in others)
 
 
+def test_very_many_outboxes_are_flushed_in_turns_and_in_order(rig: Rig) -> None:
+    others = [rig.another() for _ in range(600)]
+    for _, outbox in others:
+        outbox.send(b"x")
+    for done in (256, 512, 600):
+        assert rig.turns.turn() == 1
+        others[0][1].send(b"y")  # what comes meanwhile is behind
+        assert [transport.writes for transport, _ in others[1:]] == (
+            [[b"x"]] * (done - 1) + [[]] * (600 - done)
+        )
+    assert others[0][0].writes == [b"x", b"yy"]
+    rig.turns.turn()
+    assert others[0][0].writes == [b"x", b"yy", b"y"]
+    assert rig.turns.turn() == 0
+
+
+def test_what_is_expected_is_written_in_the_turn_in_which_it_comes(rig: Rig) -> None:
+    rig.outbox.expect()
+    rig.turns.call_soon(lambda: rig.outbox.send(b"too late"))
+    rig.turns.callbacks.insert(0, lambda: rig.outbox.send(b"answer"))
+    rig.turns.turn()
+    assert rig.transport.writes == [b"answer"]
+    rig.turns.turn()
+    assert rig.transport.writes == [b"answer", b"too late"]
+
+
 def test_a_single_frame_is_written_without_a_copy(rig: Rig) -> None:
     frame = bytes(500)
     rig.outbox.send(frame)

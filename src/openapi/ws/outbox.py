@@ -14,8 +14,16 @@ __all__ = ["Flusher", "Outbox"]
 WRITE_BYTES: Final = 64 * 1024
 
 
+#: How many are written to in one turn: each takes some microseconds, and the loop has more to do.
+_AT_ONCE: Final = 256
+
+
 class Flusher:
-    """Writes every outbox that got something in this turn of the loop, in one callback."""
+    """Writes every outbox that got something in this turn of the loop, in one callback.
+
+    Where they are many, it goes on in the next turns: a message for ten thousand does not keep
+    everybody else waiting until all have it.
+    """
 
     __slots__ = ("_due", "_loop", "filled")
 
@@ -34,6 +42,10 @@ class Flusher:
     def _flush(self) -> None:
         self._due = False
         filled, self.filled = self.filled, []
+        if len(filled) > _AT_ONCE:
+            self.filled = filled[_AT_ONCE:]
+            del filled[_AT_ONCE:]
+            self.schedule()
         for outbox in filled:
             outbox.flush()
 
