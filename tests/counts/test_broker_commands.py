@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -85,12 +86,10 @@ async def test_what_is_appended_in_one_turn_leaves_in_one_write(
     loop: CountingLoop, url: str, broker: Broker, channel: str
 ) -> None:
     assert isinstance(broker, KeepsHistory)
-    history = broker
-    await history.append(channel, "e", 0, retention=KEPT)
+    append = partial(broker.append, channel, "e", retention=KEPT)
+    await append(0)
     said = Said(loop, url, channel)
-    await asyncio.gather(
-        *(history.append(channel, "e", number, retention=KEPT) for number in range(8))
-    )
+    await asyncio.gather(*map(append, range(8)))
     assert said.writes() in ([["EVALSHA"] * 8], [["HPUB"]])  # NATS has them as one record
 
 
