@@ -5,7 +5,8 @@ a timer, which is more than all else that an idle connection has. So the handler
 handshake, and aiohttp is told that the connection is gone: to it, it is.
 
 Not where somebody would notice: code of the application's may stand behind the end of ``get``, in
-an override or in a middleware of aiohttp's, and it shall run when the socket is closed.
+an override, in a handler around the endpoint or in a middleware of aiohttp's, and it shall run when
+the socket is closed.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,6 @@ def is_awaited(view: web.View, get: Callable[[Any], object]) -> bool:
     server = cast("web.Server", request.protocol._manager)  # private, as in shutdown.py
     return (
         cls.get is not get  # type: ignore[attr-defined] # a view has the methods that it has
-        or cls.__await__ is not web.View.__await__
         or request.match_info.handler is not cls
         or any(app.middlewares for app in request.match_info.apps)
         or server.handler_cancellation
