@@ -26,9 +26,10 @@ Subscribers = dict[S, int]
 class _Channel(Generic[S]):
     """The subscriptions to one channel: by subscriber, by text, and by how an event finds them."""
 
-    __slots__ = ("everything", "exact", "globs", "members", "patterns")
+    __slots__ = ("everything", "exact", "globs", "members", "name", "patterns")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.members: dict[S, dict[str, int]] = {}  # what each has, since when
         self.patterns: dict[str, Subscribers[S]] = {}  # each of these is also in one of the next:
         self.everything: Subscribers[S] = {}  # those of the pattern *
@@ -104,10 +105,10 @@ class TopicIndex(Generic[S]):
         topic = self._channels.get(channel)
         first = topic is None
         if topic is None:
-            topic = self._channels[channel] = _Channel()
+            topic = self._channels[channel] = _Channel(channel)
         self._order += 1
         topic.add(subscriber, pattern, self._order)
-        self._own.setdefault(subscriber, {})[channel] = None
+        self._own.setdefault(subscriber, {})[topic.name] = None  # one text for all who have it
         return first
 
     def unsubscribe(self, subscriber: S, channel: str, pattern: str | None = None) -> bool:
