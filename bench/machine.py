@@ -1,16 +1,15 @@
 """What it was measured on, for the report."""
 
-import os
 import platform
 import re
-import shutil
 import subprocess
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bench.process import ROOT, SHARED
+from bench.peers import node_on_path, pins
+from bench.process import CORES, SHARED
 
 __all__ = ["machine"]
 
@@ -21,16 +20,13 @@ def machine() -> dict[str, Any]:
     """The processor, the kernel, the interpreters, and the versions of all that takes part."""
     found: dict[str, Any] = {
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": len(CORES),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "node": _node(),
         "uvloop": version("uvloop"),
         "date": date.today().isoformat(),
-        "versions": {
-            **_pinned(ROOT / "bench/peers.txt"),
-            **{name: version(name) for name in _OURS},
-        },
+        "versions": pins() | {name: version(name) for name in _OURS},
     }
     if SHARED:
         found["notes"] = "one core only: server and load share it"
@@ -45,11 +41,7 @@ def _cpu() -> str:
 
 
 def _node() -> str | None:
-    if (node := shutil.which("node")) is None:
+    if (node := node_on_path()) is None:
         return None
     done = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
     return done.stdout.strip().removeprefix("v") or None
-
-
-def _pinned(requirements: Path) -> dict[str, str]:
-    return dict(re.findall(r"^([\w.-]+)==(\S+)", requirements.read_text(), re.MULTILINE))

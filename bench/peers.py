@@ -24,7 +24,7 @@ from bench import dialects
 from bench.dialects import Dialect, Worded
 from openapi import __version__
 
-__all__ = ["PEERS", "ROOT", "Peer", "node_program", "peer_python"]
+__all__ = ["PEERS", "ROOT", "Peer", "node_on_path", "node_program", "peer_python", "pins"]
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -34,6 +34,9 @@ _JS: Final = ROOT / "bench/js"
 _SERVERS: Final = ROOT / "bench/servers"
 
 Command: TypeAlias = Sequence[str | Path]
+
+#: Why a folder could not be made: it is not tried again in each round.
+_FAILED: Final[dict[Path, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def node_program() -> Path:
 
     Raises RuntimeError where there is no Node.js or no npm, or the packages cannot be had.
     """
-    node, npm = _on_path("node"), _on_path("npm")
+    node, npm = _needed("node"), _needed("npm")
     quietly = ("--loglevel=error", "--no-audit", "--no-fund", "--no-update-notifier")
     command: Command = [npm, "ci", "--ignore-scripts", *quietly]
     lock = (_JS / "package-lock.json").read_bytes()
@@ -86,6 +89,8 @@ def node_program() -> Path:
 
 def _make(folder: Path, *, of: bytes, by: Command, where: Path) -> None:
     """Have a folder made, if it was not made of this; by one process, if several want it."""
+    if folder in _FAILED:
+        raise RuntimeError(_FAILED[folder])
     mark, wanted = folder / ".made-of", sha256(of).hexdigest()
     locks = ROOT / ".venvs"
     locks.mkdir(exist_ok=True)
@@ -97,7 +102,8 @@ def _make(folder: Path, *, of: bytes, by: Command, where: Path) -> None:
             made = subprocess.run(by, check=False, cwd=where, env=environment, stdout=sys.stderr)
             if made.returncode != 0:
                 command = " ".join(map(str, by))
-                raise RuntimeError(f"{folder} cannot be made, as is said above, by: {command}")
+                _FAILED[folder] = f"{folder} cannot be made, as is said above, by: {command}"
+                raise RuntimeError(_FAILED[folder])
             mark.write_text(wanted)
 
 
@@ -106,7 +112,12 @@ def _path() -> str:
     return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
 
 
-def _on_path(program: str) -> Path:
+def node_on_path() -> str | None:
+    """The Node.js that runs the peers, if there is one."""
+    return shutil.which("node", path=_path())
+
+
+def _needed(program: str) -> Path:
     found = shutil.which(program, path=_path())
     if found is None:
         raise RuntimeError(
@@ -130,8 +141,8 @@ def _node(server: str) -> Command:
 
 
 @cache
-def _pins() -> dict[str, str]:
-    """The versions of the peers, by their name."""
+def pins() -> dict[str, str]:
+    """The versions of the peers, and of what they need, by the name of the package."""
     lines = _REQUIREMENTS.read_text().splitlines()
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     packages = json.loads((_JS / "package-lock.json").read_text())["packages"]
@@ -141,7 +152,7 @@ def _pins() -> dict[str, str]:
 
 
 def _titled(title: str, package: str) -> str:
-    return f"{title} {_pins()[package]}"
+    return f"{title} {pins()[package]}"
 
 
 PEERS: Final = (

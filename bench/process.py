@@ -22,6 +22,7 @@ import psutil
 from bench.figures import Headroom
 
 __all__ = [
+    "CORES",
     "LOAD_CORE",
     "ROOT",
     "SERVER_CORE",
@@ -35,10 +36,11 @@ __all__ = [
 
 ROOT: Final = Path(__file__).parents[1]
 
-_CORES: Final = sorted(os.sched_getaffinity(0))
-SERVER_CORE: Final = _CORES[0]
-LOAD_CORE: Final = _CORES[min(1, len(_CORES) - 1)]
-SHARED: Final = len(_CORES) == 1
+#: Those that this process may use, before it is kept to one of them.
+CORES: Final = sorted(os.sched_getaffinity(0))
+SERVER_CORE: Final = CORES[0]
+LOAD_CORE: Final = CORES[min(1, len(CORES) - 1)]
+SHARED: Final = len(CORES) == 1
 
 #: Seconds until a server has said its port, and until it has ended.
 _START: Final = 30.0
@@ -62,7 +64,7 @@ def pin_load() -> None:
 def everywhere() -> Iterator[None]:
     """Let this process run on every core for a while."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, set(_CORES))
+    os.sched_setaffinity(0, set(CORES))
     try:
         yield
     finally:
@@ -118,7 +120,7 @@ class Server:
     def __init__(self, peer: Startable, *options: str, core: int | None = SERVER_CORE) -> None:
         self._peer = peer
         self._options = options
-        self._cores = set(_CORES) if core is None else {core}
+        self._cores = set(CORES) if core is None else {core}
         self.port = 0
         self.pids: list[int] = []
 
