@@ -27,7 +27,8 @@ OPPONENTS: Final[Mapping[str, Opponent]] = {
     "aiohttp": Opponent(
         "aiohttp by hand",
         "aiohttp",
-        "`async for` and `send_str`; fan-out by `gather`; nothing is validated",
+        "text as bytes (`decode_text=False`, `send_frame`); fan-out by a loop over `send_frame`;"
+        " nothing is validated",
     ),
     "picows": Opponent(
         "picows by hand",
@@ -38,7 +39,7 @@ OPPONENTS: Final[Mapping[str, Opponent]] = {
     "websockets": Opponent(
         "websockets by hand",
         "websockets",
-        "`async for` and `send`; fan-out by `broadcast`; nothing is validated",
+        "text as bytes (`recv(decode=False)`); fan-out by `broadcast`; nothing is validated",
     ),
     "python-socketio": Opponent(
         "python-socketio",

@@ -8,6 +8,7 @@ import orjson  # type: ignore[import-not-found] # it is in an environment of its
 import uvloop
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.asyncio.server import serve as serve_websockets
+from websockets.exceptions import ConnectionClosed
 
 Method: TypeAlias = Callable[[ServerConnection, Any], Awaitable[object]]
 
@@ -35,11 +36,14 @@ METHODS: dict[str, Method] = {"order": order, "subscribe": subscribe, "publish":
 async def stream(connection: ServerConnection) -> None:
     """Answer the calls of one connection."""
     try:
-        async for message in connection:
-            call = orjson.loads(message)
+        while True:
+            # As bytes: its documentation advises it where JSON is read from these.
+            call = orjson.loads(await connection.recv(decode=False))
             response = await METHODS[call["method"]](connection, call["payload"])
             answer = {"id": call["id"], "method": call["method"], "response": response}
             await connection.send(orjson.dumps(answer), text=True)
+    except ConnectionClosed:
+        pass  # the client has gone, or goes
     finally:
         for subscribed in CHANNELS.values():
             subscribed.discard(connection)
