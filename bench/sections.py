@@ -119,14 +119,17 @@ SECTIONS: Final = (
         ("memory-",),
         "What one more idle connection with one subscription costs: the slope, from 500 to 10,000"
         " connections, of the memory of the process, where what it shares with others counts in"
-        " part (PSS). What the kernel holds for a socket is not in it.",
+        " part (PSS). What the kernel holds for a socket is not in it; garbage that the server has"
+        " not collected yet is.",
         {"memory": "Memory per idle connection with one subscription, by server"},
     ),
     Section(
         "Many connections",
         ("hold-", "gc-"),
-        "Connections held at once; and the garbage collector, which walks all that there is: one"
-        " full collection, after `gc.freeze` has been called.",
+        "Connections held at once; and one full collection by the garbage collector, which walks"
+        " all that there is but what `gc.freeze` has set aside. Frozen with the connections it has"
+        " next to nothing left to walk. An application that freezes once, when it starts, has the"
+        " other figure: of the connections that came since.",
     ),
     Section(
         "Latency at half load",
@@ -141,7 +144,10 @@ SECTIONS: Final = (
     Section(
         "Recovery",
         ("recovery-",),
-        "Clients that were cut off come back at the same moment, and each gets what it missed.",
+        "Clients that were cut off come back at the same moment, and each gets what it missed, from"
+        " the memory of the process. A reading is one that takes messages from the stream; to ask"
+        " how far the stream has come takes none, and is not counted. The time is on the clock,"
+        " from the first request to the last answer.",
     ),
     Section(
         "Over Redis",
@@ -158,6 +164,12 @@ SECTIONS: Final = (
             "redis-node-p50": "delay p50",
             "redis-node-p99": "delay p99",
         },
+    ),
+    Section(
+        "What the load can do",
+        ("headroom-",),
+        "The rate of the load with a server that answers with prepared bytes, divided by its rate"
+        " with this project's server.",
     ),
     Section(
         "A slow reader",

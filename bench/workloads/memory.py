@@ -58,7 +58,7 @@ def _collect(workload: Workload, peer: "Peer", scale: Scale) -> Iterator[Sample 
     yield workload.sample(frozen["ms"])
     yield Sample(
         f"{workload.id}-since",
-        f"the same where the {_COLLECTED:,} came since gc.freeze, at the start",
+        f"a full garbage collection at {_COLLECTED:,} connections that came since gc.freeze",
         workload.unit,
         since["ms"],
     )
@@ -81,8 +81,8 @@ WORKLOADS: Final = (
     ),
     Workload(
         "gc-5000",
-        f"a full garbage collection at {_COLLECTED:,} connections, after gc.freeze",
-        "ms",
+        f"a full garbage collection at {_COLLECTED:,} connections, after gc.freeze with them",
+        "ms of CPU",
         _collect,
         is_ours,
     ),

@@ -81,7 +81,9 @@ def _measure(workload: Workload, peer: "Peer", scale: Scale) -> Iterator[Sample 
             seconds = _recover(connections, call, dialect)
         reads = tell(publisher, "reads")["reads"] - before
     yield workload.sample(seconds)
-    yield Sample(f"{workload.id}-reads", "reads of the stream for that", "reads", reads)
+    yield Sample(
+        f"{workload.id}-reads", "readings of the stream's messages for that", "readings", reads
+    )
     yield Sample(
         f"{workload.id}-cpu",
         "CPU of the server for that",
