@@ -95,17 +95,41 @@ def test_what_was_measured_before_ctrl_c_is_kept(
     assert "what was measured until now is kept" in capsys.readouterr().err
 
 
-def test_a_quick_run_has_less_of_everything_and_writes_no_report(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_quick_run_has_less_of_everything_and_says_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     some = workload(measured, quick=True), workload(measured, "connect")
     monkeypatch.setattr(program, "WORKLOADS", some)
-    report = tmp_path / "benchmarks.md"
-    program.main(["--quick", "--json", str(path), "--report", str(report)])
-    found = json.loads(path.read_text())["figures"]
-    assert {each["workload"] for each in found} == {"rpc-1"}
-    assert len(found) < len(PEERS)
-    assert not report.exists()
+    program.main(["--quick", "--json", str(path)])
+    found = json.loads(path.read_text())
+    assert {each["workload"] for each in found["figures"]} == {"rpc-1"}
+    assert len(found["figures"]) < len(PEERS)
+    assert found["machine"]["notes"].startswith("a quick run: ")
+    assert "20% of the number that is named" in capsys.readouterr().out
+
+
+def test_a_quick_run_is_no_report(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        program.main(["--quick", "--report", str(path.with_suffix(".md"))])
+    assert "a quick run does too little for a report" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        ([], "bench.json"),
+        (["--quick"], "bench-part.json"),
+        (["--peer", "ours"], "bench-part.json"),
+        (["--workload", "rpc-1"], "bench-part.json"),
+    ],
+)
+def test_figures_of_everything_are_not_overwritten_by_those_of_some(
+    path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], file: str
+) -> None:
+    monkeypatch.setattr(program, "ROOT", path.parent)
+    monkeypatch.setattr(program, "WORKLOADS", (workload(measured, quick=True),))
+    program.main(arguments)
+    assert [each.name for each in (path.parent / "build").iterdir()] == [file]
 
 
 def test_workloads_have_names_of_their_own() -> None:
