@@ -148,13 +148,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         interrupted = True
         _say("interrupted: what was measured until now is kept")
-    print(
-        _table(figures),
-        "",
-        "Beside the peer where the load used most, and where the server used least:",
-        _cores(figures),
-        sep="\n",
-    )
+    print(_table(figures))
+    if figures.headroom:
+        print(
+            "",
+            "Beside the peer where the load used most, and where the server used least:",
+            _cores(figures),
+            sep="\n",
+        )
     if "notes" in measured_on:
         print("", f"This was {measured_on['notes']}.", sep="\n")
     _say(f"the figures are in {json}")
