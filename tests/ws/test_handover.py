@@ -2,16 +2,22 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 from aiohttp import web
 from yarl import URL
 
+from openapi.errors import CloseCode
+from openapi.protocol.limits import Limits
 from openapi.ws import SocketsManager
+from openapi.ws.socket import Websocket
 from tests.conftest import Serve
 from tests.ws.endpoints import MANAGER, Endpoint, application
 from tests.ws.peer import peer
+from tests.ws.raw import CLOSE, RawSocket, masked, message
+from tests.ws.tcp import Line
 
 
 def open_connections(runner: web.AppRunner) -> int:
@@ -124,3 +130,103 @@ async def test_a_server_that_cancels_handlers_whose_client_is_gone_cancels_those
     finally:
         await runner.cleanup()
     assert not caplog.records
+
+
+async def test_a_socket_that_comes_as_the_server_ends_has_its_answers() -> None:
+    may_end, sockets = asyncio.Event(), Ending()
+
+    class Slow(Endpoint):
+        async def ws_rpc_slow(self, payload: dict[str, Any]) -> str:
+            """An answer that takes its time"""
+            await may_end.wait()
+            return "done"
+
+    async def end() -> None:
+        assert runner.server is not None
+        runner.server.pre_shutdown()
+        await runner.server.shutdown(60)
+
+    runner = web.AppRunner(application(Slow, sockets=sockets))
+    try:
+        url = await url_of(runner)
+        async with peer(url) as other:
+            await other.call("info")  # the server knows the manager from here on
+            sockets.then = end()
+            client = await RawSocket.open(url, behind=message({"id": 1, "method": "slow"}))
+            assert (await client.receive())["event"] == "$reconnect"
+            may_end.set()
+            assert (await client.receive())["response"] == "done"
+            assert await client.close_code() == CloseCode.RESTART
+            await client.shut()
+        assert sockets.ending is not None
+        await sockets.ending
+    finally:
+        await runner.cleanup()
+
+
+class Ending(SocketsManager):
+    """Runs ``then`` in the turn behind that in which a socket came."""
+
+    then: Coroutine[Any, Any, None] | None = None
+    ending: asyncio.Task[None] | None = None
+
+    def add(self, ws: Websocket) -> None:
+        super().add(ws)
+        if self.then is not None:
+            self.ending = asyncio.create_task(self.then)
+
+
+async def test_a_socket_that_was_opening_as_the_server_ended_is_closed_and_not_cut() -> None:
+    preparing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+        preparing.set()
+        await go_on.wait()
+
+    app = application()
+    app.on_response_prepare.append(prepare)
+    runner = web.AppRunner(app)
+    url = await url_of(runner)
+    opening = asyncio.create_task(RawSocket.open(url))
+    await preparing.wait()
+    assert runner.server is not None
+    (http,) = runner.server.connections
+    cleanup = asyncio.create_task(runner.cleanup())
+    while not http._force_close:  # noqa: ASYNC110 # it is waited for from then on
+        await asyncio.sleep(0)
+    go_on.set()
+    client = await opening
+    assert await client.close_code() == CloseCode.RESTART
+    assert app[MANAGER].sockets, "its closing frame is not here yet"
+    client.writer.write(masked(CLOSE, CloseCode.RESTART.to_bytes(2)))
+    assert await client.reader.read() == b""
+    await cleanup
+    await client.shut()
+
+
+async def test_what_nobody_read_before_the_handshake_counts_against_a_slow_reader(
+    serve: Serve,
+) -> None:
+    async def fill(request: web.Request, response: web.StreamResponse) -> None:
+        assert request.transport is not None
+        while not request.protocol.writing_paused:  # as answers to requests before it would
+            request.transport.write(bytes(65536))
+
+    sockets = SocketsManager(limits=Limits(outbox_bytes=65536))
+    app = application(sockets=sockets)
+    app.on_response_prepare.append(fill)
+    line = Unread((await serve(app)) / "stream")
+    await line.connect()
+    line.pause()
+    while not sockets.sockets:  # noqa: ASYNC110 # the client cannot tell, it reads nothing
+        await asyncio.sleep(0)
+    (socket,) = sockets.sockets
+    socket.connection.send(bytes(65536))
+    assert socket.connection.queued_bytes > 65536
+    await socket.connection.wait_closed()
+    assert socket.connection.close_code == CloseCode.TOO_SLOW
+    line.reset()
+
+
+class Unread(Line):
+    """Of which nothing is read."""

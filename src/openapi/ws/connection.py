@@ -163,6 +163,8 @@ class Connection(asyncio.Protocol):
             # asyncio reads 256 KiB at a time, for which the allocator maps memory anew each time.
             self._transport.max_size = _READ_BYTES
         self._transport.set_protocol(self)
+        if self._http.writing_paused:  # by answers to requests before it, which nobody has read
+            self._outbox.pause()
         self.peer.pause()  # until it is greeted: its manager does not know it yet
         if behind.data:
             self.data_received(behind.data)

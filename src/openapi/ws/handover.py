@@ -37,7 +37,10 @@ def let_go(http: web.RequestHandler) -> None:
 
     The request goes on to know the transport, with its addresses and certificates.
     """
+    server = cast("web.Server", http._manager)
     http.keep_alive(False)  # which lets go of a timer, too
     transport, http.transport = http.transport, None  # or it would be closed
     http.connection_lost(None)
+    # It forgets it when the handler has ended, a few turns later. If it ends meanwhile, it cuts it.
+    server.connection_lost(http)
     http.transport = transport

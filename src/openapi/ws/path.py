@@ -155,7 +155,8 @@ class WsPathMixin(Websocket, web.View, metaclass=_Endpoint):
             # A subclass's own code; the client has its 101, and hears of this in a closing frame.
             logger.exception("adding socket %s failed", self)
             self.connection.close(CloseCode.INTERNAL_ERROR)
-        if not is_awaited(self, WsPathMixin.get):
+        # One that closes already may do so as the server ends, which waits for its handlers.
+        if not (self.connection.gone or is_awaited(self, WsPathMixin.get)):
             await response.write_eof()
             let_go(request.protocol)
             return response
