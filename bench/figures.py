@@ -3,7 +3,8 @@
 The JSON has three parts, and the report is made from it alone:
 
 - ``machine``: what it was measured on
-- ``figures``: ``{"workload", "title", "unit", "peer", "values": [one of each round], "notes"}``
+- ``figures``: ``{"workload", "title", "unit", "peer", "values": [one of each round], "notes",
+  "failures"}``; the last are rounds that have no value
 - ``headroom``: ``{"what", "peer", "server", "load", "rate"}``, the parts of their cores that both
   used, and what they did in a second; the peer ``null`` answers with prepared bytes, so that the
   load can show how fast it is
@@ -84,6 +85,8 @@ class Figure:
     peer: str
     values: list[float] = field(default_factory=list)
     notes: str = ""
+    #: Rounds that have no value.
+    failures: int = 0
 
     @property
     def median(self) -> float:
@@ -109,10 +112,14 @@ class Figures:
         self._path = path
         self._figures: dict[tuple[str, str], Figure] = {}
         self._headroom: dict[tuple[str, str], list[Headroom]] = {}
-        self.failures = 0
 
     def __iter__(self) -> Iterator[Figure]:
         return iter(self._figures.values())
+
+    @property
+    def failures(self) -> int:
+        """Rounds of any of them that have no value."""
+        return sum(each.failures for each in self)
 
     def figure(self, workload: str, peer: str) -> Figure | None:
         """One of them; None where it was not measured."""
@@ -128,8 +135,9 @@ class Figures:
 
     def fail(self, workload: str, title: str, unit: str, peer: str, why: str) -> None:
         """A round has no value; the figure says why."""
-        self.failures += 1
-        self._figure(workload, title, unit, peer).note(f"failed: {why}")
+        figure = self._figure(workload, title, unit, peer)
+        figure.failures += 1
+        figure.note(f"failed: {why}")
         self._write()
 
     def used(self, headroom: Headroom) -> None:

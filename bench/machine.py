@@ -1,5 +1,6 @@
 """What it was measured on, for the report."""
 
+import os
 import platform
 import re
 import subprocess
@@ -17,10 +18,14 @@ _OURS: Final = ("aiohttp", "msgspec", "uvloop")
 
 
 def machine() -> dict[str, Any]:
-    """The processor, the kernel, the interpreters, and the versions of all that takes part."""
+    """The processor, the kernel, the interpreters, and the versions of all that takes part.
+
+    ``load`` is the average of the last minute: on a machine with nothing else to do it is near 0.
+    """
     found: dict[str, Any] = {
         "cpu": _cpu(),
         "cores": len(CORES),
+        "load": round(os.getloadavg()[0], 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "node": _node(),

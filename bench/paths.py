@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from bench.dialects import ORDER
 from openapi.protocol.framing import text_frame
 from openapi.protocol.topics import TopicIndex
 from openapi.protocol.websocket import WebSocket
@@ -33,13 +34,6 @@ __all__ = ["COUNTING", "PATHS", "HotPath", "Step"]
 COUNTING: Final = "callgrind_control"
 """What has valgrind count from a moment on: the interpreter's start is most of what a run does."""
 
-ORDER: Final = {
-    "id": 123456,
-    "item": "oolong",
-    "price": 12.5,
-    "express": True,
-    "note": "leave it there",
-}
 RECEIPT: Final = {"id": 123456, "total": 15.0, "text": "leave it there"}
 DATA: Final = "x" * 100
 SUBSCRIBERS: Final = 100

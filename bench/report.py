@@ -46,7 +46,7 @@ def page(data: Mapping[str, Any], *, why: Mapping[str, str], plots: Iterable[str
     parts = {
         "machine": [_machine(machine)] if figures else ["Nothing was measured yet.\n"],
         "opponents": [_opponents(versions, figures)],
-        "goals": _goals(medians(figures), why),
+        "goals": [*_goals(medians(figures), why), *_failed(figures)],
         "sections": _sections(figures, set(plots), versions),
         "headroom": _headroom(data["headroom"]),
     }
@@ -88,6 +88,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
     )
     facts = {
         "Processor": f"{machine['cpu']}, cores: {machine['cores']}",
+        "Load of the machine before": f"{machine.get('load', 'unknown')}",
         "Kernel": machine["kernel"],
         "Python": f"{machine['python']}, uvloop {machine['uvloop']}" + (f", {of}" if of else ""),
         "Node.js": machine["node"] or "none",
@@ -130,6 +131,19 @@ def _goals(of: Medians, why: Mapping[str, str]) -> Iterator[str]:
     for goal, outcome in outcomes.items():
         if outcome is Outcome.MISSED and goal.name in why:
             yield f"### {goal.name}: why it is missed\n\n{why[goal.name]}\n"
+
+
+def _failed(figures: Sequence[Figure]) -> Iterator[str]:
+    failed = [
+        f"`{figure['workload']}` with {figure['peer']} ({figure['failures']})"
+        for figure in figures
+        if figure.get("failures")
+    ]
+    if failed:
+        yield (
+            f"Rounds failed, and are in no median: {', '.join(failed)}. The notes below the tables"
+            " say how.\n"
+        )
 
 
 def _bound(goal: Goal) -> str:

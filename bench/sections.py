@@ -169,7 +169,8 @@ SECTIONS: Final = (
         "What the load can do",
         ("headroom-",),
         "The rate of the load with a server that answers with prepared bytes, divided by its rate"
-        " with this project's server.",
+        " with this project's server. That server has its own system calls to pay for: the load by"
+        " itself is faster than this.",
     ),
     Section(
         "A slow reader",

@@ -105,6 +105,7 @@ def test_what_was_measured_is_in_the_file_as_soon_as_it_is_known(tmp_path: Path)
                 "peer": "ours",
                 "values": [3.0],
                 "notes": "",
+                "failures": 0,
             }
         ],
         "headroom": [],

@@ -134,6 +134,14 @@ def test_a_figure_without_values_says_why() -> None:
     assert "- aiohttp by hand 3.14.5: failed: OSError: gone" in text
 
 
+def test_rounds_that_failed_are_told_beside_the_goals() -> None:
+    failing = figure("rpc-1", "ours", 10.0, notes="failed: WrongAnswerError: no") | {"failures": 2}
+    text = shown(failing, figure("rpc-1", "aiohttp", 20.0))
+    goals = text[text.index("## Goals") : text.index("## How it is measured")]
+    assert "Rounds failed, and are in no median: `rpc-1` with ours (2)." in goals
+    assert "Rounds failed" not in shown(figure("rpc-1", "ours", 10.0))
+
+
 def test_a_workload_of_ours_alone_is_a_row() -> None:
     text = shown(
         figure("gc-5000", "ours", 4, 6, unit="ms"), figure("gc-5000-tasks", "ours", 0, unit="tasks")
