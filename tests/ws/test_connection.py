@@ -9,11 +9,13 @@ import pytest
 from yarl import URL
 
 from openapi.errors import InvalidData, RpcError
+from openapi.protocol.websocket import State
 from openapi.ws import Limits, SocketsManager, WsPathMixin
 from tests.conftest import Serve
 from tests.ws.endpoints import MANAGER, Endpoint, application
 from tests.ws.peer import peer
 from tests.ws.raw import BINARY, CLOSE, PING, PONG, RawSocket, masked, message
+from tests.ws.tcp import served
 
 
 class Gated(Endpoint):
@@ -432,6 +434,29 @@ async def test_the_peers_closing_frame_is_answered_with_its_code(serve: Serve) -
         await ws.connection.wait_closed()
         assert ws.connection.close_code == (code if payload else 1005)
         await socket.shut()
+
+
+@pytest.mark.parametrize("last", [masked(CLOSE, b"\x03\xe8"), b"no frame of a client"])
+async def test_what_waits_for_room_goes_out_whatever_follows_from_the_peer(
+    last: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = application()
+    async with served(app, send_buffer=4096) as url:
+        socket = await RawSocket.open(url, receive_buffer=4096)
+        socket.writer.transport.pause_reading()  # type: ignore[attr-defined] # it is one of both ways
+        (ws,) = app[MANAGER].sockets
+        for _ in range(10):
+            ws.connection.send(bytes(65536))
+        ws.connection.close(4504, "away with you")
+        assert ws.connection.queued_bytes > 65536
+        socket.writer.write(last)
+        while ws.connection._websocket.state is not State.CLOSED:  # noqa: ASYNC110 # it is silent
+            await asyncio.sleep(0)
+        socket.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert await socket.close_code() == 4504
+        await socket.shut()
+        await ws.connection.wait_closed()
+    assert not caplog.records
 
 
 async def test_a_peer_that_sends_only_rubbish_is_closed_with_4503(serve: Serve) -> None:

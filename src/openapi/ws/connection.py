@@ -412,8 +412,8 @@ class Connection(asyncio.Protocol):
         # The server ends the TCP connection (RFC 6455 section 7.1.1), behind what is queued.
         if frame:
             self._say_goodbye(frame, code, reason, then=self._transport.close)
-        else:  # ours was the first
-            self._transport.close()
+        else:  # ours was the first, and may still wait for room
+            self._outbox.finish(self._transport.close)
 
     def _peer_broke(self, code: int, reason: str) -> None:
         frame = self._websocket.close(code, reason)
@@ -424,7 +424,7 @@ class Connection(asyncio.Protocol):
         if frame:
             self._say_goodbye(frame, code, reason, then=end)
         else:
-            end()
+            self._outbox.finish(end)
 
     def _close(self, code: int, reason: str, *, timeout: float | None = None) -> None:
         frame = self._websocket.close(code, reason)

@@ -176,6 +176,12 @@ class Outbox:
             self._size += len(last)
             self.flush()
 
+    def finish(self, then: Callable[[], object]) -> None:
+        """Call ``then`` behind what waits, which is at once where nothing does. It is closed."""
+        self._then = then
+        if not self._frames:
+            self._end()
+
     def discard(self) -> None:
         """The transport is gone: drop everything, the callbacks too."""
         self._closed = True
