@@ -23,6 +23,7 @@ from bench.peers import PEERS, Peer
 from bench.process import ROOT, pin_load
 from bench.report import write
 from bench.workloads import WORKLOADS, Scale, Workload
+from bench.workloads.headroom import NULL
 
 __all__ = ["main"]
 
@@ -104,7 +105,8 @@ def _table(figures: Figures) -> str:
 
 def _cores(figures: Figures) -> str:
     lines = []
-    for what, some in groupby(figures.headroom, key=lambda each: each.what):
+    servers = [each for each in figures.headroom if each.peer != NULL.name]
+    for what, some in groupby(servers, key=lambda each: each.what):
         rounds = list(some)
         load = max(each.load for each in rounds)
         server = min(each.server for each in rounds)

@@ -196,13 +196,13 @@ def _section(
 
 def _headroom(used: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if used:
-        yield "### The load has time left\n"
+        yield "### How much time the load has left\n"
         yield (
             "A load that is too slow would let a server wait, and then do more at once than it"
             " would have had to. So here is, for each workload, how many operations a second there"
-            " were at most, and by which server; how many the load can do with a server that only"
-            " sends prepared bytes; and the parts of their cores that were used, of the server at"
-            " least and of the load at most.\n"
+            " were at most, and by which server; how many the load does with a server that only"
+            " sends prepared bytes, and so at least could do; and the parts of their cores that"
+            " were used, of the server at least and of the load at most.\n"
         )
         yield "\n".join((*headroom(used), ""))
 

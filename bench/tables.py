@@ -137,7 +137,7 @@ def headroom(used: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             )
         )
     yield from table(
-        ("workload", "at most", "by", "the load alone", "headroom", "server", "load"),
+        ("workload", "at most", "by", "with prepared bytes", "headroom", "server", "load"),
         rows,
         "-r-rrrr",
     )
