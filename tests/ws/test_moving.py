@@ -7,7 +7,9 @@ import pytest
 from openapi.client import ClientState, Status, connect
 from openapi.protocol.limits import Limits
 from openapi.ws import drain
+from openapi.ws.background import Background
 from tests.conftest import Serve
+from tests.ws.endpoints import MANAGER, application
 from tests.ws.peer import peer
 from tests.ws.test_nodes import QUIET, Cluster, until
 
@@ -67,6 +69,24 @@ async def test_nobody_stays_longer_than_the_window(
         await old.sockets.drain()
         assert (await idle.receive())["event"] == "$reconnect"
         assert (await idle.closed())[0] == 1012
+
+
+async def test_who_stays_is_told_as_well_where_the_loop_ends_before(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "_MOVING", 600.0)
+
+    async def nothing() -> None:
+        """Nothing else is to be let go of."""
+
+    app = application()
+    async with peer(await serve(app) / "stream") as idle:
+        await idle.call("info")
+        stay = [socket.connection for socket in app[MANAGER].sockets]
+        draining = drain.Drain(Limits(), lambda: stay, lambda: True, Background(), nothing).begin()
+        assert (await idle.receive())["event"] == "$reconnect"
+        draining.cancel()  # as all tasks are, by a second signal
+        assert await idle.closed() == (1012, "the server restarts")
 
 
 async def test_where_there_is_no_other_server_nobody_stays(

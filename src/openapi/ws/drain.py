@@ -83,9 +83,11 @@ class Drain:
             after = random.uniform(0, window)
             stays = 0.0 if moving is None else after + moving
             connection.drain(after=round(after * 1000), stays=stays)
-        await _gone(connections, limits.drain_window)
-        for connection in connections:
-            connection.restart()
+        try:
+            await _gone(connections, limits.drain_window)
+        finally:  # the loop may end before: then it is cancelled, and each is told all the same
+            for connection in connections:
+                connection.restart()
         await _gone(connections, None)
         if outliving := self._background.outliving:
             remaining = max(0.0, self._window_ends - loop.time())
