@@ -810,3 +810,22 @@ def test_what_is_published_is_an_event_and_forgives_too(message: Any) -> None:
     assert len(talk.say(message)) == 1
 
     assert talk.session.failures == 0
+
+
+def test_a_ping_is_answered_while_calls_are_refused_and_a_second_one_with_its_id_is_not() -> None:
+    for codec in (JSON, MSGPACK):
+        talk = Talk(Limits(calls=1), codec)
+        talk.run(1)
+        talk.say({"id": 2, "method": "rpc.ping"})
+        talk.session.drain(5)
+        talk.say({"id": 3, "method": "rpc.ping"})
+        talk.say({"id": None, "method": "rpc.ping"})
+        assert [(frame["id"], frame["response"]) for frame in talk.sent()] == [(2, None), (3, None)]
+        talk.say({"id": 1, "method": "rpc.ping"})
+        assert talk.error()["code"] == ErrorCode.SHUTTING_DOWN
+
+
+def test_a_log_that_names_a_call_has_nothing_of_its_payload() -> None:
+    call = Talk().run(1, "echo", {"password": "secret"})
+
+    assert repr(call) == "<Incoming echo running>"

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openapi.protocol.deflate import Deflate
-from openapi.protocol.framing import binary_frame, close_frame, ping_frame, pong_frame, text_frame
+from openapi.protocol.framing import (
+    binary_frame,
+    close_frame,
+    framer,
+    ping_frame,
+    pong_frame,
+    text_frame,
+)
 from openapi.protocol.websocket import (
     Broken,
     Closed,
@@ -768,3 +775,14 @@ def test_control_frames_of_more_than_125_bytes_cannot_be_made() -> None:
         ping_frame(bytes(126))
     with pytest.raises(ValueError, match="at most 125 bytes, not 126"):
         pong_frame(bytes(126))
+
+
+@pytest.mark.parametrize("window", [0, 12])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("size", [0, 125, 126, 300])
+def test_what_frames_for_one_kind_of_connection_frames_as_the_function_for_it(
+    size: int, packed: bool, window: int
+) -> None:
+    payload = b"x" * size
+    frame = binary_frame if packed else text_frame
+    assert framer(packed=packed, window=window)(payload) == frame(payload, window)

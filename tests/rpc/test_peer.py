@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -690,3 +693,61 @@ async def test_a_notification_runs_and_is_never_answered() -> None:
     pair.end()
     with pytest.raises(ConnectionClosed):
         pair.client.notify("wait", {})
+
+
+@each_order
+async def test_a_call_that_waited_for_another_has_nothing_of_its_context() -> None:
+    whose: ContextVar[str] = ContextVar("whose", default="the connection's")
+    seen: list[str] = []
+
+    class Visitors:
+        @ws_rpc(lane=True)
+        async def ws_rpc_visit(self, payload: Payload) -> None:
+            """Look whose context it is, and leave a name in it"""
+            seen.append(whose.get())
+            whose.set("another call's")
+            await asyncio.sleep(payload["seconds"])
+
+    pair = Pair(Visitors())
+    for seconds in (0, 1, 0):
+        pair.client.notify("visit", {"seconds": seconds})
+    await asyncio.sleep(5)
+    assert seen == ["the connection's"] * 3
+    pair.end()
+
+
+@each_order
+async def test_a_dialect_with_a_fault_of_its_own_ends_the_work_and_the_log_says_so() -> None:
+    def written(message: dict[str, Any]) -> str:
+        raise ZeroDivisionError("a fault of the dialect's own")
+
+    pair = Pair(Handlers(), codecs=(ObjectCodec(json.loads, written), JSON_CLIENT))
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign,assignment] # only to see them
+    log = logging.getLogger("openapi.rpc.peer")
+    log.addHandler(handler)
+    pair.server.receive('{"id": 1, "method": "refuse"}')
+    await asyncio.sleep(1)
+    log.removeHandler(handler)
+    assert [record.getMessage() for record in records] == ["a call could not be answered"]
+    assert (pair.server.running, pair.server.session.in_flight) == (0, 0)
+    pair.end()
+
+
+@each_order
+async def test_a_connection_whose_calls_are_over_keeps_no_tables_of_theirs() -> None:
+    pair = Pair(Handlers())
+    for _ in range(2):
+        await pair.client.call("add", {"a": 1, "b": 2}, returns=Total, timeout=5)
+    empty = sys.getsizeof({})
+    server, client = pair.server, pair.client
+    tables = [
+        server._running,
+        server.session._taken,
+        server.session.calls,
+        client.session.pending._calls,
+    ]
+    assert [sys.getsizeof(table) for table in tables] == [empty] * 4
+    assert server.session._lanes is None
+    pair.end()

@@ -272,7 +272,7 @@ async def settle(pair: Pair, server: Server, client: Client) -> None:
         session = peer.session
         assert (peer.running, session.in_flight, session.calls) == (0, 0, {})
         assert len(session.pending) == 0
-        assert len(session._lanes) == 0
+        assert not session._lanes
     pair.end()
 
 

@@ -95,6 +95,10 @@ class Incoming(Struct, eq=False):
     broken: Exception | None = None
     state: CallState = RUNNING
 
+    def __repr__(self) -> str:
+        """Its method and state. Logs of an event loop are to have nothing of the payload."""
+        return f"<{type(self).__name__} {self.method.name} {self.state.value}>"
+
 
 class Stop:
     """A call has its final frame: whoever works on it, or waits with it, is to end."""

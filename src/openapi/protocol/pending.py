@@ -138,6 +138,8 @@ class Pending:
             self._item(call, frame, unfit)
             return True
         del self._calls[call.id]
+        if not self._calls:
+            self._calls.clear()  # which gives back the table that it grew
         if unfit:
             call.end(UnexpectedData({"": unfit}))
         else:

@@ -24,9 +24,9 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from openapi.errors import ErrorCode, InvalidData, RpcError
+from openapi.errors import InvalidData, RpcError
+from openapi.protocol import refusals
 from openapi.protocol.frames import (
-    INVALID,
     Answer,
     Batch,
     Call,
@@ -126,8 +126,8 @@ class Session:
         self._failed = failed
         self._limits = limits
         self._retry_after = 0
-        self._lanes: Lanes[Incoming] = Lanes()
-        self._taken: set[Incoming] = set()
+        self._lanes: Lanes[Incoming] | None = None  # made for the first call that has one
+        self._taken: dict[Incoming, None] = {}  # empty, it is a third of an empty set
         self.calls: dict[CallId, Incoming] = {}
         self.pending = Pending(codec, send=send, prefix=prefix)
         self.state = SessionState.OPEN
@@ -172,7 +172,7 @@ class Session:
             self._unreadable(exc)
             return ()
         except RecursionError:
-            self._unreadable(Malformed(Failure(error=self._too_deep())))
+            self._unreadable(Malformed(Failure(error=refusals.too_deep(self._limits))))
             return ()
         depth = self._limits.json_depth
         if isinstance(message, bytes) or message.count("{") + message.count("[") > depth:
@@ -190,12 +190,8 @@ class Session:
 
     def oversized(self, size: int) -> None:
         """Take note of a message that was too long to be read."""
-        most = self._limits.message_bytes
         if self.state is not _CLOSED:
-            error = _limit_exceeded(
-                "message_bytes", most, f"The message is longer than {most} bytes", size=size
-            )
-            self._unreadable(Malformed(Failure(error=error)))
+            self._unreadable(Malformed(Failure(error=refusals.too_long(self._limits, size))))
 
     def item(self, call: Incoming, item: bytes, seq: int) -> None:
         """Send an item of a stream, in the codec's format; ``seq`` counts from 1."""
@@ -232,15 +228,13 @@ class Session:
 
     def expire(self, call: Incoming) -> None:
         """The time of a call, which has a ``timeout``, is over."""
-        error = RpcError(
-            ErrorCode.DEADLINE_EXCEEDED, f"It took longer than {call.timeout:.12g} seconds"
-        )
-        self.fail(call, error)
+        assert call.timeout is not None
+        self.fail(call, refusals.expired(call.timeout))
 
     def done(self, call: Incoming) -> Incoming | None:
         """Nobody works on a call any more: forget it. Returns the next of its lane, to be run."""
         try:
-            self._taken.remove(call)
+            del self._taken[call]
         except KeyError:
             return None
         if call.state in _UNANSWERED and call.id is not None:  # there was no way to answer it
@@ -248,9 +242,13 @@ class Session:
             if call.reply is not None:
                 self._close(call.reply)
         call.state = DONE
-        if call.lane is None:
+        if not self._taken:  # an idle connection keeps no tables that its calls made grow
+            self._taken.clear()
+            self.calls.clear()
+        lanes = self._lanes
+        if call.lane is None or lanes is None:
             return None
-        following = self._lanes.leave(call.lane, call)
+        following = lanes.leave(call.lane, call)
         if following is not None:
             following.state = RUNNING
         return following
@@ -268,17 +266,15 @@ class Session:
             call.state = DONE
         self._taken.clear()
         self.calls.clear()
-        self._lanes.clear()
+        self._lanes = None
         self._send = self._answered = self._failed = _nowhere
         # Not an application's own, which may know the connection; what was heard stays readable.
         self.codec = MSGPACK if self.packed else JSON
         self.pending.close(code, reason)
 
     def _batch(self, batch: Batch) -> Sequence[Event]:
-        most = self._limits.batch
-        if len(batch) > most:  # before anything in it is read
-            text = f"The batch is of more than {most}"
-            self._unreadable(Malformed(Failure(error=_limit_exceeded("batch", most, text))))
+        if len(batch) > self._limits.batch:  # before anything in it is read
+            self._unreadable(Malformed(Failure(error=refusals.too_large(self._limits))))
             return ()
         reply = BatchReply()
         events: list[Event] = []
@@ -288,7 +284,7 @@ class Session:
             try:
                 frame = batch.read(element)
             except RecursionError:
-                frame = Malformed(Failure(error=self._too_deep()))
+                frame = Malformed(Failure(error=refusals.too_deep(self._limits)))
             if isinstance(frame, Malformed):
                 self._unreadable(frame, reply)
                 continue
@@ -342,19 +338,21 @@ class Session:
             lane = None if method.lane is None else method.lane_of(payload)
             incoming = self.incoming(id, method, payload, timeout, lane, reply)
         except InvalidData as exc:
-            error = RpcError(ErrorCode.INVALID_PARAMETERS, INVALID, errors=exc.errors)
-            self._refuse(call, error, reply)
+            self._refuse(call, refusals.invalid(exc.errors), reply)
             return None
         except Exception as exc:
             # A validator of the application's failed. Whoever runs calls logs and answers it.
             lane, incoming = None, self.incoming(id, method, None, reply=reply, broken=exc)
-        self._taken.add(incoming)
+        self._taken[incoming] = None
         if id is not None:
             self.calls[id] = incoming
             if reply is not None:
                 reply.expect()
-        if lane is not None and not self._lanes.enter(lane, incoming):
-            incoming.state = WAITING
+        if lane is not None:
+            if self._lanes is None:
+                self._lanes = Lanes()
+            if not self._lanes.enter(lane, incoming):
+                incoming.state = WAITING
         return incoming
 
     def _refuse(self, call: Call, error: RpcError, reply: BatchReply | None) -> None:
@@ -368,41 +366,22 @@ class Session:
         call = self.calls.get(id)
         if call is None:
             return None
-        text = "Cancelled; its work goes on" if call.method.shield else "Cancelled"
-        self.fail(call, RpcError(ErrorCode.CANCELLED, text))
+        self.fail(call, refusals.cancelled(shield=call.method.shield))
         return Stop(call)
 
     def _refusal(self, call: Call, method: Method | None) -> RpcError:
         """Why a call is not taken."""
         if self.state is _DRAINING:
-            return RpcError(
-                ErrorCode.SHUTTING_DOWN,
-                "The server is shutting down, reconnect and call again",
-                retry_after=self._retry_after,
-            )
+            return refusals.shutting_down(self._retry_after)
         if method is None:
-            return RpcError(
-                ErrorCode.METHOD_NOT_FOUND,
-                INVALID,
-                errors={"method": f"{call.method} method not available"},
-            )
+            return refusals.not_found(call.method)
         if call.id in self.calls:
-            return RpcError(
-                ErrorCode.TOO_MANY_CALLS, "A call with this id is in flight, use another id"
-            )
-        return RpcError(
-            ErrorCode.TOO_MANY_CALLS,
-            f"{self._limits.calls} calls are in flight, wait for an answer before the next",
-            data={"limit": "calls", "max": self._limits.calls},
-        )
-
-    def _too_deep(self) -> Error:
-        most = self._limits.json_depth
-        return _limit_exceeded("json_depth", most, f"The message is nested more than {most} deep")
+            return refusals.id_in_flight()
+        return refusals.too_many(self._limits.calls)
 
     def _nested(self, frame: Frame | Batch) -> None:
         """Refuse a frame that is nested too deeply."""
-        error = self._too_deep()
+        error = refusals.too_deep(self._limits)
         match frame:
             case Call(id=id, method=method):
                 self._unreadable(Malformed(Failure(id=id, method=method, error=error)))
@@ -454,8 +433,3 @@ class Session:
 
 
 _UNANSWERED: Final = RUNNING, WAITING
-
-
-def _limit_exceeded(limit: str, most: int, text: str, **more: int) -> Error:
-    data = {"limit": limit, "max": most, **more}
-    return Error.of(RpcError(ErrorCode.LIMIT_EXCEEDED, text, data=data))

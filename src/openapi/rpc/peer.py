@@ -11,6 +11,7 @@ It knows no socket: what it says goes where the session sends to.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextvars import copy_context
 from typing import Any, Final, TypeAlias
 
 from openapi.errors import ErrorCode, RpcError, Unserializable
@@ -20,7 +21,7 @@ from openapi.protocol.session import Session
 from openapi.rpc.asking import Asking, nobody
 from openapi.rpc.refusals import NO_FORM, internal_error, is_told, refusal_of
 from openapi.rpc.running import Running, enter
-from openapi.rpc.starting import LATER, begun, start
+from openapi.rpc.starting import LATER, begun, ended_by_exit, start
 
 __all__ = ["Invoke", "Peer"]
 
@@ -72,7 +73,7 @@ class Peer(Asking):
         self._room = room
         self._done = done
         self._outlive = outlive
-        self._running: set[Running] = set()
+        self._running: dict[Running, None] = {}
         self._gate: list[Running] | None = None
         self._ended = False
 
@@ -132,9 +133,11 @@ class Peer(Asking):
         if call.timeout is not None:
             call.limit(self._expire)
         if call.state is WAITING:
-            self._running.add(call)
+            # It will be begun in the task of another, of whose context it is to know nothing.
+            call.context = copy_context()
+            self._running[call] = None
         elif self._gate is not None:
-            self._running.add(call)
+            self._running[call] = None
             self._gate.append(call)
         else:
             self._start(call)
@@ -148,7 +151,7 @@ class Peer(Asking):
         task = start(self._run(call), self._loop)
         if LATER or not task.done():
             call.task = task
-            self._running.add(call)
+            self._running[call] = None
             if self._ended:  # by its own first step
                 self._leave(call)
 
@@ -178,7 +181,9 @@ class Peer(Asking):
             call.owner = call.task = None
         else:
             call.over()
-        self._running.discard(call)
+        self._running.pop(call, None)
+        if not self._running:
+            self._running.clear()  # which gives back the table that it grew
         if self._gate is not None and call in self._gate:
             self._gate.remove(call)
         following = self.session.done(call)
@@ -187,8 +192,9 @@ class Peer(Asking):
             assert isinstance(following, Running)
             if self._gate is not None:
                 self._gate.append(following)
-            else:  # not from here: a long lane of short calls would go deeper with each
-                self._loop.call_soon(self._start, following)
+            elif not self._loop.is_closed():
+                # not from here: a long lane of short calls would go deeper with each
+                self._loop.call_soon(self._start, following, context=following.context)
         self._done(call)
 
     async def _run(self, call: Running) -> None:
@@ -225,6 +231,9 @@ class Peer(Asking):
             # By the connection's end or its caller, who has been told then; or by anybody else.
             self._fail(call, RpcError(ErrorCode.CANCELLED, "The call was cancelled"))
             raise
+        except (KeyboardInterrupt, SystemExit):
+            ended_by_exit()
+            raise
         finally:
             self._over(call)
 
@@ -234,7 +243,7 @@ class Peer(Asking):
                 self.session.fail(call, error)
             except Unserializable as exc:
                 self.session.fail(call, internal_error(call, exc))
-        except Unserializable:
+        except Exception:  # of a codec that is the application's own, perhaps
             logger.exception("a call could not be answered")
 
     async def _stream(self, call: Running) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any, Final
 
 from openapi.protocol.incoming import RUNNING, WAITING, Incoming
@@ -32,6 +32,8 @@ class Running(Incoming, eq=False):
     task: asyncio.Task[None] | None = None
     work: Coroutine[Any, Any, Any] | None = None
     """Of a shielded call: its handler, which nothing but its own end stops."""
+    context: Context | None = None
+    """Of a call that waits for others: that in which it came."""
     timer: asyncio.TimerHandle | None = None
     """Of a call with a deadline, as the next two are."""
     _loop: asyncio.AbstractEventLoop | None = None

@@ -21,7 +21,7 @@ from collections.abc import Coroutine, Generator
 from types import coroutine
 from typing import Any, Final
 
-__all__ = ["LATER", "begun", "start"]
+__all__ = ["LATER", "begun", "ended_by_exit", "start"]
 
 LATER: Final = sys.version_info < (3, 12)
 """Whether a task takes its first step in the next turn of the loop, and not at once."""
@@ -31,6 +31,14 @@ LATER: Final = sys.version_info < (3, 12)
 def begun() -> Generator[None, None, None]:
     """Wait for the first step of the task."""
     yield
+
+
+def ended_by_exit() -> None:
+    """Say of the current task that what ends it, and the loop, needs no report of its own."""
+    # In a function, so that no frame of the exception's traceback holds the task: a cycle.
+    task = asyncio.current_task()
+    assert task is not None
+    task.add_done_callback(asyncio.Task.exception)
 
 
 if sys.version_info >= (3, 12):
