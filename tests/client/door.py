@@ -19,6 +19,7 @@ from aiohttp import web
 from yarl import URL
 
 from openapi.client import Backoff, Client, ClientState, Status, Subscription, connect
+from openapi.protocol.session import PING
 from openapi.testing import Link
 from openapi.testing.server import Server
 from tests.client.servers import Peer
@@ -66,6 +67,8 @@ class Visit(Peer):
     def __init__(self, ws: web.WebSocketResponse, request: web.Request) -> None:
         super().__init__(ws, request)
         self._frames: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.answers_pings = True
+        """Whether ``rpc.ping`` is answered at once, and not kept."""
         self._closing = False
         self._closed = asyncio.Event()
         self._left = asyncio.Event()
@@ -73,7 +76,11 @@ class Visit(Peer):
     async def read(self) -> None:
         """Read until one of both leaves."""
         async for message in self.ws:
-            self._frames.put_nowait(json.loads(message.data))
+            frame = json.loads(message.data)
+            if self.answers_pings and frame.get("method") == PING and "id" in frame:
+                await self.agree(frame)
+            else:
+                self._frames.put_nowait(frame)
         if self._closing:
             await self._closed.wait()
         self._left.set()

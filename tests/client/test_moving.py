@@ -5,11 +5,20 @@ from typing import Any
 
 import pytest
 
-from openapi.client import ClientState, Message, Position, PositionLost, TooSlow
+from openapi.client import (
+    Client,
+    ClientState,
+    Message,
+    Position,
+    PositionLost,
+    Subscription,
+    TooSlow,
+)
+from openapi.client.subscription import SubscriptionState
 from openapi.errors import CallFailed, ConnectionClosed, HandshakeRefused
 from openapi.testing import virtual_time
 from tests.client.begun import all_wait
-from tests.client.door import Door, VirtualDoor
+from tests.client.door import Door, VirtualDoor, Visit
 
 
 class TestTheOldConnection:
@@ -270,6 +279,79 @@ class TestMessagesWithPositions:
 
 
 class TestMessagesWithoutPositions:
+    async def test_that_are_on_their_way_on_the_old_come_before_those_of_the_new(self) -> None:
+        async with Door() as door, door.connect() as client:
+            messages, old, new = await self.overlapping(door, client)
+            ping = await old.asked("rpc.ping")
+            await new.say("a", "x", "after")
+            await new.hears_only(client)
+            await old.say("a", "x", "late")
+            assert (await anext(messages)).data == "late"
+            await old.agree(ping)
+            assert (await anext(messages)).data == "after"
+            assert await old.left() == 1000
+
+    async def test_of_the_new_come_at_once_where_the_old_ends(self) -> None:
+        async with Door() as door, door.connect() as client:
+            messages, old, new = await self.overlapping(door, client)
+            await old.asked("rpc.ping")
+            await new.say("a", "x", 1)
+            await old.close(1012)
+            assert (await anext(messages)).data == 1
+            assert messages.state is SubscriptionState.OPEN
+
+    @virtual_time
+    async def test_of_the_new_do_not_wait_for_ever_for_an_old_that_says_nothing(self) -> None:
+        async with VirtualDoor() as door, door.connect(close_timeout=3) as client:
+            messages, old, new = await self.overlapping(door, client)
+            began = asyncio.get_running_loop().time()
+            await old.asked("rpc.ping")
+            await new.say("a", "x", 1)
+            assert (await anext(messages)).data == 1
+            assert asyncio.get_running_loop().time() - began == pytest.approx(3, abs=0.1)
+
+    async def test_that_wait_for_the_old_are_bounded(self) -> None:
+        async with Door() as door, door.connect() as client:
+            messages, old, new = await self.overlapping(door, client, queue_bytes=2000)
+            await old.asked("rpc.ping")
+            for _ in range(3):
+                await new.say("a", "x", "x" * 900)
+            with pytest.raises(TooSlow):
+                await anext(messages)
+            await new.asked("unsubscribe")
+
+    async def test_of_a_subscription_that_the_old_takes_back_then_come_from_the_new(self) -> None:
+        async with Door() as door, door.connect() as client:
+            messages, old, new = await self.overlapping(door, client)
+            ping = await old.asked("rpc.ping")
+            await old.say("a", "$unsubscribed", {"code": -32002, "message": "no"})
+            await old.say("a", "$reset", {"offset": 5, "epoch": "e"})
+            await old.agree(ping)
+            await new.say("a", "x", 1)
+            assert (await anext(messages)).data == 1
+
+    async def test_of_a_connection_that_is_left_as_well_come_before_those_of_the_next(self) -> None:
+        async with Door() as door, door.connect() as client:
+            messages, old, new = await self.overlapping(door, client)
+            await new.say("a", "x", 1)
+            await new.hears_only(client)
+            third = await door.move(new)
+            await third.subscribed()
+            await third.say("a", "x", 2)
+            assert [(await anext(messages)).data for _ in range(2)] == [1, 2]
+            await old.agree(await old.asked("rpc.ping"))
+
+    async def overlapping(
+        self, door: Door, client: Client, **options: Any
+    ) -> tuple[Subscription[Any], Visit, Visit]:
+        """A subscription that has moved from a connection which answers no pings, and both."""
+        old = await door.visit()
+        old.answers_pings = False
+        messages = await old.enter(client.subscribe("a", **options))
+        new = await door.move(old)
+        await new.subscribed()
+        return messages, old, new
+
     async def test_come_from_the_old_until_the_new_has_agreed(self) -> None:
         async with Door() as door, door.connect() as client:
             old = await door.visit()
@@ -284,7 +366,7 @@ class TestMessagesWithoutPositions:
             await new.agree(call, {})
             await new.say("a", "x", 2)
             assert await anext(messages) == Message("a", "x", 2)
-            await old.say("a", "x", 2)
+            await old.say("a", "x", 2)  # behind its pong
             await old.agree(on_old, 1)
             assert await asking == 1
             await new.say("a", "x", 3)

@@ -14,7 +14,7 @@ from openapi.protocol.incoming import Incoming
 from openapi.protocol.limits import Limits
 from openapi.protocol.methods import MethodTable
 from openapi.protocol.pending import Asked, Outcome
-from openapi.protocol.session import Session
+from openapi.protocol.session import PING, Session
 from openapi.rpc.peer import Peer
 
 __all__ = ["Connection"]
@@ -153,7 +153,7 @@ class Connection:
 
     async def _ask(self, method: str, payload: object, **asking: Any) -> bytes:
         """What subscriptions ask: to leave one is right on a connection that is left, too."""
-        room = self.link.room if method == "unsubscribe" else self.room
+        room = self.link.room if method in ("unsubscribe", PING) else self.room
         return await self.peer.ask(method, payload, room=room, **asking)
 
     async def _invoke(self, call: Incoming) -> Any:

@@ -18,7 +18,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 
 from openapi.client.joined import Joined
 from openapi.client.presence import Member
@@ -123,6 +123,8 @@ class Subscription(Generic[T]):
         """How many times the answer to it was too long to be read, one after another."""
         # What has no greater offset is not for this subscription, though it may be for another.
         self._begins = 0
+        # While a connection that is left has some yet: that, and what has come on the new one.
+        self._overlap: tuple[Subscriptions, Inbox[frames.Message]] | None = None
 
     @property
     def queued_bytes(self) -> int:
@@ -180,9 +182,13 @@ class Subscription(Generic[T]):
             return False
         renewed = self.state is not SubscriptionState.NEW
         self.overlong = 0
-        if self.source is not None:
-            self.source.release(self)
+        before = self.source
         self.state, self.source = SubscriptionState.OPEN, source
+        if before is not None and before is not source:
+            self._catch_up()
+            if joined.position is None:
+                self._overlap = before, Inbox(self._limit)
+            before.release(self, overlapping=joined.position is None)
         asked, came = self.behind, 0 if self.behind is None else self.behind.offset
         # Of another stream: the connection that it has until now was told of a new one meanwhile.
         recovered = asked is not None and _nothing_lost(joined, asked, renewed=renewed)
@@ -212,10 +218,28 @@ class Subscription(Generic[T]):
         is_behind = message.offset > self._begins or not message.offset
         return is_behind and self.pattern.matches(message.event)
 
-    def put(self, message: frames.Message) -> bool:
-        """Queue a message. Returns False if that was too much, and the end."""
+    def put(self, message: frames.Message, source: "Subscriptions | None" = None) -> bool:
+        """Queue a message. Returns False if that was too much, and the end.
+
+        What comes on its connection waits until that before, which is left, has brought the rest.
+        """
+        if self._overlap is not None and source is self.source:
+            size = len(message.data)
+            return self._overlap[1].put(message, size) or self._too_slow()
         self.pass_over(message.offset)
         return self._put(message, len(message.data))
+
+    def caught_up(self, before: "Subscriptions") -> None:
+        """A connection that is left has brought all."""
+        if self._overlap is not None and self._overlap[0] is before:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        overlap, self._overlap = self._overlap, None
+        if overlap is not None:
+            _, ahead = overlap
+            while ahead.size and self.state is not SubscriptionState.ENDED:
+                self.put(ahead.take())
 
     def reset(self, position: Position) -> bool:
         """Messages are lost: it goes on from a position.
@@ -241,8 +265,9 @@ class Subscription(Generic[T]):
                 logger.exception("on_renewed of the subscription to %r failed", self.channel)
 
     def _put(self, message: frames.Message | PositionLost, size: int) -> bool:
-        if self._inbox.put(message, size):
-            return True
+        return self._inbox.put(message, size) or self._too_slow()
+
+    def _too_slow(self) -> Literal[False]:
         self.end(
             TooSlow(
                 f"the subscription to {self.channel!r} ({self.event}) ended: more than"

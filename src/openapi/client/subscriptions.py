@@ -31,6 +31,7 @@ from openapi.errors import (
     UnexpectedData,
 )
 from openapi.protocol.frames import Message
+from openapi.protocol.session import PING
 from openapi.protocol.stream import Position
 from openapi.protocol.topics import SERVER_EVENT
 
@@ -137,12 +138,32 @@ class Subscriptions:
             self._leave_soon(subscription)
             raise
 
-    def release(self, subscription: _Any) -> None:
-        """Another connection has it from now on."""
+    def release(self, subscription: _Any, *, overlapping: bool = False) -> None:
+        """Another connection has it from now on.
+
+        ``overlapping``: what is on its way here is to come yet, as nothing else tells it.
+        """
+        if overlapping:
+            self._tasks.spawn(self._linger(subscription))
+        else:
+            self._drop(subscription)
+
+    def _drop(self, subscription: _Any) -> None:
         channel = self._channels.get(subscription.channel)
         if channel is not None:
             channel.open.pop(subscription, None)
         self._released()
+
+    async def _linger(self, subscription: _Any) -> None:
+        """Hand on what the server has sent already: its answer comes behind that."""
+        try:
+            async with asyncio.timeout(self._leave_timeout):
+                await self._ask(PING, {})
+        except (OpenApiError, TimeoutError):
+            pass  # it has ended, and nothing more will come; or it is not heard any more
+        finally:
+            self._drop(subscription)
+            subscription.caught_up(self)
 
     async def close(self, subscription: _Any) -> None:
         """Unsubscribe. What comes from now on is dropped; returns when the server has answered."""
@@ -172,6 +193,8 @@ class Subscriptions:
         """
         for channel in self._channels.values():
             for subscription in channel.open:
+                if subscription.source is not self:
+                    continue  # another connection has it
                 if again:
                     subscription.away()
                 else:
@@ -273,7 +296,7 @@ class Subscriptions:
 
     def _put(self, subscriptions: list[_Any], message: Message) -> None:
         for subscription in subscriptions:
-            if not subscription.put(message):
+            if not subscription.put(message, self):
                 self._leave_soon(subscription)
 
     def _server_event(self, channel: _Channel, message: Message) -> bool:
@@ -301,7 +324,7 @@ class Subscriptions:
 
     def _reset(self, channel: _Channel, position: Position) -> None:
         for subscription in tuple(channel.open):
-            if not subscription.reset(position):
+            if subscription.source is self and not subscription.reset(position):
                 self._leave_soon(subscription)
 
     def _take_back(self, channel: _Channel, fields: dict[str, Any]) -> None:
@@ -313,6 +336,8 @@ class Subscriptions:
         for event in named & channel.patterns.keys():
             channel.patterns[event].told = False
         for subscription in tuple(channel.open):
+            if subscription.source is not self:
+                continue
             # Without presence it is not what was asked for, whatever its pattern.
             if subscription.event in named or (subscription.presence and named & _PRESENCE):
                 subscription.end(_reason(fields))
