@@ -59,8 +59,9 @@ async def _cut_one(request: web.Request) -> bool:
     assert server is not None
     for _ in range(rng.randrange(_TURNS)):
         await asyncio.sleep(0)
-    # among them is one that is none: what tells the manager that the server ends
+    # Those of aiohttp are on their way to be one; among them is what tells the manager of the end.
     transports = [getattr(each, "transport", None) for each in server.connections]
+    transports += [each.connection._transport for each in request.app[_SOCKETS].sockets]
     others = [
         each
         for each in transports
