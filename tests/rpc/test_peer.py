@@ -1,6 +1,7 @@
 """Calls as tasks, on a loop whose order and time the test decides."""
 
 import asyncio
+import gc
 import json
 import logging
 import sys
@@ -751,3 +752,28 @@ async def test_a_connection_whose_calls_are_over_keeps_no_tables_of_theirs() -> 
     assert [sys.getsizeof(table) for table in tables] == [empty] * 4
     assert server.session._lanes is None
     pair.end()
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_handler_that_exits_ends_the_loop_and_nothing_else_is_reported(later: bool) -> None:
+    class Exits:
+        async def ws_rpc_exit(self, payload: Payload) -> None:
+            """Exit, later or at once"""
+            if later:
+                await asyncio.sleep(0)
+            raise SystemExit(3)
+
+    reports: list[dict[str, Any]] = []
+    pairs: list[Pair] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
+        pairs.append(Pair(Exits()))
+        pairs[0].server.receive('{"id": 1, "method": "exit"}')
+        await asyncio.Event().wait()
+
+    with pytest.raises(SystemExit):
+        asyncio.run(main())
+    assert (pairs[0].server.running, pairs[0].server.session.in_flight) == (0, 0)
+    gc.collect()
+    assert reports == []
