@@ -21,7 +21,7 @@ const MODULE = here("../../src/openapi/browser/openapi.js");
 const INTERNAL = `
   answered ask attempting began begin buffered connection deliver drain due end ended failed finish
   flush freed giveUp handlers heard idle itemTimeout leave lost need notification once online only open
-  options over owner patterns pause pending probe put putBack ready refusal renew renewal running sent
+  options over owner patterns pause pending ping probe put putBack ready refusal renew renewal running sent
   serving settle stop take text told undo write
 `;
 

@@ -56,8 +56,6 @@ export class Call {
   /** @param {CallOptions} options */
   constructor(options) {
     this.options = options;
-    this.method = options.method;
-    this.write = options.write;
   }
 
   /**

@@ -68,7 +68,7 @@ export class Calls {
    * @param {Call} call
    */
   begin(call) {
-    const { timeout, signal, notification } = call.options;
+    const { method, timeout, signal, notification } = call.options;
     const why = this.#refusal();
     if (why || signal?.aborted) return call.finish(why ?? signal?.reason);
     if (notification && this.#full) {
@@ -76,7 +76,7 @@ export class Calls {
     }
     if (timeout != null) {
       call.began = this.#clock.now();
-      call.undo.push(this.#clock.after(timeout, () => this.giveUp(call, timeoutOf(call.method, timeout))));
+      call.undo.push(this.#clock.after(timeout, () => this.giveUp(call, timeoutOf(method, timeout))));
     }
     call.undo.push(whenAborted(signal, (reason) => this.giveUp(call, reason)));
     this.put(call);
@@ -178,7 +178,7 @@ export class Calls {
    */
   item(call, item, size) {
     if (call.options.item) call.options.item(item, size);
-    else this.giveUp(call, new UnexpectedData(`a stream of items: use client.stream("${call.method}")`));
+    else this.giveUp(call, new UnexpectedData(`a stream of items: use client.stream("${call.options.method}")`));
   }
 
   /**

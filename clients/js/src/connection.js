@@ -70,7 +70,7 @@ export class Connection {
       this.#beat = new Heartbeat(
         clock,
         heartbeat,
-        () => this.#ping(),
+        () => this.ping(),
         () => this.end(new ConnectionClosed(NO_PONG, "the server gave no sign of life"), NO_PONG),
       );
       owner.opened(this);
@@ -129,6 +129,15 @@ export class Connection {
     this.#socket.send(`{"id":${id},"cancel":true}`);
   }
 
+  /**
+   * Have the server answer, whatever it says.
+   *
+   * @param {() => void} [then] what it had sent before is here now, or the connection has ended
+   */
+  ping(then = () => {}) {
+    this.ask(new Call({ method: "rpc.ping", write: () => "{}", ended: then }));
+  }
+
   /** Ask the server for a sign of life, if it is connected. */
   probe() {
     this.#beat?.probe();
@@ -160,10 +169,6 @@ export class Connection {
       if (!this.#beat) resolve(null); // it was not open, and some say no more then
     });
     stop();
-  }
-
-  #ping() {
-    this.#socket.send(this.pending.ask(PING)[1]);
   }
 
   /**
@@ -202,10 +207,6 @@ export class Connection {
 
 /** How long the server may take to say goodbye, in milliseconds. */
 const CLOSING = 5000;
-
-/** The call that asks for a sign of life. What it is answered does not matter: nobody waits for it. */
-const PING = new Call({ method: "rpc.ping", write: () => "{}", ended() {} });
-PING.over = true;
 
 /**
  * @param {unknown} text

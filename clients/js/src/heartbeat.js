@@ -14,8 +14,8 @@ export class Heartbeat {
   #ask;
   #dead;
   #asking = false;
-  /** @type {() => void} */
-  #stop = () => {};
+  /** @type {() => void} nobody listens any more */
+  stop = () => {};
 
   /**
    * @param {Clock} clock
@@ -45,16 +45,12 @@ export class Heartbeat {
     this.#ask();
   }
 
-  stop() {
-    this.#stop();
-  }
-
   /**
    * @param {number} ms
    * @param {() => void} then
    */
   #wait(ms, then) {
-    this.#stop();
-    this.#stop = this.#clock.after(ms, then);
+    this.stop();
+    this.stop = this.#clock.after(ms, then);
   }
 }

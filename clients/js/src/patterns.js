@@ -41,7 +41,7 @@ function fits(tokens, name) {
       n = ++from;
     } else return false;
   }
-  while (tokens[t] === STAR && t < tokens.length) t++;
+  while (tokens[t] === STAR) t++;
   return t === tokens.length;
 }
 

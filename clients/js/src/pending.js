@@ -81,8 +81,9 @@ export class Pending {
  * @param {number | null} [timeout]
  */
 export function frameOf(id, call, timeout) {
+  const { method, write } = call.options;
   const end = timeout && timeout < 2 ** 53 ? `,"timeout":${timeout}` : ""; // what is longer has no form
-  return `{"id":${id},"method":${JSON.stringify(call.method)},"payload":${call.write()}${end}}`;
+  return `{"id":${id},"method":${JSON.stringify(method)},"payload":${write()}${end}}`;
 }
 
 /** @param {any} error as the server sent it */

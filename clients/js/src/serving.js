@@ -87,9 +87,10 @@ export class Served {
 
   /** The connection ended. */
   end() {
-    const controllers = [...this.#calls.values()];
-    this.#calls.clear();
-    for (const controller of controllers) controller.abort();
+    for (const [id, controller] of this.#calls) {
+      this.#calls.delete(id);
+      controller.abort();
+    }
   }
 
   /**

@@ -73,7 +73,7 @@ export class Stream extends Reading {
     }
     const item = this.#inbox.next();
     if (timeout == null) return item;
-    const stop = this.#clock.after(timeout, () => this.#leave(timeoutOf(this.#call.method, timeout)));
+    const stop = this.#clock.after(timeout, () => this.#leave(timeoutOf(this.#call.options.method, timeout)));
     return item.finally(stop);
   }
 

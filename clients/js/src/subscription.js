@@ -54,6 +54,8 @@ export class Subscription extends Reading {
 
   /** @internal @type {Connection | null} where the server agreed to it last */
   _connection = null;
+  /** @internal @type {Set<Connection>} where it was before, and what is on its way is to come yet */
+  _left = new Set();
   /** @internal @type {import("./call.js").Call | null} what asks the server */
   _asking = null;
   /** @internal Whether the server agreed once. */
@@ -141,13 +143,18 @@ export class Subscription extends Reading {
     const messages = recovered ? keptOf(response) : [];
     const renewed = this._agreed;
     // Nothing was published meanwhile; or the connection that is left has brought it.
-    const ahead = renewed && before !== null && before.epoch === position?.epoch && before.offset >= position.offset;
+    const ahead = renewed && before && before.epoch === position?.epoch && before.offset >= position.offset;
+    const left = this._connection;
+    if (!position && left?.ready && left !== connection) {
+      this._left.add(left);
+      left.ping(() => this._left.delete(left));
+    }
     this._connection = connection;
     this._agreed = true;
-    if (before || renewed) this.recovered = recovered || ahead;
+    if (before || renewed) this.recovered = ahead || recovered;
     if (renewed) tell(this.#options.onrenewed, this);
     if (this._over) return true; // it was left there
-    if (recovered || ahead) {
+    if (ahead || recovered) {
       for (const message of messages) {
         if (!this._over && this._awaits(message) && !this._take(message, JSON.stringify(message).length)) return false;
       }
@@ -214,9 +221,8 @@ export class Subscription extends Reading {
     tell(this.#options.onclose, error);
   }
 
-  /** @param {Message<T> | Error} message */
+  /** @param {any} message which has a position or none, or a PositionLost, which is one */
   #read(message) {
-    if (message instanceof PositionLost) this.position = { offset: message.offset, epoch: message.epoch };
-    else if (!(message instanceof Error) && message.position) this.position = message.position;
+    this.position = message.position ?? positionOf(message) ?? this.position;
   }
 }

@@ -104,24 +104,28 @@ export class Subscriptions {
    */
   deliver(connection, message, size) {
     const { channel, event, data } = message;
-    const set = [...(this.#channels.get(channel) ?? [])].filter((each) => each._connection === connection);
+    const all = [...(this.#channels.get(channel) ?? [])].filter(
+      (each) => each._connection === connection || each._left.has(connection),
+    );
     if (event[0] !== "$") {
-      this.#put(set.filter((each) => each._awaits(message)), message, size);
+      this.#put(all.filter((each) => each._awaits(message)), message, size);
       return true;
     }
     const position = positionOf(data);
     if (event === "$join" || event === "$leave") {
-      const watching = set.filter((each) => each.presence);
+      const watching = all.filter((each) => each.presence);
       this.#put(watching, message, size);
       return watching.length > 0;
     }
+    // What is only left here is the new connection's.
+    const set = all.filter((each) => !each._left.has(connection));
     if (event === "$lagged" && Number.isInteger(data?.dropped)) {
-      for (const each of set) each.dropped += data.dropped;
+      for (const each of all) each.dropped += data.dropped;
     } else if (event === "$reset" && position) {
       for (const each of set) if (!each._over && !each._reset(position)) this.#tooSlow(each);
     } else if (event === "$unsubscribed") this.#takeBack(connection, channel, set, data);
     else return false;
-    return set.length > 0;
+    return all.length > 0;
   }
 
   /** @returns {Subscription[]} */

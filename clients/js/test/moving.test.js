@@ -6,6 +6,12 @@ import { kept, lost, message, open, recovered, read, refusal, settled } from "./
 
 const reconnect = (after = 100) => ({ event: "$reconnect", data: { after, code: 1012 } });
 
+/** What a server answers to `subscribe` on a channel that keeps no history. */
+const plain = { subscribed: {} };
+
+/** A message on such a channel. @param {string} data */
+const said = (data) => ({ channel: "c", event: "x", data });
+
 const shuttingDown = { code: -32009, message: "shutting down", retry_after: 5 };
 
 /** @param {import("node:test").TestContext} t @param {Parameters<typeof open>[1]} [options] */
@@ -198,21 +204,104 @@ describe("while it moves, a subscription", () => {
     assert.equal((await read(subscription)).data, 3);
   });
 
-  it("gets nothing of the old connection once the new one has agreed", async (t) => {
+  it("without a history gets what is on its way on the old connection, which is closed behind that", async (t) => {
     const { peer, client, move, subscribed } = await stage(t);
-    const subscription = await subscribed({ subscribed: {} });
+    const subscription = await subscribed(plain);
+    const next = await move();
+    await next.answer(plain);
+    const { id, method } = await peer.next();
+    assert.equal(method, "rpc.ping");
+    peer.send(said("old"));
+    peer.send({ id, response: null });
+    assert.equal((await read(subscription)).data, "old");
+    assert.deepEqual(await peer.closed, [1000, "moved"]);
+    next.send(said("new"));
+    assert.equal((await read(subscription)).data, "new");
+    await settled(client, next);
+    assert.equal(client.ignored, 0);
+  });
+
+  it("without a history gets all that is on its way, though another one is left at that moment", async (t) => {
+    const { peer, client, move } = await stage(t);
+    const other = client.subscribe("d");
+    await peer.answer(plain);
+    const subscription = client.subscribe("c", { onrenewed: () => other.close() });
+    await peer.answer(plain);
+    await subscription.opened();
+    const next = await move();
+    await next.next();
+    await next.answer(plain);
+    peer.send(said("old"));
+    await peer.answer(null);
+    assert.equal((await read(subscription)).data, "old");
+    assert.deepEqual(await peer.closed, [1000, "moved"]);
+  });
+
+  it("is the new connection's, once that has agreed: the old one cannot take it back, nor say that it is lost", async (t) => {
+    const { peer, move, subscribed } = await stage(t);
+    const subscription = await subscribed(plain);
+    const next = await move();
+    await next.answer(plain);
+    peer.send({ channel: "c", event: "$reset", data: { offset: 1, epoch: "e" } });
+    peer.send({ channel: "c", event: "$unsubscribed", data: { code: 1, message: "old" } });
+    peer.send(said("old"));
+    assert.equal((await read(subscription)).data, "old");
+    await peer.answer(null);
+    await peer.closed;
+    next.send(said("new"));
+    assert.equal((await read(subscription)).data, "new");
+  });
+
+  it("without a history goes on where the old connection ends before it has answered", async (t) => {
+    const { peer, client, move, subscribed } = await stage(t);
+    const subscription = await subscribed(plain);
+    const next = await move();
+    await next.answer(plain);
+    await peer.next();
+    peer.cut();
+    next.send(said("new"));
+    assert.equal((await read(subscription)).data, "new");
+    await settled(client, next);
+    assert.equal(client.state, "open");
+  });
+
+  it("asks nothing of an old connection that has ended before the new one agrees", async (t) => {
+    const { peer, client, move, subscribed } = await stage(t);
+    const subscription = await subscribed(plain);
+    const next = await move();
+    const { id } = await next.next();
+    peer.close(1012);
+    await peer.closed;
+    await settled(client, next);
+    next.send({ id, response: plain });
+    next.send(said("new"));
+    assert.equal((await read(subscription)).data, "new");
+    assert.equal(peer.unread, 0);
+  });
+
+  it("asks nothing of the old connection where the channel keeps history", async (t) => {
+    const { peer, move, subscribed } = await stage(t);
+    await subscribed();
+    const next = await move();
+    await next.answer(recovered(1, []));
+    assert.deepEqual(await peer.closed, [1000, "moved"]);
+    assert.equal(peer.unread, 0);
+  });
+
+  it("gets nothing of the old connection once that has told all, though a call is in flight there", async (t) => {
+    const { peer, client, move, subscribed } = await stage(t);
+    const subscription = await subscribed(plain);
     const running = client.call("a"); // which keeps the old connection
     const { id } = await peer.next();
     const next = await move();
-    await next.answer({ subscribed: {} });
-    next.send({ channel: "c", event: "x", data: "new" });
-    assert.equal((await read(subscription)).data, "new");
-    peer.send({ channel: "c", event: "x", data: "old" });
+    await next.answer(plain);
+    await peer.answer(null);
+    peer.send(said("old"));
     peer.send({ channel: "c", event: "$unsubscribed", data: { code: 1, message: "old" } });
     peer.send({ id, response: 1 });
     await running;
-    next.send({ channel: "c", event: "x", data: "newer" });
-    assert.equal((await read(subscription)).data, "newer");
+    next.send(said("new"));
+    assert.equal((await read(subscription)).data, "new");
   });
 
   it("that the old connection agrees to late is asked for on the new one too", async (t) => {
