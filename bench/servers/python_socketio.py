@@ -36,6 +36,8 @@ async def serve(broker: str | None) -> None:
         transports=["websocket"],
         json=Json,
         ping_interval=3600,
+        # With a task for each event, what one publishes over Redis comes in another order.
+        async_handlers=not broker,
     )
 
     async def connect(sid: str, environ: object) -> None:
