@@ -30,8 +30,19 @@ class Waiting(Endpoint):
 
 
 def manager() -> SocketsManager:
-    """One whose connections may have many calls in flight, and one channel with history."""
-    return SocketsManager(limits=Limits(calls=1000), channels=[ChannelRule("kept", history=10)])
+    """One whose connections may have many calls in flight, and one channel with history.
+
+    What it does from time to time by itself, it does not while a test counts, be that slow.
+    """
+    limits = Limits(
+        calls=1000,
+        ping_interval=None,
+        position_check=36_000.0,
+        presence_interval=36_000.0,
+        presence_ttl=72_000.0,
+        node_interval=36_000.0,
+    )
+    return SocketsManager(limits=limits, channels=[ChannelRule("kept", history=10)])
 
 
 async def cost_of_call(loop: CountingLoop, method: str, payload: object) -> Counts:
