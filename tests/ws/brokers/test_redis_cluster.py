@@ -58,9 +58,7 @@ async def test_a_broker_that_is_opened_where_nobody_answers_finds_the_cluster_la
     await node.open()
     outage = node.supervised.outage
     assert outage is not None
-    assert re.fullmatch(
-        r"Redis Cluster at (\S+:\d+(, )?){3}: no answer within 1 s", outage.reason
-    )
+    assert re.fullmatch(r"Redis Cluster at (\S+:\d+(, )?){3}: no answer within 1 s", outage.reason)
     with pytest.raises(BrokerUnavailable):
         await broker.publish("c", "", 1)
     await world.back()
