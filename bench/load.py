@@ -253,7 +253,7 @@ def _begin(port: int, speech: Speech, number: int, receive_buffer: int) -> Conne
             f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {_KEY}\r\n\r\n"
             "".encode()
         )
-    except BaseException:
+    except BaseException:  # Ctrl-C, too: no socket is left behind
         sock.close()
         raise
     return connection

@@ -99,8 +99,8 @@ class Sink(asyncio.Transport):
 
     def __init__(self, protocol: asyncio.BaseProtocol, written: list[bytes]) -> None:
         super().__init__()
-        self.write = written.append  # type: ignore[assignment]
-        self.writelines = written.extend  # type: ignore[assignment]
+        self.write = written.append  # type: ignore[assignment] # a call less
+        self.writelines = written.extend  # type: ignore[assignment] # likewise
         self._protocol = protocol
         self._closed = False
 

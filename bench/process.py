@@ -137,7 +137,7 @@ class Server:
                 start_new_session=True,
                 preexec_fn=self._settle,
             )
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: no process is left behind
             self._stderr.close()
             raise
         pid = self._process.pid
@@ -147,7 +147,7 @@ class Server:
             children = psutil.Process(pid).children(recursive=True)
             self.pids = [pid, *(child.pid for child in children)]
             self.port = self._read_port(line)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: no process is left behind
             self._stop()
             raise
         return self

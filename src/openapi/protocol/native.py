@@ -54,7 +54,7 @@ class _Said(Call, frozen=True, kw_only=True):
     """
 
     id: Id | None | UnsetType = UNSET  # type: ignore[assignment] # only what has them is handed on
-    method: str | UnsetType = UNSET  # type: ignore[assignment]
+    method: str | UnsetType = UNSET  # type: ignore[assignment] # likewise
     payload: Raw = NO_PAYLOAD
     timeout: Timeout | None = None
     cancel: bool = False

@@ -29,6 +29,7 @@ from openapi.rpc.peer import Peer
 from openapi.rpc.running import current
 from openapi.ws.deliveries import Deliveries
 from openapi.ws.greeting import welcomed
+from openapi.ws.handover import taken_from
 from openapi.ws.middleware import Middleware, through
 from openapi.ws.outbox import Outbox
 from openapi.ws.socket import Websocket
@@ -47,19 +48,6 @@ logger = logging.getLogger(__name__)
 _SLOW_CLOSE_TIMEOUT: Final = 0.5
 
 _READ_BYTES: Final = 64 * 1024
-
-
-class _Behind:
-    """Collects what aiohttp has read behind the handshake."""
-
-    data = b""
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self.data += data
-        return False, b""
-
-    def feed_eof(self) -> None:
-        pass
 
 
 class Connection(asyncio.Protocol):
@@ -157,8 +145,7 @@ class Connection(asyncio.Protocol):
 
     def start(self) -> None:
         """Take the transport over from aiohttp, with what came right behind the handshake."""
-        behind = _Behind()
-        self._http.set_parser(behind)  # type: ignore[arg-type] # it wants a WebSocketReader, and uses this
+        behind = taken_from(self._http)
         if hasattr(self._transport, "max_size"):
             # asyncio reads 256 KiB at a time, for which the allocator maps memory anew each time.
             self._transport.max_size = _READ_BYTES
@@ -166,8 +153,8 @@ class Connection(asyncio.Protocol):
         if self._http.writing_paused:  # by answers to requests before it, which nobody has read
             self._outbox.pause()
         self.peer.pause()  # until it is greeted: its manager does not know it yet
-        if behind.data:
-            self.data_received(behind.data)
+        if behind:
+            self.data_received(behind)
 
     # What the transport calls
 

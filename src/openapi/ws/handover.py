@@ -1,4 +1,4 @@
-"""What aiohttp keeps of a request whose transport was taken over, and when it can let go of it.
+"""What aiohttp has of a request whose transport is taken over, and when it can let go of it.
 
 A handler that waits for the end of its socket costs two tasks, their frames, the parser of HTTP and
 a timer, which is more than all else that an idle connection has. So the handler returns behind the
@@ -14,7 +14,27 @@ from typing import Any, cast
 
 from aiohttp import web
 
-__all__ = ["is_awaited", "let_go"]
+__all__ = ["is_awaited", "let_go", "taken_from"]
+
+
+class _Behind:
+    """Collects what aiohttp has read behind the handshake."""
+
+    data = b""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self.data += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        pass
+
+
+def taken_from(http: web.RequestHandler) -> bytes:
+    """What came right behind the handshake."""
+    behind = _Behind()
+    http.set_parser(behind)  # type: ignore[arg-type] # it wants a WebSocketReader, and uses this
+    return behind.data
 
 
 def is_awaited(view: web.View, get: Callable[[Any], object]) -> bool:
