@@ -23,11 +23,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from bench.dialects import ORDER
+from bench.servers.ours import SOCKETS, Endpoint
 from openapi.protocol.framing import text_frame
 from openapi.protocol.topics import TopicIndex
 from openapi.protocol.websocket import WebSocket
-from openapi.ws import Limits, SocketsManager, WsPathMixin
-from openapi.ws.pubsub import Publish, Subscribe
+from openapi.ws import Limits, SocketsManager
 
 __all__ = ["COUNTING", "PATHS", "HotPath", "Step"]
 
@@ -59,39 +59,6 @@ class HotPath:
     prepare: Callable[[], Awaitable[Step]]
     steps: int
     operations: int = 1
-
-
-@dataclass
-class Order:
-    """What is called with."""
-
-    id: int
-    item: str
-    price: float
-    express: bool
-    note: str
-
-
-@dataclass
-class Receipt:
-    """What is answered."""
-
-    id: int
-    total: float
-    text: str
-
-
-SOCKETS: Final = web.AppKey("SOCKETS", SocketsManager)
-
-
-class Endpoint(WsPathMixin, Subscribe, Publish):
-    """What the servers of the benchmarks have."""
-
-    SOCKETS_KEY = SOCKETS
-
-    async def ws_rpc_order(self, payload: Order) -> Receipt:
-        """Typed both ways, about 100 bytes in"""
-        return Receipt(payload.id, payload.price * 1.2, payload.note)
 
 
 class Sink(asyncio.Transport):
